@@ -1,0 +1,36 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up what it needs first.
+#
+# constraints.txt pins what was tested. With a GPU, or with versions of your own, name another file:
+#     make demo CONSTRAINTS=/dev/null        (the newest releases that pyproject.toml allows)
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types slow clean
+
+demo: $(READY)
+	$(BIN)/m2diff demo --out demo
+
+test: $(READY) lint types
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+$(READY): pyproject.toml $(wildcard $(CONSTRAINTS))
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache

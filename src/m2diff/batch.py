@@ -1,0 +1,86 @@
+"""The nouns of the network world: what a network is told, what it is to find, what it answers.
+
+Everything here is normalised (one scale a volume, taken from the low-dose input), on the working grid and cut into
+views. nn, diffusion, families and train speak these; io, prepare and report never do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from m2diff.shapes import PerItem, Slab
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a family asks of the data: its view of a volume and the conditions that it can use.
+
+    ``view``: ``slab`` (``slices`` neighbouring slices; 1 is the paper's single slice) or ``volume`` (filters).
+    ``multiple``: in-plane sizes must divide by it. ``mri`` and ``dose`` say whether these are read at all;
+    both may be absent in a given batch.
+    """
+
+    view: Literal["slab", "volume"]
+    slices: int = 1
+    multiple: int = 1
+    mri: bool = False
+    dose: bool = False
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What is known when the scan is to be found.
+
+    ``low``: (b, s, h, w) low-dose PET. ``mri``: the same shape, or None where there is no MRI (its branch is then
+    skipped). ``dose``: (b,) dose reduction factors, NaN where unknown; None is "unknown for all".
+    """
+
+    low: Slab
+    mri: Slab | None = None
+    dose: PerItem | None = None
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditions:
+        """The same conditions on ``device`` (images cast to ``dtype``, where given)."""
+
+        def move(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(device=device, dtype=dtype or x.dtype)
+
+        return Conditions(self.low.to(device=device, dtype=dtype or self.low.dtype), move(self.mri), move(self.dose))
+
+    def without_mri(self) -> Conditions:
+        """The PET-alone version of these conditions."""
+        return replace(self, mri=None)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Conditions and the standard-dose slab to be found, (b, s, h, w)."""
+
+    conditions: Conditions
+    target: Slab
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A network's answer: the clean scan (b, s, h, w) and, where it has one, its second head's version of it."""
+
+    clean: Slab
+    auxiliary: Slab | None = None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Named loss terms, each a scalar tensor, and the weight of each in the total."""
+
+    terms: dict[str, Tensor]
+    weights: dict[str, float]
+
+    @property
+    def total(self) -> Tensor:
+        """The weighted sum that is minimised."""
+        parts = [self.weights[name] * value for name, value in self.terms.items()]
+        return torch.stack(parts).sum()

@@ -1,0 +1,1 @@
+"""From prepared volumes to what a network reads: views, the training cache, splits by person."""

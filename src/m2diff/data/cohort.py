@@ -1,0 +1,240 @@
+"""The training cache: a cohort prepared once, in arrays that training can map into memory.
+
+    CACHE/sub-001/low_drf20.npy ...    normalised low-dose scans, one a dose       (d, h, w) float16
+    CACHE/sub-001/standard.npy         the standard-dose scan, in units of meta.json's ``unit``
+    CACHE/sub-001/mri.npy              the normalised MRI
+    CACHE/sub-001/mask.npy             the brain                                   (d, h, w) bool
+    CACHE/sub-001/meta.json            names, boxes, and for each dose the factor that brings the standard scan to its
+                                       scale
+
+All lie on the working grid. The scale of a pair is taken from its low-dose scan, exactly as it will be when the
+standard scan is not known; ``standard * ratio[drf]`` is the target that belongs to ``low_drf``.
+A subject's folder appears whole or not at all, so preparing again finishes what an earlier run began.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m2diff.errors import BadInput
+from m2diff.io.bids import Subject, find_subjects
+from m2diff.shapes import MaskArray, VolumeArray
+
+FORMAT = 1
+"""Raised when the content of the cache changes its meaning: older caches are then made anew."""
+
+Stored = npt.NDArray[np.float16]  # (d, h, w)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box in a stack: first index and one past the last along d, h, w."""
+
+    low: tuple[int, int, int]
+    high: tuple[int, int, int]
+
+    @classmethod
+    def around(cls, mask: MaskArray) -> Box:
+        """The smallest box that holds ``mask`` (d, h, w); the whole stack where the mask is empty."""
+        if not mask.any():
+            return cls((0, 0, 0), _three(mask.shape))
+        spans = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+        return cls(_three(span[0] for span in spans), _three(span[-1] + 1 for span in spans))
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What ``meta.json`` holds."""
+
+    format: int
+    label: str
+    person: str
+    group: str
+    unit: float
+    """The scale, in the scan's own unit, by which ``standard`` was divided."""
+    ratio: dict[float, float]
+    """For each dose reduction factor: ``unit`` divided by the scale of that low-dose scan."""
+    brain: Box
+    head: Box
+    sizes: dict[str, int]
+    """Bytes of the files it was made from: another size means another cohort."""
+
+    def to_json(self) -> str:
+        """The text of ``meta.json``."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Meta:
+        """The record in the text of a ``meta.json``."""
+        raw: dict[str, Any] = json.loads(text)
+        ratio = {float(drf): float(value) for drf, value in raw.pop("ratio").items()}
+        boxes = {name: Box(_three(raw[name]["low"]), _three(raw[name]["high"])) for name in ("brain", "head")}
+        return cls(**{**raw, **boxes, "ratio": ratio})
+
+
+@dataclass(frozen=True)
+class PreparedSubject:
+    """One subject of the cache; its arrays are mapped, not read, until somebody cuts them."""
+
+    folder: Path
+    meta: Meta
+
+    @property
+    def label(self) -> str:
+        """The subject's label in the cohort."""
+        return self.meta.label
+
+    @property
+    def person(self) -> str:
+        """The anatomy it was made from; splits go by it."""
+        return self.meta.person
+
+    @property
+    def doses(self) -> tuple[float, ...]:
+        """Dose reduction factors at hand, ascending."""
+        return tuple(sorted(self.meta.ratio))
+
+    def low(self, drf: float) -> Stored:
+        """The normalised low-dose scan (d, h, w)."""
+        return self._map(f"low_drf{drf:g}")
+
+    @property
+    def standard(self) -> Stored:
+        """The standard-dose scan (d, h, w); times ``meta.ratio[drf]`` it is the target that goes with ``low(drf)``."""
+        return self._map("standard")
+
+    @property
+    def mri(self) -> Stored:
+        """The normalised MRI (d, h, w)."""
+        return self._map("mri")
+
+    @property
+    def mask(self) -> MaskArray:
+        """The brain (d, h, w)."""
+        return self._map("mask")
+
+    def _map(self, name: str) -> Any:
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+
+
+def prepare_cohort(root: Path | str, cache: Path | str, *, jobs: int = 1, progress: bool = False) -> Path:
+    """Prepare every finished subject of the BIDS cohort ``root`` that ``cache`` does not hold yet.
+
+    Stopped at any time, the same call finishes the rest; ``jobs`` processes share the work.
+    """
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    cache = Path(cache)
+    cache.mkdir(parents=True, exist_ok=True)
+    missing = [subject for subject in find_subjects(root) if not _is_current(cache / f"sub-{subject.label}", subject)]
+    work = Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        delayed(prepare_subject)(subject, cache) for subject in missing
+    )
+    for _ in tqdm(work, total=len(missing), desc="prepare", unit="scan", disable=not (progress and missing)):
+        pass
+    return cache
+
+
+def open_cohort(cache: Path | str) -> list[PreparedSubject]:
+    """The subjects of a cache, in the order of their labels; refuses a folder that holds none."""
+    records = sorted(Path(cache).glob("sub-*/meta.json"))
+    if not records:
+        raise BadInput(f"{cache} holds no prepared subject; prepare a simulated cohort into it first.")
+    return [PreparedSubject(record.parent, Meta.from_json(record.read_text())) for record in records]
+
+
+def is_cache(folder: Path) -> bool:
+    """True when ``folder`` is itself a training cache."""
+    return any(folder.glob("sub-*/meta.json"))
+
+
+def prepare_subject(subject: Subject, cache: Path) -> None:
+    """Prepare one subject into ``cache``; its folder appears only when it is complete."""
+    if not subject.low:
+        raise BadInput(
+            f"sub-{subject.label} has no low-dose scan to train on; simulate the cohort with at least one --drf."
+        )
+    final = cache / f"sub-{subject.label}"
+    partial = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=cache))
+    try:
+        meta = _write_arrays(subject, partial)
+        (partial / "meta.json").write_text(meta.to_json())
+        partial.chmod(0o755)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_arrays(subject: Subject, folder: Path) -> Meta:
+    from m2diff.io import nifti
+    from m2diff.prepare import grid, mask, pair
+
+    mri = nifti.load(subject.t1, what="MRI")
+    scales: dict[float, float] = {}
+    for drf, path in sorted(subject.low.items()):
+        # A simulated MRI lies in the scanner's own space: nothing is there to register. One MRI serves all doses.
+        prepared = pair.prepare(nifti.load(path), None if scales else mri, dose=drf, align=False)
+        if prepared.mri is not None:
+            _save(folder / "mri.npy", prepared.mri)
+            head = Box.around(np.transpose(mask.support(prepared.low)))
+        _save(folder / f"low_drf{drf:g}.npy", prepared.low)
+        scales[drf] = prepared.scale
+    unit = next(iter(scales.values()))
+    standard = grid.to_working(nifti.load(subject.standard)).data / unit
+    brain = _brain(subject, standard)
+    _save(folder / "standard.npy", standard)
+    np.save(folder / "mask.npy", np.ascontiguousarray(np.transpose(brain)))
+    return Meta(
+        format=FORMAT,
+        label=subject.label,
+        person=subject.person,
+        group=subject.group,
+        unit=unit,
+        ratio={drf: unit / scale for drf, scale in scales.items()},
+        brain=Box.around(np.transpose(brain)),
+        head=head,
+        sizes=_sizes(subject),
+    )
+
+
+def _brain(subject: Subject, standard: VolumeArray) -> MaskArray:
+    """The brain (i, j, k) on the working grid; where the cohort has no mask, the scan's own support."""
+    from m2diff.io import nifti
+    from m2diff.prepare import grid, mask
+
+    if subject.mask is None:
+        return mask.support(standard)
+    return grid.to_working(nifti.load(subject.mask, what="mask")).data > 0.5
+
+
+def _save(path: Path, array: VolumeArray) -> None:
+    """Store a volume (i, j, k) as a float16 stack (d, h, w)."""
+    np.save(path, np.ascontiguousarray(np.transpose(array), dtype=np.float16))
+
+
+def _is_current(folder: Path, subject: Subject) -> bool:
+    record = folder / "meta.json"
+    if not record.is_file():
+        return False
+    raw = json.loads(record.read_text())
+    return raw.get("format") == FORMAT and raw.get("sizes") == _sizes(subject)
+
+
+def _sizes(subject: Subject) -> dict[str, int]:
+    paths = [subject.t1, subject.standard, *subject.low.values(), *([subject.mask] if subject.mask else [])]
+    return {path.name: path.stat().st_size for path in paths}
+
+
+def _three(values: Any) -> tuple[int, int, int]:
+    a, b, c = (int(value) for value in values)
+    return a, b, c

@@ -1,0 +1,154 @@
+"""Slabs to train on: item ``n`` is a pure function of (seed, n).
+
+No state is kept between items, so training resumes exactly at any item, and the images do not depend on how many
+workers read them or in which order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from m2diff.batch import Batch, Conditions
+from m2diff.data.augment import MARGIN, Augmentation, Draw, Slices, filtered, recontrasted, shifted
+from m2diff.data.cohort import PreparedSubject, open_cohort, prepare_cohort
+from m2diff.shapes import PerItem, Slab
+
+__all__ = ["Item", "SlabDataset", "StepSampler", "collate", "open_cohort", "prepare_cohort"]
+
+ENDLESS = 2**62
+
+
+@dataclass(frozen=True)
+class Item:
+    """One training slab, each image (s, h, w), and its dose reduction factor."""
+
+    low: Tensor
+    mri: Tensor
+    target: Tensor
+    dose: float
+
+
+class SlabDataset(Dataset[Item]):
+    """Endless slabs of a cohort: a random subject, dose, height, place and augmentation for every index.
+
+    ``slices``: slices of a slab. ``crop``: its height and width in voxels; the crop lies over the head. Nine in ten
+    slabs are centred on a slice of the brain, the others anywhere on the head.
+    """
+
+    def __init__(
+        self,
+        subjects: Sequence[PreparedSubject],
+        *,
+        slices: int,
+        crop: tuple[int, int] = (96, 96),
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.subjects = tuple(subjects)
+        self.size = (slices, *crop)
+        self.augmentation = augmentation or Augmentation()
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def __getitem__(self, n: int) -> Item:
+        """Item ``n``: the same for ever, whoever asks for it and whatever was asked before."""
+        rng = np.random.default_rng([self.seed, n])
+        subject = self.subjects[rng.integers(len(self.subjects))]
+        drf = subject.doses[rng.integers(len(subject.doses))]
+        corner = self._corner(subject, rng)
+        draw = Draw.random(rng, self.augmentation)
+        low = self._pet(subject.low(drf), corner, draw, draw.scale)
+        target = self._pet(subject.standard, corner, draw, draw.scale * subject.meta.ratio[drf])
+        mri = recontrasted(self._read(subject.mri, corner, draw.shift), draw.gamma, draw.gain)
+        low, target, mri = (x[..., ::-1] if draw.flip else x for x in (low, target, mri))
+        return Item(_tensor(low), _tensor(mri), _tensor(target), drf)
+
+    def _corner(self, subject: PreparedSubject, rng: np.random.Generator) -> tuple[int, int, int]:
+        """First index of the slab along d, h, w; always three draws."""
+        along, share, *in_plane = rng.random(4)
+        box = subject.meta.brain if share < 0.9 else subject.meta.head
+        shape, slices = subject.standard.shape, self.size[0]
+        middle = box.low[0] + int(along * (box.high[0] - box.low[0]))
+        first = min(max(middle - slices // 2, 0), max(shape[0] - slices, 0))
+        head = subject.meta.head
+        rows, columns = (
+            _place(head.low[axis], head.high[axis], self.size[axis], shape[axis], float(at))
+            for axis, at in zip((1, 2), in_plane, strict=True)
+        )
+        return first, rows, columns
+
+    def _pet(self, stack: Any, corner: tuple[int, int, int], draw: Draw, factor: float) -> Slices:
+        if draw.sigma == 0.0:
+            return factor * window(stack, corner, self.size)
+        return factor * filtered(_with_margin(stack, corner, self.size), draw.sigma)
+
+    def _read(self, stack: Any, corner: tuple[int, int, int], shift: tuple[float, float, float]) -> Slices:
+        if not any(shift):
+            return window(stack, corner, self.size)
+        return shifted(_with_margin(stack, corner, self.size), shift)
+
+
+def window(stack: Any, corner: Sequence[int], size: Sequence[int]) -> Slices:
+    """The box of ``size`` at ``corner`` of a stack (d, h, w), float32; beyond the stack its edge is repeated."""
+    spans = list(zip(corner, size, stack.shape, strict=True))
+    clipped = tuple(slice(min(max(at, 0), n - 1), max(min(at + length, n), 1)) for at, length, n in spans)
+    inside = np.asarray(stack[clipped], dtype=np.float32)
+    grow = [(s.start - at, at + length - s.stop) for s, (at, length, _) in zip(clipped, spans, strict=True)]
+    grow = [(max(before, 0), max(after, 0)) for before, after in grow]
+    return np.pad(inside, grow, mode="edge") if any(map(any, grow)) else inside
+
+
+def _with_margin(stack: Any, corner: Sequence[int], size: Sequence[int]) -> Slices:
+    return window(stack, [at - MARGIN for at in corner], [length + 2 * MARGIN for length in size])
+
+
+def _place(low: int, high: int, crop: int, extent: int, at: float) -> int:
+    """First index of a crop over the head [low, high): anywhere on a larger head, anywhere around a smaller one.
+
+    A crop never leaves the image while it fits into it.
+    """
+    first, last = sorted((low, high - crop))
+    first, last = max(first, 0), min(last, extent - crop)
+    if first > last:  # the crop fits at one side only, or not at all: centre it on the head
+        first = last = min(max((low + high - crop) // 2, 0), max(extent - crop, 0))
+    return first + int(at * (last - first + 1))
+
+
+def _tensor(slab: Slices) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(slab, dtype=np.float32))
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Items as one batch: images (b, s, h, w), dose (b,)."""
+    low: Slab = torch.stack([item.low for item in items])
+    mri: Slab = torch.stack([item.mri for item in items])
+    dose: PerItem = torch.tensor([item.dose for item in items], dtype=torch.float32)
+    return Batch(Conditions(low, mri, dose), torch.stack([item.target for item in items]))
+
+
+class StepSampler(Sampler[list[int]]):
+    """The items of each training step from ``first`` to ``last``, for one of ``ranks`` processes.
+
+    Step ``k`` holds items ``k * ranks * batch ...``: which items a step sees depends on nothing else.
+    """
+
+    def __init__(self, first: int, last: int, *, batch: int, rank: int = 0, ranks: int = 1) -> None:
+        self.first, self.last = first, last
+        self.batch, self.rank, self.ranks = batch, rank, ranks
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first, self.last):
+            start = (step * self.ranks + self.rank) * self.batch
+            yield list(range(start, start + self.batch))
+
+    def __len__(self) -> int:
+        return max(self.last - self.first, 0)

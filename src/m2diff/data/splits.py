@@ -1,0 +1,69 @@
+"""Who is trained on and who is held out: split by person, never by scan, slab or slice.
+
+Two simulated sessions made from one anatomy share a brain. A split by session would show the network the brain it
+is scored on, so everything made from one person falls on one side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from m2diff.errors import BadInput
+
+
+class HasPerson(Protocol):
+    """Whatever knows the person (anatomy) that it was made from."""
+
+    @property
+    def person(self) -> str:
+        """Name of the person."""
+        ...
+
+
+S = TypeVar("S", bound=HasPerson)
+
+
+@dataclass(frozen=True)
+class Split(Generic[S]):
+    """Subjects to train on and subjects to validate on; no person is on both sides."""
+
+    train: tuple[S, ...]
+    valid: tuple[S, ...]
+
+
+def by_person(subjects: Sequence[S], *, held_out: Iterable[str] = (), fraction: float = 0.0, seed: int = 0) -> Split[S]:
+    """Hold out the persons named in ``held_out``, or else a random ``fraction`` of all persons (at least one).
+
+    A cohort of one person has nobody to hold out: all of it is trained on and ``valid`` is empty.
+    """
+    persons = sorted({subject.person for subject in subjects})
+    chosen = _named(persons, held_out) or _drawn(persons, fraction, seed)
+    train = tuple(subject for subject in subjects if subject.person not in chosen)
+    valid = tuple(subject for subject in subjects if subject.person in chosen)
+    if not train:
+        raise BadInput(
+            f"a split must leave somebody to train on, but all {len(persons)} persons are held out; hold out fewer."
+        )
+    return Split(train, valid)
+
+
+def _named(persons: list[str], held_out: Iterable[str]) -> set[str]:
+    names = {str(name) for name in held_out}
+    unknown = sorted(names - set(persons))
+    if unknown:
+        raise BadInput(
+            f"persons to hold out must be in the cohort ({', '.join(persons)}), but {', '.join(unknown)} "
+            "is not; correct data.held_out."
+        )
+    return names
+
+
+def _drawn(persons: list[str], fraction: float, seed: int) -> set[str]:
+    if fraction <= 0 or len(persons) < 2:
+        return set()
+    count = min(max(1, round(fraction * len(persons))), len(persons) - 1)
+    return set(np.random.default_rng(seed).permutation(persons)[:count].tolist())

@@ -1,0 +1,127 @@
+"""Contrast recovery of recorded lesions: are small true signals kept, and MRI-only ones kept out?
+
+A lesion's contrast is its mean over the mean of its surroundings: a shell of 3 to 9 mm around it, without other
+lesions and, where labels are known, within the regions that the lesion touches. Recovery is (contrast - 1) over the
+same of what it should be: 1 is perfect, 0 is an erased lesion. What it should be comes twice:
+
+    recovery            against the recorded factor by which the simulator multiplied the uptake. Blur and a mixed
+                        surrounding keep even a perfect scan from 1
+    reference_recovery  against the contrast that the reference image shows in the same voxels: 1 for a perfect enhancer
+
+An MRI-only lesion has a true PET contrast of 1 and no recovery; its measured contrast against the reference's shows
+what leaked from the MRI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from m2diff.errors import BadInput
+from m2diff.shapes import LabelArray, MaskArray, VolumeArray
+
+SHELL_MM = (3.0, 9.0)  # a voxel of distance first: the lesion spills over its own border
+SMALLEST_CONTRAST = 0.05  # a reference contrast below tells nothing about recovery
+
+KINDS = ("pet_hot", "pet_cold", "mri_only")
+
+
+@dataclass(frozen=True)
+class LesionTruth:
+    """What is recorded of a lesion: its label in the lesion volume, its kind, and the true factor on the uptake."""
+
+    label: int
+    kind: str
+    contrast: float
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> LesionTruth:
+        """From a JSON record with ``label`` (or ``code``), ``kind`` and ``contrast`` (or ``factor``).
+
+        An MRI-only lesion's factor is on the MRI: its PET contrast is 1 whatever the record says.
+        """
+        try:
+            label, kind = int(record.get("label", record.get("code"))), str(record["kind"])  # type: ignore[arg-type]
+            contrast = 1.0 if kind == "mri_only" else float(record.get("contrast", record.get("factor")))  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInput(
+                f"A lesion record holds label, kind and contrast, got {dict(record)}; repair the record."
+            ) from error
+        if kind not in KINDS:
+            raise BadInput(f"A lesion's kind is one of {', '.join(KINDS)}, got {kind!r}; repair the record.")
+        return cls(label, kind, contrast)
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion as measured; NaN where a number has no meaning (see the module)."""
+
+    label: int
+    kind: str
+    volume_ml: float
+    true_contrast: float
+    contrast: float
+    reference_contrast: float
+    recovery: float
+    reference_recovery: float
+
+
+def measure(
+    image: VolumeArray,
+    reference: VolumeArray,
+    lesion_labels: LabelArray,
+    truths: Iterable[LesionTruth],
+    *,
+    voxel_size: tuple[float, float, float],
+    labels: LabelArray | None = None,
+    within: MaskArray | None = None,
+) -> tuple[Lesion, ...]:
+    """Every recorded lesion that has a voxel on this grid; ``labels`` and ``within`` narrow the surroundings."""
+    allowed = (lesion_labels == 0) if within is None else (lesion_labels == 0) & within
+    found = []
+    for truth in truths:
+        inside = lesion_labels == truth.label
+        shell = _shell(inside, allowed, voxel_size, labels)
+        if not inside.any() or not shell.any():
+            continue  # smaller than a voxel here, or with no surroundings to compare with
+        contrast, expected = (float(x[inside].mean() / x[shell].mean()) for x in (image, reference))
+        hot_or_cold = truth.kind != "mri_only"
+        found.append(
+            Lesion(
+                label=truth.label,
+                kind=truth.kind,
+                volume_ml=float(inside.sum() * np.prod(voxel_size) / 1000),
+                true_contrast=truth.contrast,
+                contrast=contrast,
+                reference_contrast=expected,
+                recovery=_recovery(contrast, truth.contrast) if hot_or_cold else nan,
+                reference_recovery=_recovery(contrast, expected) if hot_or_cold else nan,
+            )
+        )
+    return tuple(found)
+
+
+def _recovery(contrast: float, expected: float) -> float:
+    if not isfinite(expected) or abs(expected - 1) < SMALLEST_CONTRAST:
+        return nan
+    return (contrast - 1) / (expected - 1)
+
+
+def _shell(
+    inside: MaskArray, allowed: MaskArray, voxel_size: tuple[float, float, float], labels: LabelArray | None
+) -> MaskArray:
+    """The surroundings of a lesion: see the module."""
+    if not inside.any():
+        return inside
+    distance = ndimage.distance_transform_edt(~inside, sampling=voxel_size)
+    shell = allowed & (distance > SHELL_MM[0]) & (distance <= SHELL_MM[1])
+    if labels is None:
+        return shell
+    touched = np.unique(labels[inside])
+    same = shell & np.isin(labels, touched[touched > 0])
+    return same if same.any() else shell

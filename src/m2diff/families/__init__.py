@@ -1,0 +1,56 @@
+"""The enhancing systems, each in one file, built by name from the ``model:`` section of a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from m2diff.errors import BadInput
+from m2diff.families.base import DiffusionFamily, Enhancer, Trainable
+from m2diff.families.m2diff import M2Diff, M2DiffConfig
+from m2diff.families.regress import Regress, RegressConfig
+
+__all__ = ["DiffusionFamily", "Enhancer", "Trainable", "build", "names", "resolve"]
+
+_FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
+    "m2diff": (M2DiffConfig, M2Diff),
+    "regress": (RegressConfig, Regress),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The families that learn."""
+    return tuple(_FAMILIES)
+
+
+def build(spec: Mapping[str, Any]) -> Trainable:
+    """The model of a ``model:`` section such as ``{"family": "m2diff", "network": {...}}``, freshly initialised.
+
+    Raises BadInput for a family or a key that does not exist. Initial parameters come from PyTorch's global generator.
+    """
+    config_type, family = _known(spec)
+    return family(_checked(config_type, spec))
+
+
+def resolve(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The same section with every default filled in, as plain JSON-ready values: what is saved beside weights."""
+    config_type, _ = _known(spec)
+    return _checked(config_type, spec).model_dump(mode="json")
+
+
+def _known(spec: Mapping[str, Any]) -> tuple[type[Any], type[Any]]:
+    name = spec.get("family")
+    if name not in _FAMILIES:
+        raise BadInput(f"the model's family is one of {', '.join(_FAMILIES)}, got {name!r}: correct its name.")
+    return _FAMILIES[str(name)]
+
+
+def _checked(config_type: type[Any], spec: Mapping[str, Any]) -> Any:
+    try:
+        return config_type.model_validate(dict(spec))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["model", *map(str, first["loc"])])
+        raise BadInput(f"{place}: {first['msg']} (got {first['input']!r}): correct the preset.") from error

@@ -1,0 +1,93 @@
+"""What a family promises, in three sizes.
+
+    Enhancer          answers a volume or a slab at once                 (the filters stop here)
+    Trainable         ... and has parameters and a loss                  (the regression network stops here)
+    DiffusionFamily   ... and answers for a noised image at any step     (the papers)
+
+A paper may differ in its view, its network, its loss and its sampler options, and nowhere else: training, the
+enhancement of a volume and the evaluation are written once, against these.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
+from m2diff.diffusion import Schedule, draw_noise, sample
+from m2diff.errors import BadInput
+from m2diff.families.config import SamplingConfig
+from m2diff.shapes import Slab, TimeSteps
+
+
+@runtime_checkable
+class Enhancer(Protocol):
+    """Whatever turns conditions into a clean scan."""
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks of the data."""
+        ...
+
+    def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> Tensor:
+        """The clean scan, of the shape of ``conditions.low``."""
+        ...
+
+
+class Trainable(nn.Module, ABC):
+    """An enhancer that learns."""
+
+    needs: Needs
+
+    @abstractmethod
+    def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
+        """Named, weighted loss terms of one batch, in one forward pass; all that is drawn comes from ``generator``."""
+
+    @abstractmethod
+    def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> Tensor:
+        """The clean scan, (b, s, h, w)."""
+
+
+class DiffusionFamily(Trainable):
+    """A trainable family that estimates the clean image from a noised one."""
+
+    schedule: Schedule
+    sampling: SamplingConfig
+
+    @abstractmethod
+    def forward(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Estimate:
+        """The clean image (b, s, h, w), from the noised one at the steps ``t`` (b,) and the conditions."""
+
+    def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> Tensor:
+        """One draw for these slabs with the family's own sampling options.
+
+        Whole volumes go through ``m2diff.enhance``, which draws one noise for the volume and cuts slabs inside.
+        """
+        low = conditions.low
+
+        def denoise(x_t: Tensor, t: int) -> Tensor:
+            steps = torch.full((low.shape[0],), t, device=low.device)
+            return self(x_t, steps, conditions).clean
+
+        return sample(
+            denoise,
+            self.schedule,
+            draw_noise(low, generator=generator),
+            noise_for_step=lambda _: draw_noise(low, generator=generator),
+            **self.sampling.model_dump(),
+        )
+
+
+def check_view(needs: Needs, conditions: Conditions) -> None:
+    """Refuse slabs that the network cannot take: number of slices, size, an MRI of another shape."""
+    low, mri = conditions.low, conditions.mri
+    _, slices, *sizes = low.shape
+    if slices != needs.slices:
+        raise BadInput(f"this network reads slabs of {needs.slices} slices, got {slices}: cut the views to fit it.")
+    if any(size % needs.multiple for size in sizes):
+        raise BadInput(f"in-plane sizes must divide by {needs.multiple}, got {tuple(sizes)}: pad the slices first.")
+    if mri is not None and mri.shape != low.shape:
+        raise BadInput(f"the MRI must lie on the PET's slab {tuple(low.shape)}, got {tuple(mri.shape)}: resample it.")

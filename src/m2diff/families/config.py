@@ -1,0 +1,84 @@
+"""Settings that families share; every model is frozen, and an unknown key is an error."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from m2diff.diffusion.sampler import Variance
+from m2diff.diffusion.schedule import Schedule, Spacing
+from m2diff.nn.unet import UNetShape
+
+
+class Settings(BaseModel):
+    """Base of all settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class UNetConfig(Settings):
+    """The size of a family's U-Nets and of its view."""
+
+    slices: Annotated[int, Field(ge=1)] = 8
+    """Neighbouring slices of a slab; 1 is the paper's single slice."""
+    fold: Annotated[int, Field(ge=1)] = 2
+    """Pixels of a side that become channels before the first convolution; 2 runs the U-Net at half resolution."""
+    width: Annotated[int, Field(ge=4)] = 64
+    """Base channels."""
+    multipliers: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 1.5, 2.0)
+    """Channels of each level, in base channels, finest first."""
+    blocks: Annotated[int, Field(ge=1)] = 1
+    """Residual blocks a level."""
+    attention: tuple[int, ...] = ()
+    """Levels with self-attention, 0 the finest."""
+    middle_attention: bool = False
+    heads: Annotated[int, Field(ge=1)] = 4
+    groups: Annotated[int, Field(ge=1)] = 32
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+    @property
+    def shape(self) -> UNetShape:
+        """The same as the Encoder and the Decoder want it."""
+        return UNetShape(
+            widths=tuple(round(self.width * m) for m in self.multipliers),
+            blocks=self.blocks,
+            embedding=4 * self.width,
+            attention=self.attention,
+            heads=self.heads,
+            groups=self.groups,
+            dropout=self.dropout,
+        )
+
+
+class DiffusionConfig(Settings):
+    """The chain, and how training draws its steps."""
+
+    steps: Annotated[int, Field(ge=2)] = 1000
+    first_beta: Annotated[float, Field(gt=0.0)] = 1e-4
+    last_beta: Annotated[float, Field(lt=1.0)] = 0.02
+    first_step_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """Share of the training draws at t = T - 1, where sampling starts; the others are uniform."""
+
+    def schedule(self) -> Schedule:
+        """The chain of these settings."""
+        return Schedule.linear(self.steps, self.first_beta, self.last_beta)
+
+
+class SamplingConfig(Settings):
+    """How a family samples unless told otherwise; the arguments of ``diffusion.sample``."""
+
+    steps: Annotated[int, Field(ge=1)] = 1
+    eta: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    variance: Variance = "small"
+    spacing: Spacing = "trailing"
+    clip: float | None = None
+
+
+class DropoutConfig(Settings):
+    """Conditions that training hides, so that a network can do without them."""
+
+    mri: Annotated[float, Field(ge=0.0, le=1.0)] = 0.15
+    """Probability that a whole batch goes without its MRI."""
+    dose: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    """Probability that an item's dose is unknown."""

@@ -1,0 +1,193 @@
+"""M2Diff: two U-Nets, one for the PET and one for the MRI, whose decoders read each other's skips.
+
+    PET branch:  [x_t, low PET] -> Encoder -> Middle -> Decoder(own skips, MRI skips) -> clean image, the main head
+    MRI branch:  [MRI, x_t]     -> Encoder -> Middle -> Decoder(own skips, PET skips) -> clean image, the second head
+    loss:        .4 MSE(PET head, target) + .4 MSE(MRI head, target) + .2 MSE(PET head, MRI head)
+
+M2Diff, arXiv 2603.09075. One class serves the paper's network (``m2diff-paper-128``) and the practical one
+(``m2diff-base``); what the latter adds is an option each, named in ``M2DiffNetwork``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
+from m2diff.diffusion import draw_noise, draw_steps, q_sample
+from m2diff.errors import BadInput
+from m2diff.families.base import DiffusionFamily, check_view
+from m2diff.families.config import DiffusionConfig, DropoutConfig, SamplingConfig, Settings, UNetConfig
+from m2diff.families.terms import hide, item_weights, squared_error
+from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelHead, PixelStem, TimeEmbedding, UNetShape
+from m2diff.shapes import Features, Slab, TimeSteps
+
+
+class M2DiffNetwork(UNetConfig):
+    """The network; the defaults of the last five are the paper's."""
+
+    head: Literal["pet", "mean"] = "pet"
+    """What carries the chain: the PET head (the paper), or the mean of both heads."""
+    residual: bool = False
+    """Heads answer a correction to the low-dose image instead of the image."""
+    input_scaling: Literal["none", "wiener"] = "none"
+    """``wiener``: x_t enters as sqrt(abar_t) x_t, the best linear estimate of unit-variance data, so that at t = T - 1
+    nearly no noise enters and the first step is a regression."""
+    dose: bool = False
+    """Whether the dose is read."""
+    optional_mri: bool = False
+    """Whether PET alone is possible: learned vectors stand in for the MRI's skips."""
+
+
+class M2DiffLoss(Settings):
+    """Weights of the loss terms; with the MRI absent the PET term stands alone, with weight 1."""
+
+    pet: Annotated[float, Field(ge=0.0)] = 0.4
+    mri: Annotated[float, Field(ge=0.0)] = 0.4
+    agreement: Annotated[float, Field(ge=0.0)] = 0.2
+    mean: Annotated[float, Field(ge=0.0)] = 0.0
+    """Error of the mean of the heads; 0 leaves the term out."""
+    balance: bool = False
+    """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
+    dropout: DropoutConfig = DropoutConfig()
+
+
+class M2DiffConfig(Settings):
+    """Everything that a preset says about the model."""
+
+    family: Literal["m2diff"] = "m2diff"
+    network: M2DiffNetwork = M2DiffNetwork()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    loss: M2DiffLoss = M2DiffLoss()
+    sampling: SamplingConfig = SamplingConfig()
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The clean image by each branch, (b, s, h, w); the MRI's is None where its branch was not computed."""
+
+    pet: Slab
+    mri: Slab | None
+
+
+class Branch(nn.Module):
+    """One modality's U-Net: it reads two images, and its decoder the other branch's skips too."""
+
+    def __init__(self, config: UNetConfig, shape: UNetShape, *, attention: bool) -> None:
+        super().__init__()
+        self.stem = PixelStem(2 * config.slices, shape.widths[0], config.fold)
+        self.encoder = Encoder(shape)
+        self.middle = Middle(shape, attention=attention)
+        self.decoder = Decoder(shape, guides=1)
+        self.head = PixelHead(shape.widths[0], config.slices, config.fold)
+
+    def encode(self, first: Slab, second: Slab, embedding: Tensor) -> list[Features]:
+        """Skips of two images, channel by channel one after the other."""
+        return self.encoder(self.stem(torch.cat([first, second], dim=1)), embedding)
+
+    def decode(self, own: list[Features], other: list[Features], embedding: Tensor) -> Slab:
+        """(b, s, h, w) from both branches' skips."""
+        return self.head(self.decoder(self.middle(own[-1], embedding), embedding, own, other))
+
+
+class M2Diff(DiffusionFamily):
+    """The two-branch network and its loss; see the module's first lines."""
+
+    def __init__(self, config: M2DiffConfig) -> None:
+        super().__init__()
+        network = config.network
+        shape = network.shape
+        self.config = config
+        self.needs = Needs("slab", network.slices, network.fold * shape.multiple, mri=True, dose=network.dose)
+        self.schedule = config.diffusion.schedule()
+        self.sampling = config.sampling
+        self.time = TimeEmbedding(network.width, shape.embedding)
+        self.dose = DoseEmbedding(shape.embedding) if network.dose else None
+        self.pet = Branch(network, shape, attention=network.middle_attention)
+        # Self-attention is the PET branch's alone, as in the paper's release.
+        self.mri = Branch(network, _without_attention(shape), attention=False)
+        absent = [nn.Parameter(0.02 * torch.randn(width)) for width in shape.skips]
+        self.absent = nn.ParameterList(absent) if network.optional_mri else None
+
+    def forward(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Estimate:
+        """The clean image by the PET head (or the mean of both), and the MRI head's version as the auxiliary.
+
+        Without an MRI its branch is not computed: the auxiliary is None.
+        """
+        heads = self.heads(x_t, t, conditions)
+        if heads.mri is None or self.config.network.head == "pet":
+            return Estimate(heads.pet, heads.mri)
+        return Estimate((heads.pet + heads.mri) / 2, heads.mri)
+
+    def heads(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Heads:
+        """Both branches' clean images."""
+        check_view(self.needs, conditions)
+        low, mri = conditions.low, conditions.mri
+        # One embedding for both branches: the step, and the dose where the network reads it.
+        embedding = self.time(t)
+        if self.dose is not None:
+            embedding = embedding + self.dose(conditions.dose, low.shape[0])
+        x_in = self._scaled(x_t, t)
+
+        # PET alone: learned vectors stand where the MRI's skips would be.
+        pet_skips = self.pet.encode(x_in, low, embedding)
+        if mri is None:
+            answer = self.pet.decode(pet_skips, self._absent_skips(pet_skips), embedding)
+            return Heads(self._clean(answer, low), None)
+
+        # Both: each decoder reads its own state, its own skips and the other's.
+        mri_skips = self.mri.encode(mri, x_in, embedding)
+        pet_answer = self.pet.decode(pet_skips, mri_skips, embedding)
+        mri_answer = self.mri.decode(mri_skips, pet_skips, embedding)
+        return Heads(self._clean(pet_answer, low), self._clean(mri_answer, low))
+
+    def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
+        """The paper's three terms (and, where weighted, the mean's) at a random step, in one forward pass."""
+        settings, target = self.config.loss, batch.target
+        conditions = self._hidden(batch.conditions, generator)
+        share = self.config.diffusion.first_step_share
+        t = draw_steps(len(target), self.schedule, generator=generator, first_step_share=share).to(target.device)
+        noise = draw_noise(target, generator=generator)
+        heads = self.heads(q_sample(target, t, noise, self.schedule), t, conditions)
+
+        weights = item_weights(conditions.low, target, balance=settings.balance)
+        terms = {"pet": squared_error(heads.pet, target, weights)}
+        if heads.mri is None:
+            return Losses(terms, {"pet": 1.0})
+        terms["mri"] = squared_error(heads.mri, target, weights)
+        terms["agreement"] = squared_error(heads.pet, heads.mri, weights)
+        share_of = {"pet": settings.pet, "mri": settings.mri, "agreement": settings.agreement}
+        if settings.mean > 0.0:
+            terms["mean"] = squared_error((heads.pet + heads.mri) / 2, target, weights)
+            share_of["mean"] = settings.mean
+        return Losses(terms, share_of)
+
+    def _hidden(self, conditions: Conditions, generator: torch.Generator) -> Conditions:
+        """Conditions with some hidden by chance; the MRI stays where the network cannot do without."""
+        hidden = hide(conditions, self.config.loss.dropout, generator=generator)
+        return hidden if self.absent is not None else Conditions(hidden.low, conditions.mri, hidden.dose)
+
+    def _scaled(self, x_t: Slab, t: TimeSteps) -> Slab:
+        if self.config.network.input_scaling == "none":
+            return x_t
+        scale = self.schedule.abar.sqrt().to(device=x_t.device, dtype=x_t.dtype)[t]
+        return scale.reshape(-1, 1, 1, 1) * x_t
+
+    def _clean(self, answer: Slab, low: Slab) -> Slab:
+        return low + answer if self.config.network.residual else answer
+
+    def _absent_skips(self, pet_skips: list[Features]) -> list[Features]:
+        """Learned vectors, broadcast, where the MRI's skips would be."""
+        if self.absent is None:
+            raise BadInput("this M2Diff was built to read an MRI, and none came: pass one, or use m2diff-base weights.")
+        pairs = zip(self.absent, pet_skips, strict=True)
+        return [vector.to(skip.dtype)[None, :, None, None].expand_as(skip) for vector, skip in pairs]
+
+
+def _without_attention(shape: UNetShape) -> UNetShape:
+    """The same shape with no self-attention at any level."""
+    return replace(shape, attention=())

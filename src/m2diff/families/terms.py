@@ -1,0 +1,45 @@
+"""What the losses of the families share: hidden conditions, and squared errors in which every dose counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from m2diff.batch import Conditions
+from m2diff.families.config import DropoutConfig
+from m2diff.shapes import PerItem, Slab
+
+BALANCE_FLOOR = 1e-3  # an empty slab (no error in the input at all) weighs at most 30 times an average one
+
+
+def hide(conditions: Conditions, dropout: DropoutConfig, *, generator: torch.Generator) -> Conditions:
+    """The conditions with the MRI dropped for the whole batch, and doses made unknown item by item, by chance.
+
+    The same number of draws is made whatever is there, so that a seed means the same for every batch.
+    """
+    chances = torch.rand(1 + conditions.low.shape[0], generator=generator, device=generator.device)
+    mri = None if float(chances[0]) < dropout.mri else conditions.mri
+    dose = conditions.dose
+    if dose is not None:
+        hidden = (chances[1:] < dropout.dose).to(dose.device)
+        dose = torch.where(hidden, torch.full_like(dose, float("nan")), dose)
+    return replace(conditions, mri=mri, dose=dose)
+
+
+def item_weights(low: Slab, target: Slab, *, balance: bool) -> PerItem:
+    """(b,) the weight of each item's squared error: one, or one over the root mean squared error of its input.
+
+    The squared error of an item goes with its noise; unweighted, the lowest doses would be all that is learnt.
+    """
+    if not balance:
+        return torch.ones(low.shape[0], device=low.device)
+    error = (low.detach().float() - target.float()).square().flatten(1).mean(dim=1)
+    return (error + BALANCE_FLOOR).rsqrt()
+
+
+def squared_error(estimate: Slab, target: Slab, weights: PerItem) -> Tensor:
+    """Mean squared error of each item, weighted, averaged over the batch; float32 whatever the autocast."""
+    error = (estimate.float() - target.float()).square().flatten(1).mean(dim=1)
+    return (weights * error).mean()

@@ -1,0 +1,95 @@
+"""Outputs appear whole or not at all.
+
+A file is written under a temporary name in the folder where it will stand, and renamed when it is complete: a rename
+within one file system is atomic, so a full disk or a killed run leaves nothing under the final name. Several files
+that belong together are written into a temporary folder first and moved when all are there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from m2diff.errors import BadInput
+
+_WHY = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
+    errno.EACCES: "the folder may not be written to; choose another or change its permissions",
+    errno.EPERM: "the folder may not be written to; choose another or change its permissions",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EISDIR: "a folder of that name is in the way; remove it or choose another name",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another folder",
+    errno.EEXIST: "a file of that name is in the way; remove it or choose another name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """A temporary path in the folder of ``path``, renamed to ``path`` when the block ends well, removed otherwise.
+
+    The temporary name ends as the final one does, since writers choose a format by the ending. Raises BadInput, in one
+    sentence, where the disk is full or the folder cannot be written to.
+    """
+    path = Path(path)
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{os.getpid()}-", suffix=f"-{path.name}", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _settle(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder(out: Path | str) -> Iterator[Path]:
+    """A temporary folder beside ``out``; when the block ends well, its files move into ``out``, replacing namesakes.
+
+    Everything is complete before the first file moves. Files that stood in ``out`` under other names stay.
+    """
+    out = Path(out)
+    with _explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".m2diff-", dir=out))
+        try:
+            yield temporary
+            files = sorted(path for path in temporary.rglob("*") if path.is_file())
+            for file in files:
+                _settle(file)
+            for file in files:
+                final = out / file.relative_to(temporary)
+                final.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _settle(file: Path) -> None:
+    """Bring ``file`` to the disk and give it the permissions of an ordinary new file."""
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+    mask = os.umask(0)
+    os.umask(mask)
+    file.chmod(0o666 & ~mask)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write into one sentence; everything else passes through."""
+    try:
+        yield
+    except OSError as trouble:
+        why = _WHY.get(trouble.errno or 0)
+        if why is None:
+            raise
+        raise BadInput(f"Could not write {path}: {why}.") from trouble

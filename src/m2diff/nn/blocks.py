@@ -1,0 +1,115 @@
+"""The blocks of a U-Net, for images (spatial = 2) or volumes (spatial = 3).
+
+From small to large: convolution, norm, residual block, one level down, one level up, and the two ends that move
+between pixels and features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m2diff.shapes import Features, Slab
+
+
+def conv(spatial: int, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> nn.Module:
+    """A convolution over ``spatial`` axes that keeps the image's size (at stride 1)."""
+    layer = {2: nn.Conv2d, 3: nn.Conv3d}[spatial]
+    return layer(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2)
+
+
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    """Group normalisation in ``groups`` groups, or in the largest number below that divides the channels."""
+    return nn.GroupNorm(math.gcd(channels, groups), channels)
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The same layer with all its parameters at zero: what it adds starts as nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+class ResBlock(nn.Module):
+    """Two convolutions beside a shortcut, modulated by an embedding (scale and shift after the second norm).
+
+    Nichol and Dhariwal 2021 (arXiv 2102.09672), appendix A: h = norm(h) (1 + scale) + shift.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, embedding: int, groups: int, dropout: float, spatial: int = 2
+    ) -> None:
+        super().__init__()
+        self.norm_in = group_norm(channels_in, groups)
+        self.conv_in = conv(spatial, channels_in, channels_out)
+        self.modulation = nn.Linear(embedding, 2 * channels_out)
+        self.norm_out = group_norm(channels_out, groups)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = zeroed(conv(spatial, channels_out, channels_out))
+        same = channels_in == channels_out
+        self.shortcut = nn.Identity() if same else conv(spatial, channels_in, channels_out, kernel=1)
+
+    def forward(self, x: Features, embedding: Tensor) -> Features:
+        """(b, c_in, ...) and (b, embedding) to (b, c_out, ...)."""
+        h = self.conv_in(F.silu(self.norm_in(x)))
+        modulation = self.modulation(F.silu(embedding))
+        scale, shift = modulation.reshape(*modulation.shape, *[1] * (h.ndim - 2)).chunk(2, dim=1)
+        h = torch.addcmul(shift, self.norm_out(h), 1.0 + scale)
+        return self.shortcut(x) + self.conv_out(self.dropout(F.silu(h)))
+
+
+class Downsample(nn.Module):
+    """Half the size by a strided convolution."""
+
+    def __init__(self, channels: int, spatial: int = 2) -> None:
+        super().__init__()
+        self.conv = conv(spatial, channels, channels, stride=2)
+
+    def forward(self, x: Features) -> Features:
+        """(b, c, h, w) to (b, c, h/2, w/2)."""
+        return self.conv(x)
+
+
+class Upsample(nn.Module):
+    """Twice the size: nearest neighbours, then a convolution."""
+
+    def __init__(self, channels: int, spatial: int = 2) -> None:
+        super().__init__()
+        self.conv = conv(spatial, channels, channels)
+
+    def forward(self, x: Features) -> Features:
+        """(b, c, h, w) to (b, c, 2h, 2w)."""
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class PixelStem(nn.Module):
+    """From slices to features: each block of ``fold`` x ``fold`` pixels becomes channels, then one convolution.
+
+    With ``fold`` = 2 the network behind runs at half resolution and loses nothing: the pixels are all still there.
+    """
+
+    def __init__(self, slices: int, channels: int, fold: int = 1) -> None:
+        super().__init__()
+        self.fold = fold
+        self.conv = conv(2, slices * fold**2, channels)
+
+    def forward(self, x: Slab) -> Features:
+        """(b, s, h, w) to (b, c, h / fold, w / fold)."""
+        return self.conv(F.pixel_unshuffle(x, self.fold) if self.fold > 1 else x)
+
+
+class PixelHead(nn.Module):
+    """From features back to slices: one bare convolution, starting at zero, and the pixels unfolded."""
+
+    def __init__(self, channels: int, slices: int, fold: int = 1) -> None:
+        super().__init__()
+        self.fold = fold
+        self.conv = zeroed(conv(2, channels, slices * fold**2))
+
+    def forward(self, x: Features) -> Slab:
+        """(b, c, h / fold, w / fold) to (b, s, h, w)."""
+        y = self.conv(x)
+        return F.pixel_shuffle(y, self.fold) if self.fold > 1 else y

@@ -1,0 +1,61 @@
+"""Numbers into vectors: the diffusion step, and the dose."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m2diff.shapes import PerItem, TimeSteps
+
+
+def sinusoids(t: TimeSteps, width: int) -> Tensor:
+    """Cosines and sines of ``t`` at ``width / 2`` frequencies from 1 down to 1/10000, (b, width) float32.
+
+    Vaswani et al. 2017, section 3.5, in the order (cosines, sines) of diffusion networks.
+    """
+    half = width // 2
+    frequencies = torch.exp(-math.log(10000.0) / half * torch.arange(half, dtype=torch.float32, device=t.device))
+    angles = t[:, None].float() * frequencies  # (b, half)
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """The diffusion step as a vector: sinusoids, then two linear layers."""
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.width = width
+        self.first = nn.Linear(width, embedding)
+        self.second = nn.Linear(embedding, embedding)
+
+    def forward(self, t: TimeSteps) -> Tensor:
+        """(b,) steps to (b, embedding)."""
+        return self.second(F.silu(self.first(sinusoids(t, self.width))))
+
+
+class DoseEmbedding(nn.Module):
+    """How little dose was given, as a vector; a learned one where it is unknown.
+
+    Reads log2 of the dose reduction factor: halving the dose is one step of the same size anywhere on the ladder.
+    """
+
+    OCTAVES = 7.0  # log2(128): the usual ladder (4 ... 100) then lies within 0 ... 1
+
+    def __init__(self, embedding: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(1, embedding)
+        self.second = nn.Linear(embedding, embedding)
+        self.unknown = nn.Parameter(0.02 * torch.randn(embedding))
+
+    def forward(self, dose: PerItem | None, count: int) -> Tensor:
+        """(b,) dose reduction factors, NaN where unknown (None: all unknown), to (b, embedding)."""
+        unknown = self.unknown.expand(count, -1)
+        if dose is None:
+            return unknown
+        missing = torch.isnan(dose)
+        octaves = torch.log2(torch.where(missing, torch.ones_like(dose), dose)) / self.OCTAVES
+        known = self.second(F.silu(self.first(octaves[:, None].to(self.first.weight.dtype))))
+        return torch.where(missing[:, None], unknown.to(known.dtype), known)

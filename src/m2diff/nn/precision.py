@@ -1,0 +1,32 @@
+"""Which number format a network computes in: bfloat16 where the machine has it in hardware, else float32."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def best_precision(device: torch.device | str) -> Literal["bf16", "fp32"]:
+    """``bf16`` where ``device`` multiplies it in hardware, else ``fp32``.
+
+    A CPU with avx512_bf16 or amx runs a U-Net about twice as fast in bfloat16; one without it emulates, and is slower.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if kind == "cpu":
+        tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return "bf16" if any(getattr(torch.cpu, test, lambda: False)() for test in tests) else "fp32"
+    return "fp32"
+
+
+def autocast(device: torch.device | str, precision: Precision = "auto") -> AbstractContextManager[object]:
+    """The context in which a network's forward pass runs at ``precision``; weights and losses stay float32."""
+    chosen = best_precision(device) if precision == "auto" else precision
+    if chosen == "fp32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)

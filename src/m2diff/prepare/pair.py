@@ -1,0 +1,91 @@
+"""A scan and its MRI made ready for a network, and the way back to the scan's own grid and unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from m2diff.errors import BadInput
+from m2diff.prepare import grid, intensity, mask
+from m2diff.prepare.register import Alignment, align as align_mri
+from m2diff.shapes import Affine, MaskArray, VolumeArray
+from m2diff.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A pair on the working grid, normalised: everything a network is told, all (i, j, k).
+
+    ``low``: the PET divided by ``scale``, so that a brain is near 1. ``mri``: its tissue near 1, or None.
+    ``dose``: dose reduction factor, NaN where unknown. ``scale``: in the PET's unit. ``support``: where there is a head.
+    """
+
+    low: VolumeArray
+    mri: VolumeArray | None
+    dose: float
+    scale: float
+    affine: Affine
+    support: MaskArray
+    pet: Volume
+    working: grid.WorkingImage
+    alignment: Alignment | None = None
+
+    @property
+    def box(self) -> tuple[slice, slice, slice]:
+        """The smallest box around ``support``."""
+        return mask.box(self.support)
+
+    @property
+    def unit(self) -> str:
+        """The PET's unit, in which ``restore`` answers."""
+        return self.pet.unit
+
+    def restore(self, estimate: VolumeArray, step: str = "enhanced") -> Volume:
+        """A normalised image of the working grid on the PET's own grid and in its unit; ``step`` is for the history."""
+        return self.pet.with_data(self.working.undo(estimate) * np.float32(self.scale), step)
+
+    def mri_on_pet(self) -> Volume | None:
+        """The normalised MRI on the PET's own grid, to be looked at beside it."""
+        if self.mri is None:
+            return None
+        return Volume(self.working.undo(self.mri), self.pet.affine, "relative", ("MRI on the PET's grid",))
+
+
+def prepare(
+    pet: Volume, mri: Volume | None = None, *, dose: float | None = None, align: bool = True
+) -> Prepared:
+    """Bring a PET scan and, where there is one, its MRI onto the working grid, with one scale each.
+
+    ``dose``: the dose reduction factor, 20 for a twentieth of the counts; None is unknown. ``align`` False takes the
+    headers' word that both lie in the same world space. Raises BadInput where nothing is to be seen or nothing fits.
+    """
+    if dose is not None and not (math.isfinite(dose) and dose >= 1.0):
+        raise BadInput(f"The dose reduction factor is a number of at least 1 (20 for a twentieth), got {dose:g}.")
+    working = grid.to_working(pet)
+    scale = intensity.pet_scale(working.data)
+    alignment = align_mri(mri, pet) if mri is not None and align else None
+    return Prepared(
+        low=working.data / np.float32(scale),
+        mri=None if mri is None else _guide(mri, working, alignment),
+        dose=math.nan if dose is None else float(dose),
+        scale=scale,
+        affine=working.affine,
+        support=mask.support(working.data),
+        pet=pet,
+        working=working,
+        alignment=alignment,
+    )
+
+
+def _guide(mri: Volume, working: grid.WorkingImage, alignment: Alignment | None) -> VolumeArray:
+    """The MRI on the working grid, normalised by its tissue in the PET's brain."""
+    placement = None if alignment is None else alignment.matrix
+    sampled = grid.onto(mri, working.affine, working.data.shape, placement)
+    brain = intensity.foreground(working.data)
+    if np.mean(sampled[brain] != 0) < 0.3:
+        raise BadInput(
+            "The MRI does not cover the brain in the PET; pass an MRI of the same head whose header places it there."
+        )
+    return intensity.normalise_mri(sampled, within=brain)

@@ -1,0 +1,349 @@
+"""A cohort of simulated persons as a BIDS dataset: anatomy -> tracer -> scanner -> files.
+
+Each person is a pure function of (recipe, number): the result does not depend on how many run at once, and the same
+command run again makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy import ndimage
+
+from m2diff.errors import BadInput
+from m2diff.io import bids, nifti
+from m2diff.io.atomic import replacing
+from m2diff.shapes import Affine, VolumeArray
+from m2diff.simulate import regions, scanner, tracer
+from m2diff.simulate.anatomy import Anatomy, make_person
+from m2diff.simulate.sources import Source, find_sources, mni_source
+from m2diff.volume import Volume
+
+ATTENUATION = np.array([0.0, 0.0096, 0.0146, 0.0099, 0.0096], dtype=np.float32)
+"""1/mm at 511 keV by ``Anatomy.tissue_class``: air, soft tissue, skull, brain, other (ICRU 44 densities)."""
+
+HALF_LIFE_S = {"F18": 6586.2}
+INJECTED_MBQ = 250.0
+
+
+@dataclass(frozen=True)
+class DosePlan:
+    """Which low doses a person gets: the listed ones, or ``draws`` of them, log-uniform between two limits."""
+
+    factors: tuple[float, ...]
+    draws: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> DosePlan:
+        """``4,10,20`` lists doses; ``4-100:3`` draws three whole ones between 4 and 100 for each person."""
+        drawn = re.fullmatch(r"(\d+)-(\d+):(\d+)", text.strip())
+        try:
+            if drawn:
+                low, high, draws = map(int, drawn.groups())
+                plan = cls((float(low), float(high)), draws)
+            else:
+                plan = cls(tuple(sorted({float(part) for part in text.split(",")})))
+        except ValueError:
+            plan = cls(())
+        if not plan.factors or min(plan.factors) <= 1 or (drawn and plan.factors[0] >= plan.factors[1]):
+            raise BadInput(f"--drf expects factors above 1 such as 4,10,20 or a range such as 4-100:3, got {text!r}.")
+        return plan
+
+    def draw(self, rng: np.random.Generator) -> list[float]:
+        """The doses of one person, ascending."""
+        if not self.draws:
+            return list(self.factors)
+        low, high = np.log(self.factors[0]), np.log(self.factors[1])
+        return sorted({float(round(f)) for f in np.exp(rng.uniform(low, high, self.draws))})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a cohort but its size. Paths are to folders of real anatomies and of head label maps.
+
+    ``randomise``: a share of the persons gets random uptake, every person a random scanner, and heads are mixed
+    (none, grown, mapped); the cohort that weights are trained on. Otherwise one PET/MR protocol, FDG, and ``head``.
+    """
+
+    doses: DosePlan
+    group: Literal["healthy", "ad", "both"] = "both"
+    seed: int = 0
+    anatomies: Path | None = None
+    persons: tuple[str, ...] = ()
+    """Anatomies to use, by name; all where empty."""
+    without: tuple[str, ...] = ()
+    """Anatomies to leave out, by name (held out for testing)."""
+    heads: Path | None = None
+    head: Literal["none", "grown", "map", "mixed"] = "grown"
+    randomise: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe for the record: folders by name only, so that it holds on another machine."""
+        named = {key: value.name if isinstance(value, Path) else value for key, value in asdict(self).items()}
+        return json.loads(json.dumps(named))
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One simulated person on the scanner's grid, before it is written. Images in Bq/mL, (i, j, k)."""
+
+    anatomy: Anatomy
+    uptake: tracer.Uptake
+    protocol: scanner.Protocol
+    affine: Affine
+    t1: VolumeArray
+    doses: dict[float, VolumeArray]
+    """By dose reduction factor; 1 is the standard scan."""
+    noise_free: VolumeArray
+    truth: VolumeArray
+    labels: np.ndarray
+    brain: np.ndarray
+    lesion_labels: np.ndarray
+    lesions: tuple[tracer.Lesion, ...]
+
+
+def find_anatomies(recipe: Recipe) -> list[Source]:
+    """The anatomies a recipe draws on, in the order of their names."""
+    if recipe.anatomies is None:
+        return [mni_source()]
+    sources = find_sources(recipe.anatomies)
+    known = {source.person for source in sources}
+    unknown = [name for name in (*recipe.persons, *recipe.without) if name not in known]
+    if unknown:
+        raise BadInput(f"{recipe.anatomies} holds no anatomy named {', '.join(unknown)}; it holds {sorted(known)}.")
+    kept = [s for s in sources if s.person not in recipe.without and (not recipe.persons or s.person in recipe.persons)]
+    if not kept:
+        raise BadInput(f"no anatomy is left in {recipe.anatomies}: --persons and --without exclude them all.")
+    return kept
+
+
+def group_of(recipe: Recipe, number: int, sources: int) -> tracer.Group:
+    """Healthy or AD; with ``both``, each anatomy takes its turns in each group."""
+    if recipe.group != "both":
+        return recipe.group
+    return "ad" if (number // sources + number) % 2 else "healthy"
+
+
+def simulate_person(recipe: Recipe, number: int) -> Scan:
+    """Person ``number`` (0, 1, ...) of a recipe: a pure function of the two."""
+    rng = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(number,)))
+    sources = find_anatomies(recipe)
+    source, group = sources[number % len(sources)], group_of(recipe, number, len(sources))
+    random_uptake = recipe.randomise and rng.random() < 0.35
+    uptake = tracer.draw_uptake(rng, group, "random" if random_uptake else "fdg")
+    protocol = scanner.random_protocol(rng) if recipe.randomise else scanner.PET_MR
+    anatomy = make_person(source, rng, head=_head(recipe, rng), heads=recipe.heads)
+    activity = tracer.activity_map(anatomy, uptake, rng) * np.float32(uptake.reference_bq_ml)
+    activity, t1, lesion_labels, lesions = tracer.add_lesions(anatomy, activity, rng)
+    return _scan(replace(anatomy, t1=t1), uptake, protocol, activity, lesion_labels, lesions, recipe.doses, rng)
+
+
+def _head(recipe: Recipe, rng: np.random.Generator) -> Literal["none", "grown", "map"]:
+    """The head of one person: as asked, or mixed, with more than half wearing one."""
+    if recipe.head != "mixed":
+        return recipe.head
+    kinds: list[Literal["none", "grown", "map"]] = ["none", "grown", "map" if recipe.heads else "grown"]
+    return kinds[int(rng.choice(3, p=[0.4, 0.3, 0.3]))]
+
+
+def _scan(
+    anatomy: Anatomy,
+    uptake: tracer.Uptake,
+    protocol: scanner.Protocol,
+    activity: VolumeArray,
+    lesion_labels: np.ndarray,
+    lesions: tuple[tracer.Lesion, ...],
+    doses: DosePlan,
+    rng: np.random.Generator,
+) -> Scan:
+    """Put the person in the scanner and reconstruct every dose."""
+    affine = _scanner_grid(anatomy, protocol, rng)
+    spacing = tuple(float(s) for s in np.abs(np.diag(anatomy.affine)[:3]))
+    blurred = scanner.blur(activity, protocol.resolution_mm, (spacing[0], spacing[1], spacing[2]))
+
+    def on_grid(image: VolumeArray, order: int = 1) -> VolumeArray:
+        return resample(image, anatomy.affine, affine, protocol.shape, order=order)
+
+    mu = ndimage.gaussian_filter(ATTENUATION[anatomy.tissue_class], 1.0)
+    acquisition = scanner.acquire(on_grid(blurred), on_grid(mu), protocol)
+    images = {
+        factor: scanner.reconstruct(acquisition, counts, factor)
+        for factor, counts in scanner.dose_ladder(acquisition, doses.draw(rng), rng)
+    }
+    brain = ndimage.gaussian_filter(anatomy.gm + anatomy.wm + anatomy.csf, 0.8)
+    return Scan(
+        anatomy=anatomy,
+        uptake=uptake,
+        protocol=protocol,
+        affine=affine,
+        t1=anatomy.t1,
+        doses=images,
+        noise_free=scanner.reconstruct(acquisition, acquisition.expected),
+        truth=on_grid(scanner.blur(activity, protocol.voxel_mm, (spacing[0], spacing[1], spacing[2]))),
+        labels=on_grid(anatomy.labels, order=0).astype(np.int16),
+        brain=on_grid(brain) > 0.5,
+        lesion_labels=on_grid(lesion_labels, order=0).astype(np.int16),
+        lesions=lesions,
+    )
+
+
+def _scanner_grid(anatomy: Anatomy, protocol: scanner.Protocol, rng: np.random.Generator) -> Affine:
+    """The affine of the PET: the brain near the centre of the field of view, as a technologist would place it."""
+    brain = np.argwhere((anatomy.gm + anatomy.wm) > 0.5)
+    centre = (anatomy.affine @ [*((brain.min(0) + brain.max(0)) / 2), 1.0])[:3] + rng.uniform(-6, 6, 3)
+    affine = np.diag([*protocol.spacing, 1.0])
+    affine[:3, 3] = centre - (np.array(protocol.shape) - 1) / 2 * np.array(protocol.spacing)
+    return affine
+
+
+def resample(image: np.ndarray, source: Affine, target: Affine, shape: tuple[int, int, int], order: int) -> VolumeArray:
+    """``image`` on another grid with parallel axes, zero beyond its edges (order 0 keeps labels whole)."""
+    step = np.linalg.solve(source, target)
+    return ndimage.affine_transform(
+        image, np.diag(step)[:3], step[:3, 3], output_shape=shape, order=order, mode="constant", prefilter=False
+    )
+
+
+def simulate(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1, progress: bool = True) -> Path:
+    """Make (or finish) a cohort of ``subjects`` persons under ``out``; returns ``out``."""
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    if subjects < 1:
+        raise BadInput(f"--subjects expects at least 1, got {subjects}.")
+    out = Path(out)
+    sources = find_anatomies(recipe)
+    _claim(out, recipe)
+    width = max(3, len(str(subjects)))
+    missing = [n for n in range(subjects) if not bids.record_path(out, f"{n + 1:0{width}d}").is_file()]
+    _write_participants(out, recipe, subjects, width, [source.person for source in sources])
+    work = (delayed(_make)(recipe, out, n, f"{n + 1:0{width}d}") for n in missing)
+    done = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
+    for _ in tqdm(done, total=len(missing), desc="simulate", unit="person", disable=not progress):
+        pass
+    return out
+
+
+def _claim(out: Path, recipe: Recipe) -> None:
+    """Write the dataset's description, or refuse a folder that another recipe has begun."""
+    description = out / "dataset_description.json"
+    if description.is_file():
+        begun = json.loads(description.read_text()).get("M2diffRecipe")
+        if begun != recipe.describe():
+            raise BadInput(f"{out} holds a data set made with other settings; choose another folder or delete it.")
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise BadInput(f"{out} is not empty and holds no simulated cohort; choose another folder.")
+    generated = [{"Name": "m2diff simulate", "Version": version("m2diff")}]
+    common = {"BIDSVersion": "1.10.0", "License": "see the licence of the anatomies it was made from"}
+    derived = out / "derivatives" / "simulation" / "dataset_description.json"
+    bids.write_json(
+        derived,
+        {"Name": "Truth of a simulated cohort", "DatasetType": "derivative", "GeneratedBy": generated, **common},
+    )
+    (out / "README").write_text(
+        "A simulated cohort (m2diff simulate): no person was scanned.\n\n"
+        "pet/ holds the standard-dose scan and binomially thinned lower doses of the same counts, in Bq/mL;\n"
+        "derivatives/simulation holds the noise-free reconstruction, the true activity, regions, brain mask, lesions.\n"
+    )
+    bids.write_json(
+        description,
+        {
+            "Name": "Simulated low-dose brain PET",
+            "DatasetType": "raw",
+            "GeneratedBy": generated,
+            "M2diffRecipe": recipe.describe(),
+            **common,
+        },
+    )
+
+
+def _write_participants(out: Path, recipe: Recipe, subjects: int, width: int, persons: list[str]) -> None:
+    """participants.tsv and its dictionary; a longer cohort extends a shorter one."""
+    text = io.StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
+    table.writerow(["participant_id", "anatomy", "group"])
+    for n in range(subjects):
+        table.writerow([f"sub-{n + 1:0{width}d}", persons[n % len(persons)], group_of(recipe, n, len(persons))])
+    with replacing(out / "participants.tsv") as temporary:
+        temporary.write_text(text.getvalue())
+    columns = {
+        "anatomy": {"Description": "The real or template anatomy this person was warped from; split data by it"},
+        "group": {"Description": "Diagnostic group", "Levels": {"healthy": "normal FDG", "ad": "Alzheimer pattern"}},
+    }
+    bids.write_json(out / "participants.json", columns)
+
+
+def _make(recipe: Recipe, out: Path, number: int, label: str) -> None:
+    """Simulate one person and write it; the record comes last and marks it finished."""
+    scan = simulate_person(recipe, number)
+    _write_images(scan, out, label)
+    record = {
+        "anatomy": scan.anatomy.person,
+        "head": scan.anatomy.has_head,
+        "group": scan.uptake.group,
+        "uptake": asdict(scan.uptake),
+        "protocol": asdict(scan.protocol),
+        "lesions": [asdict(lesion) for lesion in scan.lesions],
+        "regions": {str(code): name for code, name in regions.REGIONS.items()},
+    }
+    bids.write_json(bids.record_path(out, label), record)
+
+
+def _write_images(scan: Scan, out: Path, label: str) -> None:
+    t1 = Volume(scan.t1, scan.anatomy.affine, unit="arbitrary")
+    nifti.save(t1, bids.t1_path(out, label), dtype=np.int16, sidecar={"Modality": "MR", "Manufacturer": "simulated"})
+    for factor, image in scan.doses.items():
+        volume = Volume(image, scan.affine, unit="Bq/mL")
+        nifti.save(volume, bids.pet_path(out, label, factor), sidecar=pet_sidecar(scan.protocol, factor))
+    for what, image in (("noisefree", scan.noise_free), ("truth", scan.truth)):
+        sidecar = {"Units": "Bq/mL", "Description": f"simulated: {what}"}
+        nifti.save(Volume(image, scan.affine, unit="Bq/mL"), bids.derived_path(out, label, what), sidecar=sidecar)
+    for what, codes in (("regions", scan.labels), ("brain", scan.brain), ("lesions", scan.lesion_labels)):
+        codes = Volume(codes.astype(np.float32), scan.affine, unit="label")
+        nifti.save(codes, bids.derived_path(out, label, what), dtype=np.int16)
+
+
+def pet_sidecar(protocol: scanner.Protocol, factor: float) -> dict[str, Any]:
+    """The PET fields that BIDS asks for, and the dose reduction factor."""
+    return {
+        "Modality": "PT",
+        "Manufacturer": "simulated",
+        "ManufacturersModelName": "m2diff 2D PET/MR",
+        "Units": "Bq/mL",
+        "TracerName": "FDG",
+        "TracerRadionuclide": "F18",
+        "InjectedRadioactivity": INJECTED_MBQ / factor,
+        "InjectedRadioactivityUnits": "MBq",
+        "InjectedMass": "n/a",
+        "InjectedMassUnits": "n/a",
+        "SpecificRadioactivity": "n/a",
+        "SpecificRadioactivityUnits": "n/a",
+        "ModeOfAdministration": "bolus",
+        "TimeZero": "12:00:00",
+        "InjectionStart": 0,
+        "ScanStart": 2400,
+        "FrameTimesStart": [0],
+        "FrameDuration": [1200],
+        "AcquisitionMode": "list mode",
+        "ImageDecayCorrected": True,
+        "ImageDecayCorrectionTime": 0,
+        "RadionuclideHalfLife": HALF_LIFE_S["F18"],
+        "AttenuationCorrection": "simulated attenuation map, exact",
+        "ReconMethodName": "OSEM",
+        "ReconMethodParameterLabels": ["iterations", "subsets"],
+        "ReconMethodParameterUnits": ["none", "none"],
+        "ReconMethodParameterValues": [protocol.iterations, protocol.subsets],
+        "ReconFilterType": "Gaussian" if protocol.postfilter_mm else "none",
+        "ReconFilterSize": protocol.postfilter_mm,
+        "DoseReductionFactor": factor,
+        "Simulated": True,
+    }

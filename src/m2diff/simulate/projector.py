@@ -1,0 +1,114 @@
+"""Line integrals through a stack of slices: one sparse matrix that serves every slice at once.
+
+A PET detector pair sees the activity summed along its line. Here the lines are parallel-beam (a view angle and a
+radial bin) within each axial slice, weighted by Joseph's interpolation (IEEE TMI 1(3), 1982): along the axis a ray
+mostly follows, each pixel row gives the two nearest pixels, linearly weighted, times the length of the step.
+The matrix holds for every slice, so a whole volume is one sparse-times-dense product: on a CPU this beats ray
+tracing by a wide margin. Fully 3D geometry is another fidelity, behind the same three methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+Sinogram = npt.NDArray[np.float32]  # (views of the subset * bins, slices)
+Image = npt.NDArray[np.float32]  # (pixels, slices): pixels in C order of (i, j)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Image and detector sampling of one scanner protocol.
+
+    ``pixels``: image edge in pixels (square); ``pixel_mm``: their size; ``views``: angles over 180 degrees;
+    ``bin_mm``: radial bin width; ``subsets``: interleaved groups of views, each a step of OSEM.
+    """
+
+    pixels: int
+    pixel_mm: float
+    views: int
+    bin_mm: float
+    subsets: int
+
+    def __post_init__(self) -> None:
+        """Refuse subsets that do not share the views evenly: OSEM would weigh them unevenly."""
+        if self.views % self.subsets:
+            raise ValueError(f"{self.views} views do not divide into {self.subsets} subsets; choose a divisor")
+
+    @property
+    def bins(self) -> int:
+        """Radial bins that cover the inscribed circle of the image, an odd number so that one is central."""
+        return int(np.ceil(self.pixels * self.pixel_mm / self.bin_mm)) | 1
+
+
+class Projector:
+    """Forward projection, back-projection and sensitivity, a subset of views at a time."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self._matrices = [
+            _system_matrix(geometry, np.arange(s, geometry.views, geometry.subsets)) for s in range(geometry.subsets)
+        ]
+
+    def forward(self, image: Image, subset: int) -> Sinogram:
+        """Line integrals (mm x activity) of ``image`` along the rays of ``subset``."""
+        return self._matrices[subset] @ image
+
+    def back(self, sinogram: Sinogram, subset: int) -> Image:
+        """The adjoint of ``forward``: <forward(x), y> = <x, back(y)>."""
+        return self._transposed[subset] @ sinogram
+
+    @cached_property
+    def _transposed(self) -> list[sparse.csr_matrix]:
+        """Row-wise copies of the adjoints: a third faster than multiplying by a transposed view."""
+        return [matrix.T.tocsr() for matrix in self._matrices]
+
+    @cached_property
+    def field_of_view(self) -> npt.NDArray[np.bool_]:
+        """(pixels,) the inscribed circle, where every view has rays."""
+        g = self.geometry
+        centre = (np.arange(g.pixels) - (g.pixels - 1) / 2) * g.pixel_mm
+        radius = np.hypot(centre[:, None], centre[None, :])
+        return (radius < g.pixels * g.pixel_mm / 2).ravel()
+
+
+@lru_cache(maxsize=2)
+def projector(geometry: Geometry) -> Projector:
+    """The projector of a geometry, kept between persons scanned with the same protocol."""
+    return Projector(geometry)
+
+
+def _system_matrix(g: Geometry, views: npt.NDArray[np.intp]) -> sparse.csr_matrix:
+    """The rows of the given views, (len(views) * bins, pixels ** 2), in millimetres of path."""
+    blocks = [_view_rows(g, np.pi * view / g.views) for view in views]
+    return sparse.vstack(blocks, format="csr", dtype=np.float32)
+
+
+def _view_rows(g: Geometry, angle: float) -> sparse.csr_matrix:
+    """Joseph weights of one view, (bins, pixels ** 2).
+
+    A ray of radius r at ``angle`` is x cos + y sin = r, with x along i and y along j, the origin in the centre.
+    """
+    along_j = abs(np.cos(angle)) >= abs(np.sin(angle))  # the ray runs mostly along j: step through j, solve for i
+    major, minor = (np.cos(angle), np.sin(angle)) if along_j else (np.sin(angle), np.cos(angle))
+    steps = (np.arange(g.pixels) - (g.pixels - 1) / 2) * g.pixel_mm
+    radius = (np.arange(g.bins) - (g.bins - 1) / 2) * g.bin_mm
+    position = (radius[:, None] - steps[None, :] * minor) / major / g.pixel_mm + (g.pixels - 1) / 2  # (bins, steps)
+    low = np.floor(position).astype(np.int64)
+    upper_weight = position - low
+    length = g.pixel_mm / abs(major)
+    bin_index, step_index = np.meshgrid(np.arange(g.bins), np.arange(g.pixels), indexing="ij")
+    rows, columns, values = [], [], []
+    for offset, weight in ((0, 1 - upper_weight), (1, upper_weight)):
+        solved = low + offset
+        inside = (solved >= 0) & (solved < g.pixels) & (weight > 0)
+        i, j = (solved, step_index) if along_j else (step_index, solved)
+        rows.append(bin_index[inside])
+        columns.append((i * g.pixels + j)[inside])
+        values.append((weight * length)[inside].astype(np.float32))
+    shape = (g.bins, g.pixels**2)
+    return sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)

@@ -1,0 +1,111 @@
+"""What a run leaves for others: the averaged weights, and a card that says where they come from.
+
+OUT/weights.safetensors    parameters and buffers, float16
+OUT/card.json              the model's specification, data, licence, steps, seed, commit, measured results
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from m2diff.io.atomic import replacing
+from m2diff.train.config import Preset
+
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What only the person who trains knows about the weights."""
+
+    licence: str = "not stated: ask who trained these weights"
+    data: str = "a cohort made by m2diff simulate"
+    tracers: tuple[str, ...] = ("FDG",)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the run itself knows about how the weights came about."""
+
+    train_scans: int
+    train_persons: list[str]
+    held_out_persons: list[str]
+    steps: int
+    batch: int
+    """Slabs a step, of all processes together."""
+
+
+def model_card(
+    preset: Preset, spec: Mapping[str, Any], provenance: Provenance, training: Training, results: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The card of the weights: what they are, where they come from, what they scored. JSON-ready."""
+    return {
+        "name": preset.name,
+        "spec": dict(spec),
+        "licence": provenance.licence,
+        "tracers": list(provenance.tracers),
+        "training": {
+            "data": provenance.data,
+            **asdict(training),
+            "seed": preset.train.seed,
+            "commit": commit(),
+            "version": package_version(),
+            "torch": torch.__version__,
+            "settings": preset.model_dump(mode="json", include={"data", "train"}),
+        },
+        "results": dict(results),
+    }
+
+
+def export(model: nn.Module, card: Mapping[str, Any], out: Path, *, weights: str = WEIGHTS, name: str = CARD) -> Path:
+    """Write the weights of ``model`` and its card into ``out``; returns the weights' path."""
+    from safetensors.torch import save_file
+
+    # A file of weights, each tensor in memory of its own; float16 keeps 11 bits, more than bfloat16 training resolves.
+    state = {
+        key: _half(value).clone(memory_format=torch.contiguous_format) for key, value in model.state_dict().items()
+    }
+    with replacing(out / name) as temporary:
+        Path(temporary).write_text(json.dumps(card, indent=2) + "\n")
+    with replacing(out / weights) as temporary:
+        save_file(state, temporary)
+    return out / weights
+
+
+def commit() -> str | None:
+    """The git commit of the source that runs, with ``+changes`` where it was edited since; None outside a checkout."""
+    here = Path(__file__).parent
+    if not _git(here, "ls-files", Path(__file__).name):  # installed inside somebody else's repository
+        return None
+    head = _git(here, "rev-parse", "HEAD")
+    return f"{head}+changes" if _git(here, "status", "--porcelain", "--", ".") else head
+
+
+def package_version() -> str:
+    """The installed version of this package."""
+    try:
+        return version("m2diff")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _half(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach().cpu()
+    return tensor.half() if tensor.is_floating_point() else tensor

@@ -1,0 +1,340 @@
+"""The training loop: one forward pass a step, and a run that may be stopped anywhere.
+
+    OUT/preset.yaml            the resolved configuration
+    OUT/checkpoints/           the last two states
+    OUT/logs/                  TensorBoard scalars
+    OUT/best.safetensors       averaged weights of the best validation, and best.json, their card
+    OUT/weights.safetensors    averaged weights at the end, and card.json
+
+The same command resumes. Everything that is drawn at step k (slabs, noise, dropout) is drawn from (seed, k, rank), so
+ten steps and ten more are the same twenty, bit for bit. Devices and processes are accelerate's: started by torchrun,
+the same call trains on many GPUs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from m2diff.batch import Batch, Conditions
+from m2diff.data.cohort import PreparedSubject, is_cache, open_cohort, prepare_cohort
+from m2diff.data.dataset import SlabDataset, StepSampler, collate
+from m2diff.data.splits import Split, by_person
+from m2diff.errors import BadInput
+from m2diff.families import build, resolve
+from m2diff.io.atomic import replacing
+from m2diff.nn.precision import Precision, autocast
+from m2diff.train import checkpoint as checkpoints
+from m2diff.train.checkpoint import Checkpoint
+from m2diff.train.config import Preset
+from m2diff.train.ema import Ema
+from m2diff.train.export import Provenance, Training, export, model_card
+from m2diff.train.journal import Journal, Means
+from m2diff.train.schedule import learning_rate
+from m2diff.train.stop import StopRequest, stop_requests
+from m2diff.train.validate import validate
+
+CACHE = Path("derivatives") / "m2diff-prepared"
+"""Where a cohort's training cache lies, inside the cohort."""
+
+
+def train(
+    preset: Preset,
+    data: Path | str,
+    out: Path | str,
+    *,
+    resume: bool = True,
+    limit_minutes: float | None = None,
+    device: str | None = None,
+    jobs: int = 1,
+    progress: bool = True,
+    provenance: Provenance | None = None,
+) -> Path:
+    """Train ``preset`` on the cohort ``data`` into ``out``; returns the path of the averaged weights.
+
+    ``data``: a BIDS cohort of ``m2diff simulate`` (prepared once, by ``jobs`` processes, under its derivatives) or such
+    a prepared cache itself. A run that ``out`` already holds goes on where it stopped unless ``resume`` is False.
+    After ``limit_minutes``, or at SIGTERM or SIGINT, it stops after the step at hand with a checkpoint; the limit also
+    leaves weights, a signal ends the process. ``device``: ``cpu``, or None for the best there is. ``provenance``: what
+    the card says about licence, data and tracers.
+    """
+    accelerator = _accelerator(device)
+    split = _split(preset, data, accelerator, jobs=jobs, progress=progress)
+    run = Run(preset, Path(out), accelerator, split, provenance or Provenance(), progress=progress)
+    run.restore(resume)
+    with stop_requests(limit_minutes) as request:
+        run.steps(request)
+    if request.signal is not None:
+        raise SystemExit(128 + request.signal)
+    return run.finish()
+
+
+class Run:
+    """One run: its network, the slow copy, the optimiser, and where it stands."""
+
+    def __init__(
+        self,
+        preset: Preset,
+        out: Path,
+        accelerator: Any,
+        split: Split[PreparedSubject],
+        provenance: Provenance,
+        *,
+        progress: bool,
+    ) -> None:
+        self.preset, self.config, self.out, self.accelerator = preset, preset.train, out, accelerator
+        self.split, self.provenance, self.progress = split, provenance, progress
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
+        torch.manual_seed(self.config.seed)
+        self.spec = resolve(preset.model)
+        self.model: nn.Module = build(preset.model).to(accelerator.device)
+        self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._check_crop()
+        self.ema = Ema(self.model, self.config.ema_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=self.config.lr,
+            betas=self.config.betas,
+            weight_decay=self.config.weight_decay,
+            fused=accelerator.device.type in ("cpu", "cuda"),
+        )
+        self.loss = accelerator.prepare_model(_Loss(self.model))
+        self.step = 0
+        self.best = float("-inf")
+        self.results: dict[str, Any] = {}
+        self.means = Means()
+
+    def restore(self, resume: bool) -> None:
+        """Go on from the newest readable checkpoint, or start afresh; the resolved preset is saved beside it."""
+        found = checkpoints.load_latest(self._checkpoints) if resume else None
+        if found is not None:
+            self._load(found)
+        if self.accelerator.is_main_process:
+            self.out.mkdir(parents=True, exist_ok=True)
+            if found is None:
+                checkpoints.clear(self._checkpoints)
+            with replacing(self.out / "preset.yaml") as temporary:
+                Path(temporary).write_text(self.preset.to_yaml())
+
+    def steps(self, request: StopRequest) -> None:
+        """Train until the last step, or until ``request`` is due; either way a checkpoint is left."""
+        config = self.config
+        journal = Journal(
+            self.out / "logs",
+            self.preset.name,
+            first=self.step,
+            steps=config.steps,
+            progress=self.progress,
+            main=self.accelerator.is_main_process,
+        )
+        for batch in self._batches():
+            self.means.add(self._one(batch))
+            self.step += 1
+            journal.step()
+            stop, end = self._agreed(request.due), self.step == config.steps
+            save = stop or end or self.step % config.checkpoint_every == 0
+            score = end or (not stop and self.step % config.validate_every == 0)
+            if save or score or self.step % config.log_every == 0:
+                self._report(journal)
+            if score:
+                self._validate(journal)
+            if save:
+                self._save()
+            if stop:
+                break
+        journal.close()
+
+    def finish(self) -> Path:
+        """Export the averaged weights and their card."""
+        if self.accelerator.is_main_process:
+            export(self.ema.model, self._card(), self.out)
+        self.accelerator.wait_for_everyone()
+        return self.out / "weights.safetensors"
+
+    # --- one step --------------------------------------------------------------------------------------------------
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches of the steps that are left, of this process."""
+        from torch.utils.data import DataLoader
+
+        data, config, needs = self.preset.data, self.config, self._needs
+        dataset = SlabDataset(
+            self.split.train, slices=needs.slices, crop=data.crop, augmentation=data.augmentation, seed=config.seed
+        )
+        sampler = StepSampler(
+            self.step,
+            config.steps,
+            batch=data.batch,
+            rank=self.accelerator.process_index,
+            ranks=self.accelerator.num_processes,
+        )
+        on_gpu = self.accelerator.device.type == "cuda"
+        workers = config.workers if config.workers is not None else 8 * on_gpu
+        return iter(
+            DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate, pin_memory=False)
+        )
+
+    def _one(self, batch: Batch) -> dict[str, Tensor]:
+        """One optimiser step; returns its loss terms."""
+        device, rank = self.accelerator.device, self.accelerator.process_index
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.config)
+        seed = _seed(self.config.seed, self.step, rank)
+        torch.manual_seed(seed)  # for what layers draw by themselves: dropout
+        generator = torch.Generator(device).manual_seed(seed)
+
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self.loss(_on(batch, device), generator, self.config.precision)
+        self.accelerator.backward(terms["loss"])
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        self.optimizer.step()
+        self.ema.update(self.model, self.step)
+        return terms
+
+    def _agreed(self, stop: bool) -> bool:
+        """True on every process as soon as one wants to stop, so that none waits for another."""
+        if self.accelerator.num_processes == 1:
+            return stop
+        return bool(self.accelerator.reduce(torch.tensor(float(stop), device=self.accelerator.device)) > 0)
+
+    def _report(self, journal: Journal) -> None:
+        """Log the losses since the last time; one that is no number ends the run before it can be saved."""
+        means = self.means.read()
+        if not np.isfinite(means["loss"]):
+            raise BadInput(
+                f"the loss became {means['loss']} by step {self.step}, which no further step can mend; lower train.lr "
+                "and run the same command again: it goes on from the last checkpoint."
+            )
+        slabs = self.preset.data.batch * self.accelerator.num_processes
+        journal.losses(self.step, means, lr=self.optimizer.param_groups[0]["lr"], slabs_a_step=slabs)
+
+    def _validate(self, journal: Journal) -> None:
+        """Score the averaged weights on held-out scans and keep them where they are the best so far."""
+        scans = self.split.valid[: self.config.validate_scans]
+        if scans and self.accelerator.is_main_process:
+            result = validate(self.ema.model, scans, device=self.accelerator.device, precision=self.config.precision)
+            self.results = {"step": self.step, **result.to_card()}
+            journal.validation(self.step, result)
+            if result.gain > self.best:
+                self.best = result.gain
+                export(self.ema.model, self._card(), self.out, weights="best.safetensors", name="best.json")
+        self.accelerator.wait_for_everyone()
+
+    # --- state -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.out / "checkpoints"
+
+    @property
+    def _needs(self) -> Any:
+        return self.model.needs
+
+    def _check_crop(self) -> None:
+        multiple, crop = self._needs.multiple, self.preset.data.crop
+        if any(size % multiple for size in crop):
+            raise BadInput(f"data.crop must divide by {multiple} for {self.preset.name}, got {list(crop)}; change it.")
+
+    def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        state = Checkpoint(
+            step=self.step,
+            model=self.model.state_dict(),
+            ema=self.ema.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            best=self.best,
+            results=self.results,
+            spec=json.dumps(self.spec),
+        )
+        checkpoints.save(state, self._checkpoints)
+
+    def _load(self, state: Checkpoint) -> None:
+        if json.loads(state.spec) != self.spec:
+            raise BadInput(
+                f"{self.out} holds a run of another model than preset {self.preset.name}; choose another output "
+                "folder, or start afresh without resuming."
+            )
+        self.model.load_state_dict(state.model)
+        self.ema.model.load_state_dict(state.ema)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.step, self.best, self.results = state.step, state.best, state.results
+
+    def _card(self) -> dict[str, Any]:
+        training = Training(
+            train_scans=len(self.split.train),
+            train_persons=sorted({subject.person for subject in self.split.train}),
+            held_out_persons=sorted({subject.person for subject in self.split.valid}),
+            steps=self.step,
+            batch=self.preset.data.batch * self.accelerator.num_processes,
+        )
+        return model_card(self.preset, self.spec, self.provenance, training, self.results)
+
+
+class _Loss(nn.Module):
+    """The model's loss as a forward pass, which is what data-parallel wrappers know how to share out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, generator: torch.Generator, precision: Precision) -> dict[str, Tensor]:
+        """The total under ``loss``, and each term under its name."""
+        with autocast(batch.target.device, precision):
+            losses = self.model.loss(batch, generator=generator)  # type: ignore[operator]
+        terms = {name: value.detach() for name, value in losses.terms.items()}
+        return {**terms, "loss": losses.total}
+
+
+def _accelerator(device: str | None) -> Any:
+    """Devices and processes; one accelerator serves a run from its first step to its last."""
+    try:
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+    except ImportError:
+        raise BadInput("training needs accelerate, which is not installed; pip install 'm2diff[train]'.") from None
+    # A step without the MRI leaves that branch without a gradient.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    # The first process prepares the cohort while the others wait for it.
+    patient = InitProcessGroupKwargs(timeout=timedelta(hours=12))
+    return Accelerator(cpu=device == "cpu", kwargs_handlers=[unused, patient])
+
+
+def _split(preset: Preset, data: Path | str, accelerator: Any, *, jobs: int, progress: bool) -> Split[PreparedSubject]:
+    """The cohort's prepared subjects on either side; the first process prepares, the others wait."""
+    data = Path(data)
+    if not data.is_dir():
+        raise BadInput(f"the training data must be a cohort folder, but {data} is none; make one with m2diff simulate.")
+    cache = data if is_cache(data) else data / CACHE
+    if accelerator.is_main_process and cache != data:
+        prepare_cohort(data, cache, jobs=jobs, progress=progress)
+    accelerator.wait_for_everyone()
+    config = preset.data
+    return by_person(
+        open_cohort(cache), held_out=config.held_out, fraction=config.held_out_fraction, seed=preset.train.seed
+    )
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    """The seed of all that one process draws at one step."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
+
+
+def _on(batch: Batch, device: torch.device) -> Batch:
+    """The batch on ``device``, channels last: what convolutions are fastest on."""
+
+    def move(x: Tensor) -> Tensor:
+        return x.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+
+    given = batch.conditions
+    mri = None if given.mri is None else move(given.mri)
+    dose = None if given.dose is None else given.dose.to(device)
+    return Batch(Conditions(move(given.low), mri, dose), move(batch.target))

@@ -1,0 +1,169 @@
+"""Training slabs: a pure function of (seed, n), with low-dose, target and MRI always of one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fabricate import SHAPE, fabricate
+from torch.utils.data import DataLoader
+
+from m2diff.data.augment import MARGIN, Augmentation, Draw, filtered, recontrasted, shifted
+from m2diff.data.cohort import PreparedSubject
+from m2diff.data.dataset import SlabDataset, StepSampler, collate, window
+
+PLAIN = Augmentation(enabled=False)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> list[PreparedSubject]:
+    return fabricate(tmp_path_factory.mktemp("cache"))
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("low", "mri", "target")) and a.dose == b.dose
+
+
+def test_an_item_is_the_same_whenever_it_is_asked_for(cohort):
+    first = SlabDataset(cohort, slices=4, crop=(16, 16), seed=3)
+    items = [first[n] for n in range(20)]
+    again = SlabDataset(cohort, slices=4, crop=(16, 16), seed=3)
+    assert all(same(again[n], items[n]) for n in reversed(range(20)))
+
+
+def test_another_seed_gives_other_items(cohort):
+    one, two = (SlabDataset(cohort, slices=4, crop=(16, 16), seed=seed) for seed in (0, 1))
+    assert not any(same(one[n], two[n]) for n in range(10))
+
+
+def test_the_items_do_not_depend_on_the_number_of_workers(cohort):
+    dataset = SlabDataset(cohort, slices=4, crop=(16, 16))
+    batches = [
+        list(DataLoader(dataset, batch_sampler=StepSampler(2, 6, batch=3), num_workers=w, collate_fn=collate))
+        for w in (0, 2)
+    ]
+    for alone, shared in zip(*batches, strict=True):
+        assert torch.equal(alone.target, shared.target)
+        assert torch.equal(alone.conditions.low, shared.conditions.low)
+
+
+def test_a_batch_has_the_shapes_that_the_contract_names(cohort):
+    dataset = SlabDataset(cohort, slices=4, crop=(16, 24))
+    batch = collate([dataset[n] for n in range(5)])
+    assert batch.target.shape == batch.conditions.low.shape == batch.conditions.mri.shape == (5, 4, 16, 24)
+    assert batch.conditions.dose.shape == (5,)
+    assert set(batch.conditions.dose.tolist()) <= {4.0, 20.0}
+
+
+def test_every_subject_and_every_dose_is_seen(cohort):
+    dataset = SlabDataset(cohort, slices=2, crop=(8, 8), augmentation=PLAIN)
+    assert {dataset[n].dose for n in range(60)} == {4.0, 20.0}
+    means = {round(float(s.standard.astype(np.float32).mean()), 4) for s in cohort}
+    assert len(means) == 3  # three subjects, told apart by their images
+    whole = SlabDataset(cohort, slices=SHAPE[0], crop=SHAPE[1:], augmentation=PLAIN)
+    ratios = [s.meta.ratio for s in cohort]
+    seen = {round(float(whole[n].target.mean()) / ratios[0][whole[n].dose], 3) for n in range(60)}
+    assert len(seen) == 3
+
+
+def test_without_augmentation_a_slab_is_a_window_of_the_volume_on_the_low_dose_scale(cohort):
+    whole = SlabDataset(cohort[:1], slices=SHAPE[0], crop=SHAPE[1:], augmentation=PLAIN)
+    item = whole[0]
+    standard = torch.from_numpy(cohort[0].standard.astype(np.float32))
+    torch.testing.assert_close(item.target, standard * cohort[0].meta.ratio[item.dose])
+    torch.testing.assert_close(item.low, torch.from_numpy(cohort[0].low(item.dose).astype(np.float32)))
+
+
+def test_low_and_target_are_scaled_and_smoothed_alike(cohort):
+    """Where the input has no noise, it stays equal to its target whatever is drawn."""
+    subject = cohort[0]
+    twin = _TargetAsInput(subject.folder, subject.meta)
+    dataset = SlabDataset([twin], slices=4, crop=(16, 16), augmentation=Augmentation(smooth=0.9))
+    for n in range(30):
+        item = dataset[n]
+        torch.testing.assert_close(item.low * subject.meta.ratio[item.dose], item.target, rtol=1e-5, atol=1e-6)
+
+
+class _TargetAsInput(PreparedSubject):
+    def low(self, drf: float):
+        return self.standard
+
+
+def test_left_and_right_are_swapped_in_all_images_alike(cohort):
+    always, never = (
+        SlabDataset(cohort, slices=4, crop=(16, 16), augmentation=_only(flip=share)) for share in (1.0, 0.0)
+    )
+    for n in range(5):
+        one, two = always[n], never[n]
+        assert torch.equal(one.low, two.low.flip(-1))
+        assert torch.equal(one.mri, two.mri.flip(-1))
+        assert torch.equal(one.target, two.target.flip(-1))
+
+
+def _only(**settings: float) -> Augmentation:
+    nothing = {"flip": 0, "scale_sd": 0, "smooth": 0, "mri_gamma_sd": 0, "mri_gain_sd": 0, "mri_shift": 0}
+    return Augmentation(**{**nothing, **settings})
+
+
+def test_slabs_taller_than_the_volume_repeat_its_edge(cohort):
+    item = SlabDataset(cohort, slices=SHAPE[0] + 4, crop=(8, 8), augmentation=PLAIN)[0]
+    assert torch.equal(item.low[-1], item.low[SHAPE[0] - 1])
+
+
+def test_crops_larger_than_the_image_still_come_out_whole(cohort):
+    item = SlabDataset(cohort, slices=4, crop=(48, 40))[0]
+    assert item.low.shape == (4, 48, 40)
+    assert torch.isfinite(item.low).all() and torch.isfinite(item.mri).all()
+
+
+def test_most_slabs_show_the_brain(cohort):
+    dataset = SlabDataset(cohort, slices=4, crop=(16, 16), augmentation=PLAIN)
+    assert np.mean([float((dataset[n].mri > 0.2).float().mean()) > 0.2 for n in range(50)]) > 0.9
+
+
+def test_a_post_filter_keeps_the_mean_of_a_flat_image():
+    flat = np.full((4 + 2 * MARGIN,) * 3, 2.0, dtype=np.float32)
+    np.testing.assert_allclose(filtered(flat, 1.0), 2.0, rtol=1e-5)
+
+
+def test_a_shift_by_one_voxel_is_a_shift_by_one_voxel():
+    cube = np.random.default_rng(0).standard_normal((4 + 2 * MARGIN,) * 3).astype(np.float32)
+    inner = slice(MARGIN, -MARGIN)
+    expected = cube[MARGIN - 1 : -MARGIN - 1, MARGIN + 1 : -MARGIN + 1, inner]
+    np.testing.assert_allclose(shifted(cube, (1.0, -1.0, 0.0)), expected, rtol=1e-6)
+
+
+def test_another_contrast_keeps_air_black_and_the_order_of_tissues():
+    tissues = np.array([0.0, 0.5, 1.0, 1.5], dtype=np.float32)
+    other = recontrasted(tissues, 1.7, 0.8)
+    assert other[0] == 0 and other[2] == pytest.approx(0.8)
+    assert (np.diff(other) > 0).all()
+
+
+def test_disabled_augmentation_draws_as_much_and_does_nothing():
+    on, off = np.random.default_rng(1), np.random.default_rng(1)
+    Draw.random(on, Augmentation())
+    assert Draw.random(off, PLAIN) == Draw.none()
+    assert on.random() == off.random()
+
+
+def test_a_window_across_the_border_repeats_the_edge():
+    stack = np.arange(4.0)[:, None, None] * np.ones((1, 3, 3))
+    assert window(stack, (-2, 0, 0), (8, 3, 3))[:, 0, 0].tolist() == [0, 0, 0, 1, 2, 3, 3, 3]
+
+
+def test_the_processes_of_a_step_share_its_items_and_repeat_none():
+    lists = [list(StepSampler(5, 7, batch=3, rank=rank, ranks=2)) for rank in range(2)]
+    flat = sorted(n for one in lists for step in one for n in step)
+    assert flat == list(range(30, 42))
+
+
+def test_steps_after_a_resume_are_the_steps_that_were_left():
+    assert list(StepSampler(0, 10, batch=2))[4:] == list(StepSampler(4, 10, batch=2))
+
+
+def test_the_folder_of_a_subject_remembers_its_meta(cohort, tmp_path: Path):
+    meta = cohort[0].meta
+    assert type(meta).from_json(meta.to_json()) == meta

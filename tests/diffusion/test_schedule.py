@@ -1,0 +1,76 @@
+"""The schedule, what training draws from it, and the sampler's edges."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from m2diff.diffusion import Schedule, draw_noise, draw_steps, q_sample, sample
+from m2diff.errors import BadInput
+
+SCHEDULE = Schedule.linear()
+
+
+def test_a_respaced_chain_keeps_abar_at_the_steps_it_keeps():
+    for spacing in ("linspace", "trailing", "leading"):
+        chain = SCHEDULE.respaced(7, spacing)
+        torch.testing.assert_close(chain.abar, SCHEDULE.abar[list(chain.timesteps)], rtol=1e-12, atol=0)
+
+
+def test_five_steps_are_the_five_of_the_release():
+    assert SCHEDULE.respaced(5).timesteps == (0, 250, 500, 749, 999)
+    assert SCHEDULE.respaced(5, "trailing").timesteps == (199, 399, 599, 799, 999)
+    assert SCHEDULE.respaced(5, "leading").timesteps == (0, 200, 400, 600, 800)
+
+
+def test_all_steps_are_the_chain_itself():
+    chain = SCHEDULE.respaced(1000)
+    assert chain.timesteps == SCHEDULE.timesteps
+    torch.testing.assert_close(chain.betas, SCHEDULE.betas)
+
+
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_an_impossible_number_of_steps_is_refused(steps):
+    with pytest.raises(BadInput, match="between 1 and 1000"):
+        SCHEDULE.respaced(steps)
+
+
+def test_one_step_returns_the_estimate_at_the_last_step_untouched():
+    asked = []
+
+    def denoise(x, t):
+        asked.append(t)
+        return x + 5.0
+
+    noise = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    for spacing in ("linspace", "trailing", "leading"):
+        assert torch.equal(sample(denoise, SCHEDULE, noise, steps=1, eta=1.0, spacing=spacing), noise + 5.0)
+    assert asked == [999, 999, 999]
+
+
+def test_estimates_are_clipped_where_asked():
+    noise = torch.zeros(3, dtype=torch.float64)
+    assert float(sample(lambda x, t: x + 9.0, SCHEDULE, noise, steps=3, clip=1.0).max()) == 1.0
+
+
+def test_a_stochastic_chain_without_noise_is_refused():
+    with pytest.raises(BadInput, match="noise_for_step"):
+        sample(lambda x, t: x, SCHEDULE, torch.zeros(3), steps=2, eta=1.0)
+
+
+def test_the_large_variance_is_refused_outside_ancestral_sampling():
+    with pytest.raises(BadInput, match="eta = 1"):
+        sample(lambda x, t: x, SCHEDULE, torch.zeros(3), steps=2, eta=0.0, variance="large")
+
+
+def test_noised_images_keep_unit_variance():
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.randn(4, 100_000, generator=generator)
+    noised = q_sample(clean, torch.tensor([0, 300, 700, 999]), draw_noise(clean, generator=generator), SCHEDULE)
+    torch.testing.assert_close(noised.std(dim=1), torch.ones(4), rtol=0.02, atol=0)
+
+
+def test_the_stated_share_of_draws_is_the_step_where_sampling_starts():
+    t = draw_steps(20_000, SCHEDULE, generator=torch.Generator().manual_seed(0), first_step_share=0.3)
+    assert float((t == 999).float().mean()) == pytest.approx(0.3, abs=0.02)
+    assert float(t[t < 999].float().mean()) == pytest.approx(499, abs=10)

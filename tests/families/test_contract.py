@@ -1,0 +1,196 @@
+"""What every family promises, one list for all."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from m2diff import families
+from m2diff.batch import Batch, Conditions
+from m2diff.errors import BadInput
+
+SIZE = 16
+SMALL = {"slices": 4, "fold": 2, "width": 16, "multipliers": [1, 2], "groups": 4}
+SPECS = {
+    "m2diff": {
+        "family": "m2diff",
+        "network": {
+            **SMALL,
+            "attention": [1],
+            "middle_attention": True,
+            "residual": True,
+            "head": "mean",
+            "input_scaling": "wiener",
+            "dose": True,
+            "optional_mri": True,
+        },
+        "loss": {"balance": True, "mean": 0.1},
+    },
+    "regress": {"family": "regress", "network": SMALL},
+}
+
+each_family = pytest.mark.parametrize("name", families.names())
+
+
+def shaken(name, seed=0):
+    """The family's model with no parameter at zero, so that every path carries something."""
+    torch.manual_seed(seed)
+    model = families.build(SPECS[name])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+def make_batch(count=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    low, mri, target = (torch.rand(count, 4, SIZE, SIZE, generator=generator) for _ in range(3))
+    dose = torch.tensor([20.0, float("nan"), 100.0] * count)[:count]
+    return Batch(Conditions(low, mri, dose), target)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def enhanced(model, conditions, seed=0):
+    with torch.no_grad():
+        return model.enhance(conditions, generator=seeded(seed))
+
+
+def test_every_family_is_in_this_list():
+    assert set(SPECS) == set(families.names())
+
+
+@each_family
+def test_every_parameter_gets_a_finite_gradient(name):
+    model, batch = shaken(name), make_batch()
+    for seed in range(40):  # with the MRI and without, by the family's own draws
+        model.loss(batch, generator=seeded(seed)).total.backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert torch.isfinite(parameter.grad).all(), parameter_name
+        assert parameter.grad.abs().max() > 0, parameter_name
+
+
+@each_family
+def test_a_fresh_model_answers_the_low_dose_scan_where_it_predicts_a_correction(name):
+    torch.manual_seed(0)
+    conditions = make_batch().conditions
+    torch.testing.assert_close(enhanced(families.build(SPECS[name]), conditions), conditions.low)
+
+
+@each_family
+def test_a_saved_model_answers_the_same(name):
+    model, other, conditions = shaken(name), shaken(name, seed=1), make_batch().conditions
+    assert not torch.equal(enhanced(model, conditions), enhanced(other, conditions))
+    other.load_state_dict(load(save(model.state_dict())))
+    assert torch.equal(enhanced(model, conditions), enhanced(other, conditions))
+
+
+@each_family
+def test_the_resolved_spec_builds_the_same_model(name):
+    resolved = families.resolve(SPECS[name])
+    assert families.resolve(resolved) == resolved
+    torch.manual_seed(0)
+    shapes = {key: value.shape for key, value in families.build(resolved).state_dict().items()}
+    assert shapes == {key: value.shape for key, value in families.build(SPECS[name]).state_dict().items()}
+
+
+@each_family
+def test_the_same_seed_gives_the_same_loss_and_image(name):
+    model, batch = shaken(name), make_batch()
+    losses = [float(model.loss(batch, generator=seeded(3)).total.detach()) for _ in range(2)]
+    assert losses[0] == losses[1]
+    assert torch.equal(enhanced(model, batch.conditions, 3), enhanced(model, batch.conditions, 3))
+
+
+@each_family
+def test_an_item_is_answered_the_same_alone_and_in_a_batch(name):
+    model, low_mri_dose = shaken(name), make_batch().conditions
+    one = Conditions(low_mri_dose.low[:1], low_mri_dose.mri[:1], low_mri_dose.dose[:1])
+    alone, together = (answer(model, c) for c in (one, low_mri_dose))
+    torch.testing.assert_close(alone, together[:1], rtol=1e-4, atol=1e-5)
+
+
+def answer(model, conditions):
+    """The clean estimate with no noise at all, so that only the batch differs."""
+    count = len(conditions.low)
+    with torch.no_grad():
+        if isinstance(model, families.DiffusionFamily):
+            return model(torch.zeros_like(conditions.low), torch.full((count,), 500), conditions).clean
+        return model(conditions).clean
+
+
+@each_family
+def test_pet_alone_runs_and_asks_nothing_of_the_mri_branch(name):
+    model, batch = shaken(name), make_batch()
+    alone = Batch(batch.conditions.without_mri(), batch.target)
+    losses = model.loss(alone, generator=seeded())
+    assert set(losses.terms) == {"pet"}
+    losses.total.backward()
+    mri_parameters = [p for key, p in model.named_parameters() if key.startswith(("mri.", "mri_stem."))]
+    assert mri_parameters and all(p.grad is None for p in mri_parameters)
+    assert torch.isfinite(enhanced(model, alone.conditions)).all()
+
+
+@each_family
+def test_the_mri_the_dose_and_the_low_dose_scan_all_change_the_answer(name):
+    model, known = shaken(name), make_batch().conditions
+    base = answer(model, known)
+    others = (
+        known.without_mri(),
+        Conditions(known.low, known.mri.flip(0), known.dose),
+        Conditions(known.low, known.mri, None),
+        Conditions(known.low, known.mri, known.dose * 2),
+        Conditions(known.low.flip(-1), known.mri, known.dose),
+    )
+    for changed in others:
+        assert not torch.allclose(base, answer(model, changed), atol=1e-5)
+
+
+@each_family
+def test_an_unknown_dose_is_the_same_absent_and_nan(name):
+    model, known = shaken(name), make_batch().conditions
+    nan = torch.full((3,), float("nan"))
+    absent, missing = (answer(model, Conditions(known.low, known.mri, dose)) for dose in (None, nan))
+    torch.testing.assert_close(absent, missing)
+
+
+@each_family
+@pytest.mark.parametrize("section", [None, "network", "loss"])
+def test_an_unknown_key_is_an_error(name, section):
+    spec = copy.deepcopy(SPECS[name])
+    (spec if section is None else spec.setdefault(section, {}))["colour"] = 3
+    with pytest.raises(BadInput, match="colour"):
+        families.build(spec)
+
+
+@each_family
+def test_views_that_do_not_fit_are_refused(name):
+    model, known = shaken(name), make_batch().conditions
+    with pytest.raises(BadInput, match="slabs of 4 slices, got 3"):
+        enhanced(model, Conditions(known.low[:, :3]))
+    with pytest.raises(BadInput, match="divide by 4"):
+        enhanced(model, Conditions(known.low[..., :-2]))
+    with pytest.raises(BadInput, match="resample"):
+        enhanced(model, Conditions(known.low, known.mri[:, :2]))
+
+
+@each_family
+def test_a_balanced_loss_counts_every_dose(name):
+    batch = make_batch(count=1)
+    model = families.build(SPECS[name])  # fresh: answers low, so its error is the input's
+    values = []
+    for noise in (0.3, 0.6):
+        low = batch.target + noise
+        values.append(float(model.loss(Batch(Conditions(low), batch.target), generator=seeded()).total.detach()))
+    assert values[1] / values[0] == pytest.approx(2.0, rel=0.02)  # unbalanced it would be 4
+
+
+def test_an_unknown_family_is_an_error():
+    with pytest.raises(BadInput, match="m2diff, regress"):
+        families.build({"family": "wishes"})

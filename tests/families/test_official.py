@@ -1,0 +1,88 @@
+"""The paper's network is ours: its released parameters load and give its released numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from m2diff.errors import BadInput
+from m2diff.families import official
+from m2diff.families.m2diff import M2Diff
+
+SHARED = Path(os.environ.get("M2DIFF_SHARED", Path(__file__).parents[2] / "../shared"))
+REFERENCE = SHARED / "reference"
+WEIGHTS = REFERENCE / "official_128ch32_weights.safetensors"
+IO = REFERENCE / "official_128ch32_io.safetensors"
+KEYS = REFERENCE / "official_128ch128_keys.json"
+
+needs_reference = pytest.mark.skipif(not WEIGHTS.exists(), reason="shared reference numbers are not here")
+
+
+@needs_reference
+def test_the_released_network_gives_its_released_numbers(capsys):
+    assert official.main(["check", str(WEIGHTS), str(IO)]) == 0
+    printed = capsys.readouterr().out
+    for name in ("pet_head", "mri_head", "loss_pet", "loss_mri", "loss_agreement", "sample_pet", "sample_mri"):
+        assert f"{name} " in printed
+    for name in ("out.0.weight", "out.0.bias", "out.2.weight", "out.2.bias"):
+        assert name in printed
+
+
+@needs_reference
+def test_another_network_does_not_pass(tmp_path, capsys):
+    tensors = load_file(WEIGHTS)
+    tensors["middle_block.1.proj_out.weight"] = -tensors["middle_block.1.proj_out.weight"]
+    save_file(tensors, tmp_path / "other.safetensors")
+    assert official.main(["check", str(tmp_path / "other.safetensors"), str(IO)]) == 1
+    assert "DIFFERENT" in capsys.readouterr().out
+
+
+@needs_reference
+def test_the_full_size_network_maps_without_a_tensor_left_over():
+    shapes = {name: tuple(shape) for name, shape in json.loads(KEYS.read_text()).items()}
+    with torch.device("meta"):
+        model = M2Diff(official.configuration(shapes))
+    mapped = {official.our_name(name): shape for name, shape in shapes.items() if not name.startswith("out.")}
+    assert len(mapped) == len(shapes) - 4
+    assert mapped == {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+@needs_reference
+def test_a_half_of_the_parameters_is_refused_in_one_sentence(tmp_path, capsys):
+    tensors = {name: tensor for name, tensor in load_file(WEIGHTS).items() if not name.startswith("mri_")}
+    save_file(tensors, tmp_path / "half.safetensors")
+    assert official.main(["check", str(tmp_path / "half.safetensors"), str(IO)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not safetensors at all, by a long way"])
+def test_a_file_that_cannot_be_read_is_refused_in_one_sentence(tmp_path, capsys, content):
+    path = tmp_path / "weights.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    assert official.main(["check", str(path), str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "expected a safetensors file" in said
+
+
+def test_parameters_of_something_else_are_refused():
+    with pytest.raises(BadInput, match="released M2Diff format"):
+        official.import_released({"conv.weight": torch.zeros(3, 3)})
+    with pytest.raises(BadInput, match="released M2Diff format"):
+        official.our_name("input_blocks.1.0.surprise.weight")
+
+
+def test_missing_or_misshapen_recordings_are_refused():
+    model = M2Diff(
+        official.configuration(
+            {"input_blocks.0.0.weight": (8, 2, 3, 3), "input_blocks.1.0.in_layers.2.weight": (8, 8, 3, 3)}
+        )
+    )
+    with pytest.raises(BadInput, match="lacks x_t"):
+        official.compare(model, {})

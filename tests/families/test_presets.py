@@ -1,0 +1,69 @@
+"""Every preset builds the network that its name promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import m2diff
+from m2diff import families
+from m2diff.batch import Batch, Conditions
+
+PRESETS = Path(m2diff.__file__).parent / "presets"
+SPECS = {
+    path.stem: content["model"]
+    for path in sorted(PRESETS.glob("*.yaml"))
+    if "model" in (content := yaml.safe_load(path.read_text()))
+}
+
+
+def on_meta(name):
+    with torch.device("meta"):
+        return families.build(SPECS[name])
+
+
+def count(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_preset_with_a_model_builds_and_says_all_its_settings_or_defaults(name):
+    model = on_meta(name)
+    assert count(model) > 1_000_000
+    assert families.resolve(SPECS[name])["family"] == SPECS[name]["family"]
+    assert model.needs.slices == SPECS[name]["network"]["slices"]
+
+
+def test_the_papers_network_has_the_released_number_of_parameters():
+    unused_head = 2 * 128 + 128 * 9 + 1
+    assert count(on_meta("m2diff-paper-128")) == 202_683_779 - unused_head
+
+
+def test_the_papers_larger_network_has_its_269_million():
+    assert count(on_meta("m2diff-paper-256")) == pytest.approx(269.0e6, abs=0.05e6)
+
+
+def test_the_practical_network_and_its_control_are_of_equal_size():
+    ours, control = count(on_meta("m2diff-base")), count(on_meta("regress-base"))
+    assert 3_000_000 < ours < 15_000_000
+    assert abs(control / ours - 1) < 0.05
+
+
+def test_both_shipped_networks_fit_in_forty_megabytes_at_half_precision():
+    assert 2 * (count(on_meta("m2diff-base")) + count(on_meta("regress-base"))) < 40e6
+
+
+@pytest.mark.parametrize("name", ["m2diff-base", "regress-base"])
+def test_the_practical_presets_train_under_bfloat16(name):
+    torch.manual_seed(0)
+    model = families.build(SPECS[name]).to(memory_format=torch.channels_last)
+    low, mri, target = torch.rand(3, 1, 8, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        batch = Batch(Conditions(low, mri, torch.tensor([20.0])), target)
+        total = model.loss(batch, generator=torch.Generator().manual_seed(0)).total
+    total.backward()
+    assert torch.isfinite(total)
+    assert total.dtype == torch.float32

@@ -1,0 +1,98 @@
+"""The pieces of the networks, each with its promise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from m2diff.nn import (
+    Decoder,
+    DoseEmbedding,
+    Encoder,
+    Middle,
+    PixelHead,
+    PixelStem,
+    ResBlock,
+    SelfAttention,
+    TimeEmbedding,
+    UNetShape,
+)
+from m2diff.nn.blocks import group_norm
+from m2diff.nn.embed import sinusoids
+
+SHAPE = UNetShape(widths=(8, 12, 16), blocks=2, embedding=10, attention=(2,), heads=2, groups=4)
+
+
+def test_the_skips_are_what_the_encoder_leaves():
+    skips = Encoder(SHAPE)(torch.randn(2, 8, 16, 16), torch.randn(2, 10))
+    assert tuple(skip.shape[1] for skip in skips) == SHAPE.skips
+    assert [skip.shape[-1] for skip in skips] == [16] * 3 + [8] * 3 + [4] * 3
+
+
+@pytest.mark.parametrize("guides", [0, 1, 2])
+def test_the_decoder_comes_back_to_the_finest_level_with_any_number_of_guides(guides):
+    encoder, middle, decoder = Encoder(SHAPE), Middle(SHAPE, attention=True), Decoder(SHAPE, guides=guides)
+    embedding = torch.randn(2, 10)
+    skips = encoder(torch.randn(2, 8, 16, 16), embedding)
+    out = decoder(middle(skips[-1], embedding), embedding, *[skips] * (1 + guides))
+    assert out.shape == (2, 8, 16, 16)
+
+
+def test_too_few_skips_are_an_error():
+    skips = Encoder(SHAPE)(torch.randn(1, 8, 16, 16), torch.randn(1, 10))
+    with pytest.raises(ValueError, match="zip"):
+        Decoder(SHAPE)(skips[-1], torch.randn(1, 10), skips[1:])
+
+
+def test_three_dimensions_serve_as_well_as_two():
+    shape = UNetShape(widths=(4, 8), blocks=1, embedding=6, attention=(1,), heads=2, groups=2, spatial=3)
+    embedding = torch.randn(1, 6)
+    skips = Encoder(shape)(torch.randn(1, 4, 4, 8, 8), embedding)
+    out = Decoder(shape)(Middle(shape, attention=True)(skips[-1], embedding), embedding, skips)
+    assert out.shape == (1, 4, 4, 8, 8)
+
+
+def test_a_fresh_block_of_equal_width_is_the_identity():
+    x = torch.randn(2, 8, 5, 5)
+    assert torch.equal(ResBlock(8, 8, 10, 4, 0.0)(x, torch.randn(2, 10)), x)
+    assert torch.equal(SelfAttention(8, 2, 4)(x), x)
+
+
+def test_attention_does_not_know_where_a_pixel_is():
+    attention = SelfAttention(8, 2, 4)
+    torch.nn.init.normal_(attention.project.weight)
+    x = torch.randn(1, 8, 4, 4)
+    torch.testing.assert_close(attention(x.flip(-1)), attention(x).flip(-1), rtol=1e-4, atol=1e-5)
+
+
+def test_folding_loses_no_pixel():
+    stem, head = PixelStem(3, 12, fold=2), PixelHead(12, 3, fold=2)
+    with torch.no_grad():
+        for conv in (stem.conv, head.conv):
+            conv.weight.zero_()
+            conv.bias.zero_()
+            conv.weight[:, :, 1, 1] = torch.eye(12)
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(head(stem(x)), x)
+
+
+def test_groups_are_the_most_that_divide_the_channels():
+    assert group_norm(96, 32).num_groups == 32
+    assert group_norm(80, 32).num_groups == 16
+    assert group_norm(7, 32).num_groups == 1
+
+
+def test_step_embeddings_are_cosines_then_sines():
+    features = sinusoids(torch.tensor([0, 1]), 6)
+    torch.testing.assert_close(features[0], torch.tensor([1.0, 1, 1, 0, 0, 0]))
+    torch.testing.assert_close(features[1, 3], torch.sin(torch.tensor(1.0)))
+    assert TimeEmbedding(6, 10)(torch.tensor([3, 4])).shape == (2, 10)
+
+
+def test_an_unknown_dose_is_a_vector_of_its_own_and_leaks_no_nan_into_gradients():
+    embed = DoseEmbedding(10)
+    vectors = embed(torch.tensor([float("nan"), 4.0, 100.0]), 3)
+    torch.testing.assert_close(vectors[0], embed.unknown)
+    assert not torch.allclose(vectors[1], vectors[2])
+    vectors.sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in embed.parameters())

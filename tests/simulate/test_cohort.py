@@ -1,0 +1,114 @@
+"""A cohort is a function of its recipe: the same whatever the number of jobs, resumable, and refused when mixed up."""
+
+import json
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from m2diff.errors import BadInput
+from m2diff.io import bids
+from m2diff.simulate import cohort, scanner
+from m2diff.simulate.cohort import DosePlan, Recipe, simulate
+
+QUICK = scanner.Protocol(
+    voxel_mm=5.0, slice_mm=6.0, pixels=48, slices=26, views=60, bin_mm=5.0, subsets=6, iterations=2, counts=0.5
+)
+RECIPE = Recipe(doses=DosePlan((4.0, 20.0)), group="both", seed=3, head="none")
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    """A coarse scanner and coarse anatomies: the promises do not depend on resolution."""
+    monkeypatch.setattr(scanner, "PET_MR", QUICK)
+    made = cohort.make_person
+    monkeypatch.setattr(
+        cohort, "make_person", lambda source, rng, head, heads: made(source, rng, head=head, heads=heads, resolution_mm=3.0)
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two persons, made one after the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scanner, "PET_MR", QUICK)
+        real = cohort.make_person
+        patch.setattr(
+            cohort, "make_person", lambda s, rng, head, heads: real(s, rng, head=head, heads=heads, resolution_mm=3.0)
+        )
+        return simulate(RECIPE, tmp_path_factory.mktemp("a") / "cohort", 2, progress=False)
+
+
+def image(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+def test_every_image_of_a_person_is_there_on_one_grid(made):
+    subjects = bids.find_subjects(made)
+    assert [s.group for s in subjects] == ["healthy", "ad"]
+    for subject in subjects:
+        assert list(subject.low) == [4.0, 20.0]
+        paths = [subject.standard, *subject.low.values(), subject.truth, subject.noise_free, subject.labels, subject.mask]
+        assert {image(path).shape for path in paths} == {QUICK.shape}
+        sidecar = json.loads(str(subject.low[20.0]).replace(".nii.gz", ".json") and
+                             subject.low[20.0].with_name(subject.low[20.0].name.replace(".nii.gz", ".json")).read_text())
+        assert sidecar["DoseReductionFactor"] == 20 and sidecar["Units"] == "Bq/mL"
+        assert image(subject.t1).max() > 0
+
+
+def test_lower_doses_are_noisier_and_on_one_scale(made):
+    for subject in bids.find_subjects(made):
+        brain = image(subject.mask) > 0
+        truth = image(subject.noise_free)[brain]
+        errors = [np.sqrt(np.mean((image(p)[brain] - truth) ** 2)) for p in (subject.standard, *subject.low.values())]
+        assert errors[0] < errors[1] < errors[2]
+        assert image(subject.low[20.0])[brain].mean() == pytest.approx(truth.mean(), rel=0.05)
+
+
+def test_a_person_depends_on_recipe_and_number_alone(made, tmp_path):
+    """Only the second person, made on its own: as it would be on another job."""
+    again = tmp_path / "cohort"
+    cohort._make(RECIPE, again, 1, "002")
+    for path in sorted((made / "sub-002").rglob("*.nii.gz")):
+        assert np.array_equal(image(path), image(again / path.relative_to(made))), path.name
+
+
+def test_no_two_persons_are_alike(made):
+    first, second = (image(s.t1) for s in bids.find_subjects(made))
+    assert first.shape != second.shape or not np.allclose(first, second)
+
+
+def test_the_same_command_makes_only_what_is_missing(made, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cohort, "_make", lambda recipe, out, number, label: asked.append(label))
+    bids.record_path(made, "002").rename(made / "aside")
+    try:
+        simulate(RECIPE, made, 2, progress=False)
+    finally:
+        (made / "aside").rename(bids.record_path(made, "002"))
+    assert asked == ["002"]
+
+
+def test_another_recipe_is_refused_in_the_same_folder(made):
+    with pytest.raises(BadInput, match="other settings"):
+        simulate(replace(RECIPE, seed=4), made, 2, progress=False)
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.doc").write_text("mine")
+    with pytest.raises(BadInput, match="not empty"):
+        simulate(RECIPE, tmp_path, 1, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.doc"]
+
+
+@pytest.mark.parametrize("text", ["", "abc", "1", "0.5,4", "100-4:3", "4-100"])
+def test_doses_that_make_no_sense_are_refused(text):
+    with pytest.raises(BadInput, match="--drf expects"):
+        DosePlan.parse(text)
+
+
+def test_drawn_doses_lie_between_their_limits():
+    plan = DosePlan.parse("4-100:3")
+    drawn = [dose for seed in range(50) for dose in plan.draw(np.random.default_rng(seed))]
+    assert min(drawn) >= 4 and max(drawn) <= 100 and len(set(drawn)) > 20
