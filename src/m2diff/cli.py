@@ -88,6 +88,104 @@ def simulate(
     run(recipe, out, subjects, jobs=jobs, progress=not quiet)
 
 
+@app.command()
+def train(
+    preset: Annotated[str, typer.Argument(help="A preset's name (m2diff-base, regress-base ...) or a .yaml file.")],
+    data: Annotated[Path, typer.Option(help="A cohort of `m2diff simulate`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; the same command again resumes it.")],
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="One value of the preset, as in train.steps=100; repeatable.")
+    ] = None,
+    limit_minutes: Annotated[float | None, typer.Option(help="Stop after this long; resume with the same command.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, or the best there is.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that prepare the cohort.")] = 1,
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for their card.")] = "",
+    about: Annotated[str, typer.Option(help="What the training data is, for the card.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved preset and stop.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a preset on a cohort: progress, validation on whole volumes, checkpoints, exact resume."""
+    from m2diff.train.config import load_preset
+
+    resolved = load_preset(preset, override or [])
+    if dry_run:
+        typer.echo(resolved.to_yaml(), nl=False)
+        return
+    from m2diff.train.export import Provenance
+    from m2diff.train.loop import train as run
+
+    given = {key: text for key, text in (("licence", licence), ("data", about)) if text}
+    weights = run(
+        resolved,
+        data,
+        out,
+        limit_minutes=limit_minutes,
+        device=device,
+        jobs=jobs,
+        progress=not quiet,
+        provenance=Provenance(**given),  # type: ignore[arg-type]
+    )
+    typer.echo(f"Weights: {weights}")
+
+
+@app.command()
+def evaluate(
+    image: Annotated[Path, typer.Argument(help="The image to judge (NIfTI).")],
+    reference: Annotated[Path, typer.Option(help="The standard-dose scan, on the same grid.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and evaluation.tsv.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Brain mask; scores are taken where it is above zero.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Region labels, for the regional table (and the mask, if none).")] = None,
+    region_names: Annotated[Path | None, typer.Option(help="Names of the regions (.json, .tsv, .csv).")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Noise-free image, where there is one.")] = None,
+    low: Annotated[
+        list[str] | None, typer.Option(help="A plain scan for dose equivalence, as DRF=FILE; repeatable.")
+    ] = None,
+    drf: Annotated[float | None, typer.Option(help="Dose reduction factor of the image's input.")] = None,
+) -> None:
+    """Score an image inside a fixed brain mask: PSNR, SSIM, NRMSE, regions, dose equivalence (docs/metrics.md)."""
+    import json
+
+    from m2diff.evaluate.study import evaluate as run
+    from m2diff.evaluate.study import load_names
+    from m2diff.io import nifti
+    from m2diff.io.atomic import replacing
+
+    def optional(path: Path | None, what: str) -> Any:
+        return None if path is None else nifti.load(path, what=what)
+
+    result = run(
+        nifti.load(image, what="image"),
+        nifti.load(reference, what="reference"),
+        mask=None if mask is None else nifti.load(mask, what="mask", allow_blank=True),
+        labels=optional(labels, "label"),
+        region_names=None if region_names is None else load_names(region_names),
+        truth=optional(truth, "truth"),
+        ladder={factor: nifti.load(path, what="plain scan") for factor, path in map(_rung, low or [])},
+        drf=drf,
+    )
+    scores = result.scores
+    typer.echo(f"PSNR {scores.psnr:.2f} dB   SSIM {scores.ssim:.4f}   NRMSE {scores.nrmse:.4f}   NMSE {scores.nmse:.4f}")
+    if result.regions is not None and result.regions.worst is not None:
+        typer.echo(f"Worst regional bias {result.regions.worst.bias_percent:+.2f} % ({result.regions.worst.name})")
+    if result.dose_equivalence is not None:
+        typer.echo(f"Dose equivalence {result.dose_equivalence.gain:.1f} times the dose given")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        with replacing(out / "evaluation.json") as path:
+            path.write_text(json.dumps(result.to_json(), indent=2) + "\n")
+        with replacing(out / "evaluation.tsv") as path:
+            path.write_text("".join("\t".join(row) + "\n" for row in result.to_tsv()))
+
+
+def _rung(text: str) -> tuple[float, Path]:
+    """One ``DRF=FILE`` of a dose ladder."""
+    factor, equals, path = text.partition("=")
+    try:
+        return float(factor), Path(path if equals else "")
+    except ValueError:
+        raise BadInput(f"--low expects DRF=FILE such as 20=low.nii.gz, got {text!r}.") from None
+
+
 def _names(text: str) -> tuple[str, ...]:
     """A comma-separated list of names."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -52,7 +52,7 @@ def test_training_gains_on_the_input_on_a_person_it_never_saw(small, cache, tmp_
 def test_a_run_leaves_weights_that_load_and_a_card_that_says_where_they_come_from(small, cache, tmp_path):
     weights = run(small("train.steps=4"), cache, tmp_path)
     card = json.loads((tmp_path / "card.json").read_text())
-    model = build(card["spec"])
+    model = build(card["model"])
     model.load_state_dict(load_file(weights))
     assert card["name"] == "m2diff-base" and card["tracers"] == ["FDG"] and card["licence"]
     assert card["training"]["steps"] == 4

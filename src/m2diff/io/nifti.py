@@ -149,7 +149,9 @@ def _read(image: Any, path: Path, what: str) -> npt.NDArray[np.float32]:
     kind = image.get_data_dtype()
     if kind.names is not None or kind.kind not in "iuf":
         colour = "a colour" if kind.names is not None else f"a {kind}"
-        raise BadInput(f"The {what} {path} must hold one real number a voxel, but is {colour} image; export it as grey.")
+        raise BadInput(
+            f"The {what} {path} must hold one real number a voxel, but is {colour} image; export it as grey."
+        )
     try:
         return np.asarray(image.dataobj, dtype=np.float32)
     except _UNREADABLE as trouble:
@@ -185,7 +187,9 @@ def _affine(image: Any, path: Path, what: str) -> Affine:
     edges = np.linalg.norm(affine[:3, :3], axis=0)
     if edges.max() > 20.0 or edges.min() < 0.1:
         sizes = " x ".join(f"{edge:g}" for edge in edges)
-        raise BadInput(f"The voxels of the {what} {path} measure {sizes} mm, which no head scan has; correct its header.")
+        raise BadInput(
+            f"The voxels of the {what} {path} measure {sizes} mm, which no head scan has; correct its header."
+        )
     return affine
 
 
@@ -200,7 +204,9 @@ def _storable(dtype: np.dtype) -> np.dtype:
         return np.dtype(np.float64 if dtype.itemsize > 4 else np.float32)
     if dtype.kind in "iu" and dtype.itemsize <= 4:
         return dtype.newbyteorder("=")
-    return np.dtype(np.int32) if dtype.kind in "iu" else np.dtype(np.uint8) if dtype.kind == "b" else np.dtype(np.float32)
+    return (
+        np.dtype(np.int32) if dtype.kind in "iu" else np.dtype(np.uint8) if dtype.kind == "b" else np.dtype(np.float32)
+    )
 
 
 def _encoded(data: VolumeArray, dtype: np.dtype) -> tuple[npt.NDArray[Any], float, float]:

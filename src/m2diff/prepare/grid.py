@@ -74,7 +74,8 @@ def to_working(volume: Volume) -> WorkingImage:
     data = np.ascontiguousarray(orientations.apply_orientation(volume.data, orientation), dtype=np.float32)
     affine = volume.affine @ orientations.inv_ornt_aff(orientation, volume.shape)
     axes = tuple(
-        _axis_map(size, float(edge)) for size, edge in zip(data.shape, np.linalg.norm(affine[:3, :3], axis=0), strict=True)
+        _axis_map(size, float(edge))
+        for size, edge in zip(data.shape, np.linalg.norm(affine[:3, :3], axis=0), strict=True)
     )
     for axis, axis_map in enumerate(axes):
         data = _along(data, axis_map.there, axis)

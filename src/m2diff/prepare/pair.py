@@ -9,7 +9,8 @@ import numpy as np
 
 from m2diff.errors import BadInput
 from m2diff.prepare import grid, intensity, mask
-from m2diff.prepare.register import Alignment, align as align_mri
+from m2diff.prepare.register import Alignment
+from m2diff.prepare.register import align as align_mri
 from m2diff.shapes import Affine, MaskArray, VolumeArray
 from m2diff.volume import Volume
 
@@ -53,9 +54,7 @@ class Prepared:
         return Volume(self.working.undo(self.mri), self.pet.affine, "relative", ("MRI on the PET's grid",))
 
 
-def prepare(
-    pet: Volume, mri: Volume | None = None, *, dose: float | None = None, align: bool = True
-) -> Prepared:
+def prepare(pet: Volume, mri: Volume | None = None, *, dose: float | None = None, align: bool = True) -> Prepared:
     """Bring a PET scan and, where there is one, its MRI onto the working grid, with one scale each.
 
     ``dose``: the dose reduction factor, 20 for a twentieth of the counts; None is unknown. ``align`` False takes the

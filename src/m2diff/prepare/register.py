@@ -5,10 +5,11 @@ the same pair gives the same matrix. The headers' own placement is tried first. 
 coarse placements follow: centre of mass on centre of mass, shifted up and down and turned every way in steps of 15
 degrees; the few that explain the PET best are refined, and the best of all is kept.
 
-The check asks two things: do the heads cover each other (Dice overlap of what both show), and does the MRI explain the
-PET (the correlation ratio: the share of the PET's variance inside the head that its MRI grey value explains, Roche et
-al. 1998). It catches a garbage MRI, a flipped axis and a place that registration did not find. It cannot catch
-somebody else's head in about the right place, nor left and right exchanged: heads are too alike for that.
+The check asks two things. Do the heads cover each other (Dice overlap of what both show)? And does the MRI explain the
+PET's detail: the correlation ratio (Roche et al. 1998), the share of the variance that its MRI grey value explains, of
+both images between 6 and 20 mm, inside the head. Measured on simulated and foreign pairs, true placements have 0.42 to
+0.62 down to a hundredth of the dose; flips front to back or upside down, half turns and garbage have 0.18 at most.
+It cannot see left and right exchanged, nor somebody else's head in the right place: heads are too alike for that.
 """
 
 from __future__ import annotations
@@ -45,22 +46,34 @@ RENEWALS, WORTH_WHILE = 3, 0.003
 """A search is taken up again this often, while it explains this much more."""
 BEYOND_DOUBT = 0.65
 """A placement by the header that explains more than this is taken without looking further."""
-LEAST_OVERLAP = 0.55
-LEAST_EXPLAINED = 0.30
+LEAST_OVERLAP = 0.35
+"""A stripped brain on a PET that shows the whole head reaches about 0.5."""
+LEAST_DETAIL = 0.28
+DETAIL_MM = (6.0, 20.0)
+"""FWHM of the two Gaussians whose difference is an image's detail."""
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS <-> ITK's LPS
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How well an MRI fits a PET: ``overlap`` (Dice of the heads, 0 to 1) and ``explained`` (share of variance)."""
+    """How well an MRI fits a PET, each from 0 to 1.
+
+    ``overlap``: Dice of the heads. ``explained``: share of the PET's variance that the MRI explains, by which
+    placements are compared. ``detail``: the same of the detail alone, by which a fit is accepted or refused.
+    """
 
     overlap: float
     explained: float
+    detail: float
 
     @property
     def good(self) -> bool:
-        """Whether both pass their limits."""
-        return self.overlap >= LEAST_OVERLAP and self.explained >= LEAST_EXPLAINED
+        """Whether it passes both limits."""
+        return self.overlap >= LEAST_OVERLAP and self.detail >= LEAST_DETAIL
+
+    def to_json(self) -> dict[str, float]:
+        """The same, rounded, as plain values."""
+        return {name: round(value, 4) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +93,9 @@ def align(mri: Volume, pet: Volume) -> Alignment:
         best = max(best, pair.settled(max(coarse, key=_explained).matrix), key=_explained)
     if not best.quality.good:
         raise BadInput(
-            f"The MRI does not fit the PET (heads overlap {best.quality.overlap:.2f}, at least {LEAST_OVERLAP} expected; "
-            f"PET explained by the MRI {best.quality.explained:.2f}, at least {LEAST_EXPLAINED}); check that both are of "
-            "the same person and the right way up, or pass an MRI that is aligned already with --no-align."
+            f"The MRI does not fit the PET (overlap of the heads {best.quality.overlap:.2f}, at least {LEAST_OVERLAP} "
+            f"expected; detail that agrees {best.quality.detail:.2f}, at least {LEAST_DETAIL}); check that both are of "
+            "the same person and the right way up, or align the MRI yourself and pass --no-align."
         )
     return best
 
@@ -93,6 +106,7 @@ class _Pair:
 
     pet: grid.WorkingImage
     calm: VolumeArray
+    pet_detail: VolumeArray
     pet_head: MaskArray
     mri: Volume
     mri_head: Volume
@@ -104,6 +118,7 @@ class _Pair:
         return cls(
             pet=working,
             calm=grid.smoothed(working.data, PET_CALM_MM),
+            pet_detail=_detail(working.data),
             pet_head=mask.support(working.data),
             mri=Volume(small.data, small.affine),
             mri_head=Volume(head.astype(np.float32), small.affine),
@@ -178,7 +193,9 @@ class _Pair:
         head = grid.onto(self.mri_head, self.pet.affine, shape, matrix) > 0.5
         both = int((head & self.pet_head).sum())
         overlap = 2.0 * both / max(int(head.sum()) + int(self.pet_head.sum()), 1)
-        return Quality(overlap, explained(self.calm[self.pet_head], values[self.pet_head]))
+        inside = self.pet_head
+        detail = explained(self.pet_detail[inside], _detail(values)[inside])
+        return Quality(overlap, explained(self.calm[inside], values[inside]), detail)
 
 
 def explained(values: npt.NDArray[np.float32], by: npt.NDArray[np.float32], bins: int = 32) -> float:
@@ -190,7 +207,9 @@ def explained(values: npt.NDArray[np.float32], by: npt.NDArray[np.float32], bins
     count = np.bincount(index, minlength=bins)
     mean = np.bincount(index, values.astype(np.float64), minlength=bins) / np.maximum(count, 1)
     variance = float(values.var(dtype=np.float64))
-    return float((count * (mean - values.mean(dtype=np.float64)) ** 2).sum() / count.sum() / variance) if variance else 0.0
+    return (
+        float((count * (mean - values.mean(dtype=np.float64)) ** 2).sum() / count.sum() / variance) if variance else 0.0
+    )
 
 
 def _explained(alignment: Alignment) -> float:
@@ -215,6 +234,12 @@ def _search(levels: Levels) -> Any:
     search.SetSmoothingSigmasPerLevel([sigma for _, sigma, _ in levels])
     search.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     return search
+
+
+def _detail(data: VolumeArray) -> VolumeArray:
+    """The structure of an image between the two ``DETAIL_MM``."""
+    fine, coarse = DETAIL_MM
+    return grid.smoothed(data, fine) - grid.smoothed(data, coarse)
 
 
 def _tissue(data: VolumeArray) -> MaskArray:

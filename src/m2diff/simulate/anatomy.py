@@ -130,7 +130,9 @@ def _box(
     return Grid((float(low[0]), float(low[1]), float(low[2])), (int(shape[0]), int(shape[1]), int(shape[2])), step)
 
 
-def _source_values(image: np.ndarray, change: Warp, tissues: Tissues, centre: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _source_values(
+    image: np.ndarray, change: Warp, tissues: Tissues, centre: np.ndarray, points: np.ndarray
+) -> np.ndarray:
     """Nearest values of a source's image at a person's points (3, ...)."""
     return ndimage.map_coordinates(image, _source_index(change, tissues, centre, points), order=0, prefilter=False)
 
@@ -144,18 +146,27 @@ def _source_index(change: Warp, tissues: Tissues, centre: np.ndarray, points: np
 
 def _pull(tissues: Tissues, change: Warp, centre: np.ndarray, grid: Grid) -> Tissues:
     """Every image of the source on the person's grid, in one resampling (labels by nearest neighbour)."""
-    axes = [o + grid.step * COARSE_STEP * np.arange(-(-n // COARSE_STEP) + 1) for o, n in zip(grid.origin, grid.shape, strict=True)]
+    axes = [
+        o + grid.step * COARSE_STEP * np.arange(-(-n // COARSE_STEP) + 1)
+        for o, n in zip(grid.origin, grid.shape, strict=True)
+    ]
     coarse = _source_index(change, tissues, centre, np.array(np.meshgrid(*axes, indexing="ij")))
     inside = _occupied(coarse, tissues.labels.shape, grid.shape)
     index = np.array([stretch(part.astype(np.float32), grid.shape, COARSE_STEP, inside) for part in coarse])
 
-    def pulled(image: np.ndarray, order: int = 1) -> np.ndarray:
+    def pulled(image: np.ndarray, order: Literal[0, 1] = 1) -> np.ndarray:
         out = np.zeros(grid.shape, dtype=image.dtype)
         out[inside] = ndimage.map_coordinates(image, index, order=order, prefilter=False)
         return out
 
-    images = [pulled(image) for image in (tissues.t1, tissues.gm, tissues.wm, tissues.csf)]
-    return Tissues(images[0], pulled(tissues.labels, order=0), *images[1:], grid.affine)
+    return Tissues(
+        t1=pulled(tissues.t1),
+        labels=pulled(tissues.labels, order=0),
+        gm=pulled(tissues.gm),
+        wm=pulled(tissues.wm),
+        csf=pulled(tissues.csf),
+        affine=grid.affine,
+    )
 
 
 def _occupied(coarse: np.ndarray, source: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+import warnings
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -129,7 +130,8 @@ def group_of(recipe: Recipe, number: int, sources: int) -> tracer.Group:
     """Healthy or AD; with ``both``, each anatomy takes its turns in each group."""
     if recipe.group != "both":
         return recipe.group
-    return "ad" if (number // sources + number) % 2 else "healthy"
+    turn, place = divmod(number, sources)
+    return "ad" if (turn + place) % 2 else "healthy"
 
 
 def simulate_person(recipe: Recipe, number: int) -> Scan:
@@ -226,9 +228,12 @@ def simulate(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1, p
     missing = [n for n in range(subjects) if not bids.record_path(out, f"{n + 1:0{width}d}").is_file()]
     _write_participants(out, recipe, subjects, width, [source.person for source in sources])
     work = (delayed(_make)(recipe, out, n, f"{n + 1:0{width}d}") for n in missing)
-    done = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
-    for _ in tqdm(done, total=len(missing), desc="simulate", unit="person", disable=not progress):
-        pass
+    with warnings.catch_warnings():
+        # Workers hold large matrices; loky takes that for a leak and replaces them, which is harmless.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
+        done = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
+        for _ in tqdm(done, total=len(missing), desc="simulate", unit="person", disable=not progress):
+            pass
     return out
 
 

@@ -50,7 +50,7 @@ def random_warp(rng: np.random.Generator, *, amplitude_mm: float = 7.0, pose: bo
     displacement = random_diffeomorphism(rng, amplitude_mm * float(rng.uniform(0.6, 1.15)))
     shape = random_affine(rng, strength=min(1.0, amplitude_mm / 7.0))
     placed = random_pose(rng) if pose else np.eye(4)
-    return Warp(np.linalg.inv(placed @ shape), displacement)
+    return Warp(np.asarray(np.linalg.inv(placed @ shape), dtype=np.float64), displacement)
 
 
 def random_diffeomorphism(rng: np.random.Generator, amplitude_mm: float) -> Field:

@@ -55,9 +55,9 @@ def grow_head(brain: MaskArray, rng: np.random.Generator, spacing_mm: float = 1.
     thicker, fatter = (1 + 0.2 * stretch(smooth_field(rng, coarse, 30 / 8 / spacing_mm), brain.shape) for _ in range(2))
     inner = csf + skull * thicker.clip(0.4, 1.6)
     classes = np.full(brain.shape, AIR, dtype=np.uint8)
-    _add_face_and_neck(classes, brain, spacing_mm, rng)
+    _add_face_and_neck(classes, brain, rng)
     classes[distance < inner + scalp * fatter.clip(0.4, 1.6)] = SOFT
-    _add_cavities(classes, brain, spacing_mm)
+    _add_cavities(classes, brain)
     classes[(distance < inner) & (classes != EYES)] = SKULL
     classes[(distance < csf) | brain] = BRAIN
     return classes
@@ -93,14 +93,14 @@ _EYE = _Ball((0.235, 0.44, -0.29), (0.085, 0.068, 0.08))
 _SPINE = _Ball((0.0, -0.13, -0.95), (0.13, 0.10, 0.42))
 
 
-def _add_face_and_neck(classes: HeadMap, brain: MaskArray, spacing_mm: float, rng: np.random.Generator) -> None:
+def _add_face_and_neck(classes: HeadMap, brain: MaskArray, rng: np.random.Generator) -> None:
     """Soft tissue of the face and neck and the bone of the spine, in place."""
     for ball in (_FACE, _NECK):
         classes[_inside(ball, brain, float(rng.uniform(0.92, 1.1)))] = SOFT
     classes[_inside(_SPINE, brain, 1.0)] = SKULL
 
 
-def _add_cavities(classes: HeadMap, brain: MaskArray, spacing_mm: float) -> None:
+def _add_cavities(classes: HeadMap, brain: MaskArray) -> None:
     """Nose, throat and eyes, in place."""
     for ball, what in ((_NOSE, AIR), (_THROAT, AIR), (_EYE, EYES)):
         classes[_inside(ball, brain, 1.0)] = what
@@ -155,7 +155,17 @@ def _read_head(file: Path) -> tuple[HeadMap, Affine]:
     lookup[1:500] = BRAIN
     lookup[0] = AIR
     lookup[list(CHARM)] = list(CHARM.values())
-    return lookup[labels], np.asarray(image.affine, dtype=np.float64)
+    return _lengthen_neck(lookup[labels]), np.asarray(image.affine, dtype=np.float64)
+
+
+def _lengthen_neck(classes: HeadMap) -> HeadMap:
+    """Carry a head that its field of view cut off below the skull base on downwards, to the edge of the file."""
+    low = int(np.flatnonzero(classes.any((0, 1)))[0])
+    if low > 0:
+        start = low + 3  # the lowest planes are ragged
+        floor = classes[:, :, start : start + 1]
+        classes[:, :, :start] = np.where(floor == BRAIN, SOFT, floor)  # a cord is no brain, and must not pull the fit
+    return classes
 
 
 def _moment_fit(brain: MaskArray, affine: Affine, other: MaskArray, other_affine: Affine) -> Affine:

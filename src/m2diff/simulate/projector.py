@@ -76,7 +76,7 @@ class Projector:
         return (radius < g.pixels * g.pixel_mm / 2).ravel()
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def projector(geometry: Geometry) -> Projector:
     """The projector of a geometry, kept between persons scanned with the same protocol."""
     return Projector(geometry)

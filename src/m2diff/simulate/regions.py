@@ -16,14 +16,28 @@ import numpy as np
 
 from m2diff.shapes import LabelArray
 
-_PAIRED_CORTEX = (
-    "superior_frontal_gyrus orbitofrontal_cortex dorsolateral_frontal_cortex paracentral_lobule postcentral_gyrus "
-    "dorsolateral_parietal_cortex precuneus anterior_cingulate_cortex posterior_cingulate_cortex "
-    "isthmus_cingulate_cortex lateral_temporal_cortex mesial_temporal_cortex lateral_occipital_cortex "
-    "pericalcarine_cortex lingual_gyrus cuneus insula cerebellar_cortex"
-).split()
-_PAIRED_DEEP = "thalamus caudate putamen globus_pallidus".split()
-_PAIRED_LAST = "hippocampus amygdala ventral_diencephalon".split()
+_PAIRED_CORTEX = [
+    "superior_frontal_gyrus",
+    "orbitofrontal_cortex",
+    "dorsolateral_frontal_cortex",
+    "paracentral_lobule",
+    "postcentral_gyrus",
+    "dorsolateral_parietal_cortex",
+    "precuneus",
+    "anterior_cingulate_cortex",
+    "posterior_cingulate_cortex",
+    "isthmus_cingulate_cortex",
+    "lateral_temporal_cortex",
+    "mesial_temporal_cortex",
+    "lateral_occipital_cortex",
+    "pericalcarine_cortex",
+    "lingual_gyrus",
+    "cuneus",
+    "insula",
+    "cerebellar_cortex",
+]
+_PAIRED_DEEP = ["thalamus", "caudate", "putamen", "globus_pallidus"]
+_PAIRED_LAST = ["hippocampus", "amygdala", "ventral_diencephalon"]
 
 
 def _paired(stems: list[str]) -> list[str]:
@@ -32,7 +46,14 @@ def _paired(stems: list[str]) -> list[str]:
 
 _NAMES = [*_paired(_PAIRED_CORTEX), *_paired(_PAIRED_DEEP), "brainstem_wo_pons", "pons", *_paired(_PAIRED_LAST)]
 
-WHITE_MATTER_LEFT, WHITE_MATTER_RIGHT, CEREBELLAR_WHITE_LEFT, CEREBELLAR_WHITE_RIGHT, OTHER_GREY, CSF = 53, 54, 55, 56, 57, 60
+WHITE_MATTER_LEFT, WHITE_MATTER_RIGHT, CEREBELLAR_WHITE_LEFT, CEREBELLAR_WHITE_RIGHT, OTHER_GREY, CSF = (
+    53,
+    54,
+    55,
+    56,
+    57,
+    60,
+)
 WHITE_MATTER = (WHITE_MATTER_LEFT, WHITE_MATTER_RIGHT, CEREBELLAR_WHITE_LEFT, CEREBELLAR_WHITE_RIGHT)
 
 REGIONS: dict[int, str] = {
@@ -149,7 +170,7 @@ BRAINCOLOR: dict[int, int] = _braincolor()
 """Neuromorphometrics label -> code of the house."""
 
 # FreeSurfer's aparc+aseg: cortex 1000 + n left, 2000 + n right; after the table's own correspondence list, with
-# bankssts (1) and the temporal pole (33) joined to the lateral temporal and the frontal pole (32) to the frontal cortex.
+# bankssts (1) and the temporal pole (33) joined to the lateral temporal and the frontal pole (32) to the frontal.
 _APARC: dict[str, tuple[int, ...]] = {
     "superior_frontal_gyrus": (28,),
     "orbitofrontal_cortex": (12, 14),

@@ -148,7 +148,9 @@ def _load_maps(source: Source) -> Tissues:
     images, affine = _read(source.paths)
     brain = largest_component(images["gm"] + images["wm"] + images["csf"] > 0.5)
     cut, affine = crop(brain, affine)
-    gm, wm, csf = (np.where(brain[cut], images[role][cut], 0).clip(0, 1).astype(np.float32) for role in ("gm", "wm", "csf"))
+    gm, wm, csf = (
+        np.where(brain[cut], images[role][cut], 0).clip(0, 1).astype(np.float32) for role in ("gm", "wm", "csf")
+    )
     t1 = np.where(brain[cut], images["t1"][cut], 0).astype(np.float32)
     codes = regions.translate(images["labels"][cut]) if "labels" in images else label_by_seeds(brain[cut])
     gm, wm = grey_nuclei(codes, gm, wm)
@@ -209,7 +211,7 @@ def complete_labels(codes: LabelArray, gm: VolumeArray, wm: VolumeArray, csf: Vo
 
 
 def _white_of(region: LabelArray) -> LabelArray:
-    """The white matter that belongs to a grey region: cerebellar or cerebral, on its side (the left for the midline)."""
+    """The white matter that belongs to a grey region: cerebellar or cerebral, on its side (midline: left)."""
     lookup = np.zeros(64, dtype=np.int16)
     for code, name in regions.REGIONS.items():
         left, right = (regions.CEREBELLAR_WHITE_LEFT, regions.CEREBELLAR_WHITE_RIGHT)

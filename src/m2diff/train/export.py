@@ -50,7 +50,7 @@ def model_card(
     """The card of the weights: what they are, where they come from, what they scored. JSON-ready."""
     return {
         "name": preset.name,
-        "spec": dict(spec),
+        "model": dict(spec),
         "licence": provenance.licence,
         "tracers": list(provenance.tracers),
         "training": {

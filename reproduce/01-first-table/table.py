@@ -1,0 +1,133 @@
+"""The first table: every method on the held-out persons, DRF 20 and 100, healthy and AD.
+
+    python reproduce/01-first-table/table.py TEST_COHORT OUT
+
+Each (person, dose, method) is scored once and kept in OUT/results.jsonl, so that the same command finishes an
+interrupted run; OUT/table.md is made from it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from m2diff.demo import Case
+from m2diff.enhance.run import enhance
+from m2diff.evaluate.compare import interval
+from m2diff.evaluate.study import Evaluation
+from m2diff.io import bids
+
+DOSES = (20.0, 100.0)
+METHODS: dict[str, dict] = {
+    "low-dose input": {},
+    "Gaussian filter": {"weights": "gaussian"},
+    "NLM": {"weights": "nlm"},
+    "Bowsher": {"weights": "bowsher"},
+    "MR-guided filter": {"weights": "mr-guided"},
+    "regression U-Net": {"weights": "regress-base"},
+    "M2Diff, 1 step": {"weights": "m2diff-base", "steps": 1},
+    "M2Diff, 5 steps": {"weights": "m2diff-base", "steps": 5},
+    "M2Diff, 10 steps": {"weights": "m2diff-base", "steps": 10},
+    "M2Diff, 25 steps": {"weights": "m2diff-base", "steps": 25},
+    "M2Diff, mean of 4 draws of 5 steps": {"weights": "m2diff-base", "steps": 5, "samples": 4},
+    "M2Diff, 1 step, PET alone": {"weights": "m2diff-base", "steps": 1, "mri": None},
+    "regression U-Net, PET alone": {"weights": "regress-base", "mri": None},
+}
+
+
+def scored(result: Evaluation) -> dict:
+    """The numbers that the table needs."""
+    truth, equivalence = result.scores_truth, result.dose_equivalence
+    return {
+        "psnr": result.scores.psnr,
+        "ssim": result.scores.ssim,
+        "nrmse": result.scores.nrmse,
+        "bias": result.scores.bias_percent,
+        "psnr_truth": truth.psnr,
+        "ssim_truth": truth.ssim,
+        "dose_gain": equivalence.gain,
+        "regions": {row.name: row.bias_percent for row in result.regions.rows if row.counted},
+        "lesions": {f"{lesion.kind} {lesion.label}": lesion.reference_recovery for lesion in result.lesions},
+    }
+
+
+def run(root: Path, out: Path) -> None:
+    """Score what is missing."""
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "results.jsonl"
+    done = {tuple(json.loads(line)["key"]) for line in kept.read_text().splitlines()} if kept.exists() else set()
+    for subject in bids.find_subjects(root):
+        case = Case.load(root, subject)
+        for drf in DOSES:
+            for name, settings in METHODS.items():
+                key = (subject.label, drf, name)
+                if key in done:
+                    continue
+                image = case.low[drf]
+                if settings:
+                    arguments = {"mri": case.t1, "dose": drf, "align": False, "progress": False, **settings}
+                    image = enhance(image, **arguments).volume
+                row = {"key": key, "person": subject.person, "group": subject.group, **scored(case.judge(image, drf))}
+                with kept.open("a") as lines:
+                    lines.write(json.dumps(row) + "\n")
+                sys.stderr.write(f"{key} {row['psnr']:.2f} dB\n")
+
+
+def summarise(out: Path) -> str:
+    """The table in Markdown, from OUT/results.jsonl."""
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    text = []
+    for drf in DOSES:
+        for group in ("all", "healthy", "ad"):
+            chosen = [r for r in rows if r["key"][1] == drf and group in ("all", r["group"])]
+            if chosen:
+                text += [f"\n## DRF {drf:g}, {group}\n", *_table(chosen)]
+    text += ["\n## Per person: PSNR against the standard-dose scan, dB\n", *_per_person(rows)]
+    return "\n".join(text) + "\n"
+
+
+def _table(rows: list[dict]) -> list[str]:
+    lines = [
+        "| method | PSNR dB (95 % interval) | SSIM | NRMSE | PSNR to noise-free dB | dose gain | worst mean regional bias |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in METHODS:
+        mine = [r for r in rows if r["key"][2] == name]
+        if not mine:
+            continue
+        people = defaultdict(list)  # the unit is the person: both sessions of one are averaged first
+        for r in mine:
+            people[r["person"]].append(r["psnr"])
+        psnr = interval([float(np.mean(v)) for v in people.values()], generator=np.random.default_rng(0))
+        regions = defaultdict(list)
+        for r in mine:
+            for region, bias in r["regions"].items():
+                regions[region].append(bias)
+        worst = max(((np.mean(v), k) for k, v in regions.items()), key=lambda pair: abs(pair[0]))
+        mean = {key: np.mean([r[key] for r in mine]) for key in ("ssim", "nrmse", "psnr_truth", "dose_gain")}
+        lines.append(
+            f"| {name} | {psnr.mean:.2f} ({psnr.low:.2f} to {psnr.high:.2f}) | {mean['ssim']:.4f} | {mean['nrmse']:.4f} "
+            f"| {mean['psnr_truth']:.2f} | {mean['dose_gain']:.1f} | {worst[0]:+.2f} % {worst[1]} |"
+        )
+    return lines
+
+
+def _per_person(rows: list[dict]) -> list[str]:
+    cases = sorted({(r["person"], r["group"], r["key"][1]) for r in rows})
+    lines = ["| method | " + " | ".join(f"{p} {g} {d:g}" for p, g, d in cases) + " |", "|---|" + "---|" * len(cases)]
+    for name in METHODS:
+        found = {(r["person"], r["group"], r["key"][1]): r["psnr"] for r in rows if r["key"][2] == name}
+        if found:
+            lines.append(f"| {name} | " + " | ".join(f"{found[c]:.2f}" if c in found else "" for c in cases) + " |")
+    return lines
+
+
+if __name__ == "__main__":
+    cohort, target = Path(sys.argv[1]), Path(sys.argv[2])
+    run(cohort, target)
+    (target / "table.md").write_text(summarise(target))
+    sys.stdout.write(summarise(target))

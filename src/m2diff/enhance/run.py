@@ -1,0 +1,247 @@
+"""The main job: a low-dose scan (and its MRI) in, the standard-dose scan out, with everything that was done to it."""
+
+from __future__ import annotations
+
+import math
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2diff.enhance import cards
+from m2diff.enhance.repeat import repeat
+from m2diff.enhance.volume import Options
+from m2diff.errors import BadInput
+from m2diff.families import DiffusionFamily
+from m2diff.io import atomic, nifti
+from m2diff.nn.precision import Precision, best_precision
+from m2diff.prepare.pair import Prepared, prepare
+from m2diff.volume import Volume
+
+DEFAULT = "m2diff-base"
+MOST_STEPS = 1000
+_TRACER_KEYS = ("TracerName", "Radiopharmaceutical", "RadiopharmaceuticalName")
+_SAME_TRACER = {"fluorodeoxyglucose": "fdg", "fludeoxyglucose": "fdg", "florbetapir": "av45", "flortaucipir": "av1451"}
+
+
+@dataclass(frozen=True, eq=False)
+class Enhanced:
+    """A finished scan: ``volume`` on the PET's own grid and in its unit, and what a report needs beside it.
+
+    ``spread``: standard deviation over the draws (None for one draw), same grid and unit. ``low``: the scan that came.
+    ``mri``: the normalised MRI on the PET's grid. ``settings``: inputs, weights, options and versions, ready for JSON.
+    """
+
+    volume: Volume
+    spread: Volume | None
+    low: Volume
+    mri: Volume | None
+    settings: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where the results of one scan lie."""
+
+    image: Path
+    spread: Path | None
+    sidecar: Path
+
+
+def enhance(
+    pet: Volume | Path | str,
+    mri: Volume | Path | str | None = None,
+    *,
+    weights: str | Path = DEFAULT,
+    steps: int | None = None,
+    samples: int = 1,
+    dose: float | None = None,
+    seed: int = 0,
+    align: bool = True,
+    device: str = "cpu",
+    precision: Precision = "auto",
+    batch: int = 8,
+    anchor_mm: float | None = None,
+    progress: bool = False,
+) -> Enhanced:
+    """Turn a low-dose PET scan into its standard-dose estimate.
+
+    ``mri``: the same person's T1; without it the scan alone is read. ``weights``: a name or a path, see ``cards``.
+    ``steps``: network calls a draw (None: the weights' own). ``samples``: draws that are averaged. ``dose``: dose
+    reduction factor; None takes ``DoseReductionFactor`` of the sidecar, else it is unknown. ``anchor_mm``: see
+    ``volume.anchored``; None takes the card's. The result depends on ``seed``, not on ``batch``.
+    """
+    _check(steps, samples, seed, batch)
+    pet = pet if isinstance(pet, Volume) else nifti.load(pet)
+    if mri is not None and not isinstance(mri, Volume):
+        mri = nifti.load(mri, what="MRI")
+    dose = _dose(pet) if dose is None else dose
+    loaded = cards.load(weights, dose=dose)
+    anchor = float(loaded.card.get("anchor_mm", 0.0)) if anchor_mm is None else anchor_mm
+    options = Options(steps, batch, precision, device, anchor, progress)
+    prepared = prepare(pet, mri, dose=dose, align=align)
+    draws = repeat(loaded.model, prepared, samples=samples, seed=seed, options=options)
+    warnings = _warnings(loaded, pet, prepared, samples)
+    return Enhanced(
+        volume=prepared.restore(draws.mean, f"enhanced with {loaded.name}"),
+        spread=None if draws.spread is None else _spread(prepared, draws.spread),
+        low=pet,
+        mri=prepared.mri_on_pet(),
+        settings=_settings(loaded, pet, mri, prepared, options, samples, seed, align) | {"warnings": list(warnings)},
+        warnings=warnings,
+    )
+
+
+def write(enhanced: Enhanced, out: Path | str) -> Written:
+    """Write image, spread and sidecars into the folder ``out``, all or none; returns where they lie."""
+    with atomic.folder(out) as temporary:
+        written = write_into(enhanced, temporary)
+    out = Path(out)
+    spread = None if written.spread is None else out / written.spread.name
+    return Written(out / written.image.name, spread, out / written.sidecar.name)
+
+
+def write_into(enhanced: Enhanced, folder: Path) -> Written:
+    """The same into ``folder``, for callers that add files of their own before all appear (``io.atomic.folder``)."""
+    source = enhanced.low.source
+    dtype = np.dtype(np.float32) if source is None else source.dtype
+    stem = "pet" if source is None else nifti.stem(source.path)
+    stem = stem.removesuffix("_pet")
+    image = folder / f"{stem}_desc-enhanced_pet.nii.gz"
+    kept = {} if source is None else source.sidecar
+    about = {**kept, "Description": "standard-dose estimate of a low-dose PET scan", **_provenance(enhanced)}
+    nifti.save(enhanced.volume, image, dtype=dtype, sidecar=about)
+    spread = None
+    if enhanced.spread is not None:
+        spread = folder / f"{stem}_desc-spread_pet.nii.gz"
+        about = {**kept, "Description": "standard deviation over the draws", **_provenance(enhanced)}
+        nifti.save(enhanced.spread, spread, dtype=np.float32, sidecar=about)
+    return Written(image, spread, nifti.sidecar_path(image))
+
+
+def _provenance(enhanced: Enhanced) -> dict[str, Any]:
+    """What the sidecar of a result says about its making, in BIDS's words where it has them."""
+    inputs = [name for name in (enhanced.settings["pet"], enhanced.settings["mri"]) if name]
+    return {
+        "Sources": [entry["file"] for entry in inputs],
+        "GeneratedBy": [{"Name": "m2diff", "Version": enhanced.settings["versions"]["m2diff"]}],
+        "m2diff": enhanced.settings,
+    }
+
+
+def _check(steps: int | None, samples: int, seed: int, batch: int) -> None:
+    """Refuse options that mean nothing."""
+    if steps is not None and not 1 <= steps <= MOST_STEPS:
+        raise BadInput(f"The number of steps lies between 1 and {MOST_STEPS}, got {steps}; choose one in that range.")
+    if samples < 1:
+        raise BadInput(f"The number of samples is at least 1, got {samples}; choose 1 or more.")
+    if seed < 0:
+        raise BadInput(f"The seed is a whole number of at least 0, got {seed}; choose another.")
+    if batch < 1:
+        raise BadInput(f"The batch holds at least 1 slab, got {batch}; choose 1 or more.")
+
+
+def _dose(pet: Volume) -> float | None:
+    """The dose reduction factor in the scan's sidecar, where it states one."""
+    value = pet.source.sidecar.get("DoseReductionFactor") if pet.source else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 1 else None
+
+
+def _spread(prepared: Prepared, spread: np.ndarray) -> Volume:
+    """The spread on the PET's grid; interpolation may undershoot, a standard deviation may not."""
+    restored = prepared.restore(spread, "spread over the draws")
+    return restored.with_data(np.maximum(restored.data, 0.0), "limited to 0 and above")
+
+
+def _warnings(loaded: cards.Weights, pet: Volume, prepared: Prepared, samples: int) -> tuple[str, ...]:
+    """What the user should know before trusting the result."""
+    found = []
+    needs = loaded.model.needs
+    if prepared.mri is None and needs.mri:
+        found.append("No MRI was given: the scan was enhanced from the PET alone.")
+    if prepared.mri is not None and not needs.mri:
+        found.append(f"{loaded.name} reads no MRI: the one given was not used.")
+    if needs.dose and math.isnan(prepared.dose):
+        found.append("The dose is not known: state it with --drf where you know it.")
+    if samples > 1 and not isinstance(loaded.model, DiffusionFamily):
+        found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")
+    named, known = tracer(pet), [str(name) for name in loaded.card.get("tracers", [])]
+    if named and known and not any(_tracer_key(name) in _tracer_key(named) for name in known):
+        found.append(
+            f"The sidecar names the tracer {named!r}, and {loaded.name} was trained on {', '.join(known)}: "
+            "look at the result with care."
+        )
+    return tuple(found)
+
+
+def tracer(pet: Volume) -> str | None:
+    """The tracer that the scan's sidecar names."""
+    sidecar: Mapping[str, Any] = pet.source.sidecar if pet.source else {}
+    return next((str(sidecar[key]) for key in _TRACER_KEYS if sidecar.get(key)), None)
+
+
+def _tracer_key(name: str) -> str:
+    """A tracer's name as it can be compared: lower case, letters and digits only, one name a substance."""
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    for long, short in _SAME_TRACER.items():
+        key = key.replace(long, short)
+    return key
+
+
+def _settings(
+    loaded: cards.Weights,
+    pet: Volume,
+    mri: Volume | None,
+    prepared: Prepared,
+    options: Options,
+    samples: int,
+    seed: int,
+    align: bool,
+) -> dict[str, Any]:
+    """Everything that the result depends on, as plain JSON values."""
+    sampling = getattr(loaded.model, "sampling", None)
+    alignment = prepared.alignment
+    precision = best_precision(options.device) if options.precision == "auto" else options.precision
+    return {
+        "pet": _input(pet),
+        "mri": None if mri is None else _input(mri),
+        "unit": pet.unit,
+        "weights": {"name": loaded.name, "sha256": loaded.sha256, "licence": loaded.card.get("licence")},
+        "family": loaded.card.get("model", {}).get("family"),
+        "steps": None if sampling is None else options.steps or sampling.steps,
+        "samples": samples,
+        "seed": seed,
+        "dose_reduction_factor": None if math.isnan(prepared.dose) else prepared.dose,
+        "scale": prepared.scale,
+        "anchor_mm": options.anchor_mm,
+        "align": align,
+        "alignment": None
+        if alignment is None
+        else {"mri_to_pet_mm": alignment.matrix.round(6).tolist(), **alignment.quality.to_json()},
+        "precision": precision,
+        "device": options.device,
+        "versions": _versions(),
+    }
+
+
+def _input(volume: Volume) -> dict[str, Any]:
+    """A file's name and hash; images that came from memory have neither."""
+    source = volume.source
+    return {"file": source.path.name, "sha256": source.sha256} if source else {"file": "in memory", "sha256": None}
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what computes the result."""
+    found = {"python": platform.python_version()}
+    for name in ("m2diff", "torch", "numpy", "scipy", "nibabel", "SimpleITK"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
