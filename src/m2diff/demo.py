@@ -89,7 +89,9 @@ def demo(out: Path | str, *, seed: int = 2026, progress: bool = True) -> tuple[P
     judged = {"low-dose input": case.judge(low, DRF)}
     enhanced = None
     for name, title in METHODS.items():
-        enhanced = enhance(low, case.t1, weights=name, dose=DRF, seed=seed, progress=progress)
+        # The main job registers the MRI as it would a stranger's; the others are given the simulator's own placement.
+        align = name == "m2diff-base"
+        enhanced = enhance(low, case.t1, weights=name, dose=DRF, seed=seed, align=align, progress=progress)
         judged[title] = case.judge(enhanced.volume, DRF)
     assert enhanced is not None  # METHODS is not empty; its last entry is the one that is shown
     write(enhanced, out)

@@ -2,6 +2,7 @@
 
     CACHE/sub-001/low_drf20.npy ...    normalised low-dose scans, one a dose       (d, h, w) float16
     CACHE/sub-001/standard.npy         the standard-dose scan, in units of meta.json's ``unit``
+    CACHE/sub-001/noise_free.npy       the noise-free reconstruction, likewise, where the cohort has one
     CACHE/sub-001/mri.npy              the normalised MRI
     CACHE/sub-001/mask.npy             the brain                                   (d, h, w) bool
     CACHE/sub-001/meta.json            names, boxes, and for each dose the factor that brings the standard scan to its
@@ -28,7 +29,7 @@ from m2diff.errors import BadInput
 from m2diff.io.bids import Subject, find_subjects
 from m2diff.shapes import MaskArray, VolumeArray
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the content of the cache changes its meaning: older caches are then made anew."""
 
 Stored = npt.NDArray[np.float16]  # (d, h, w)
@@ -112,6 +113,13 @@ class PreparedSubject:
         return self._map("standard")
 
     @property
+    def noise_free(self) -> Stored:
+        """The noise-free reconstruction (d, h, w), in the scale of ``standard``; refused where the cohort has none."""
+        if not (self.folder / "noise_free.npy").is_file():
+            raise BadInput(f"sub-{self.label} has no noise-free image to train towards; set data.target=standard.")
+        return self._map("noise_free")
+
+    @property
     def mri(self) -> Stored:
         """The normalised MRI (d, h, w)."""
         return self._map("mri")
@@ -193,6 +201,8 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
     standard = grid.to_working(nifti.load(subject.standard)).data / unit
     brain = _brain(subject, standard)
     _save(folder / "standard.npy", standard)
+    if subject.noise_free is not None:
+        _save(folder / "noise_free.npy", grid.to_working(nifti.load(subject.noise_free)).data / unit)
     np.save(folder / "mask.npy", np.ascontiguousarray(np.transpose(brain)))
     return Meta(
         format=FORMAT,

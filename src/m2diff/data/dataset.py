@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from m2diff.shapes import PerItem, Slab
 __all__ = ["Item", "SlabDataset", "StepSampler", "collate", "open_cohort", "prepare_cohort"]
 
 ENDLESS = 2**62
+Target = Literal["standard", "noise_free"]
+"""What a slab should become. Both have the same expectation; a simulated cohort knows the noise-free one too."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class SlabDataset(Dataset[Item]):
         slices: int,
         crop: tuple[int, int] = (96, 96),
         augmentation: Augmentation | None = None,
+        target: Target = "standard",
         seed: int = 0,
     ) -> None:
         self.subjects = tuple(subjects)
         self.size = (slices, *crop)
         self.augmentation = augmentation or Augmentation()
+        self.target = target
         self.seed = seed
 
     def __len__(self) -> int:
@@ -67,7 +71,8 @@ class SlabDataset(Dataset[Item]):
         corner = self._corner(subject, rng)
         draw = Draw.random(rng, self.augmentation)
         low = self._pet(subject.low(drf), corner, draw, draw.scale)
-        target = self._pet(subject.standard, corner, draw, draw.scale * subject.meta.ratio[drf])
+        clean = subject.standard if self.target == "standard" else subject.noise_free
+        target = self._pet(clean, corner, draw, draw.scale * subject.meta.ratio[drf])
         mri = recontrasted(self._read(subject.mri, corner, draw.shift), draw.gamma, draw.gain)
         low, target, mri = (x[..., ::-1] if draw.flip else x for x in (low, target, mri))
         return Item(_tensor(low), _tensor(mri), _tensor(target), drf)

@@ -25,6 +25,8 @@ from m2diff.volume import Volume
 
 DEFAULT = "m2diff-base"
 MOST_STEPS = 1000
+SPREAD_STEPS = 5
+"""Steps of each of several draws, unless told otherwise: a single step is a regression, which draws nothing."""
 _TRACER_KEYS = ("TracerName", "Radiopharmaceutical", "RadiopharmaceuticalName")
 _SAME_TRACER = {"fluorodeoxyglucose": "fdg", "fludeoxyglucose": "fdg", "florbetapir": "av45", "flortaucipir": "av1451"}
 
@@ -73,7 +75,7 @@ def enhance(
     """Turn a low-dose PET scan into its standard-dose estimate.
 
     ``mri``: the same person's T1; without it the scan alone is read. ``weights``: a name or a path, see ``cards``.
-    ``steps``: network calls a draw (None: the weights' own). ``samples``: draws that are averaged. ``dose``: dose
+    ``steps``: network calls a draw (None: the weights' own, or ``SPREAD_STEPS`` for several draws). ``samples``: draws that are averaged. ``dose``: dose
     reduction factor; None takes ``DoseReductionFactor`` of the sidecar, else it is unknown. ``anchor_mm``: see
     ``volume.anchored``; None takes the card's. The result depends on ``seed``, not on ``batch``.
     """
@@ -83,6 +85,8 @@ def enhance(
         mri = nifti.load(mri, what="MRI")
     dose = _dose(pet) if dose is None else dose
     loaded = cards.load(weights, dose=dose)
+    if steps is None and samples > 1:
+        steps = SPREAD_STEPS
     anchor = float(loaded.card.get("anchor_mm", 0.0)) if anchor_mm is None else anchor_mm
     options = Options(steps, batch, precision, device, anchor, progress)
     prepared = prepare(pet, mri, dose=dose, align=align)
@@ -114,7 +118,7 @@ def write_into(enhanced: Enhanced, folder: Path) -> Written:
     stem = "pet" if source is None else nifti.stem(source.path)
     stem = stem.removesuffix("_pet")
     image = folder / f"{stem}_desc-enhanced_pet.nii.gz"
-    kept = {} if source is None else source.sidecar
+    kept = {} if source is None else {key: value for key, value in source.sidecar.items() if key != "Units"}
     about = {**kept, "Description": "standard-dose estimate of a low-dose PET scan", **_provenance(enhanced)}
     nifti.save(enhanced.volume, image, dtype=dtype, sidecar=about)
     spread = None

@@ -72,7 +72,8 @@ def anchored(estimate: VolumeArray, prepared: Prepared, fwhm_mm: float) -> Volum
         return estimate
     inside = prepared.support.astype(np.float32)
     weight = np.maximum(smoothed(inside, fwhm_mm), 1e-3)
-    return estimate + inside * smoothed(inside * (prepared.low - estimate), fwhm_mm) / weight
+    correction = smoothed(inside * (prepared.low - estimate), fwhm_mm) / weight
+    return np.asarray(estimate + inside * correction, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ resolution away without aliasing, and makes both directions undo each other as w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -98,9 +98,9 @@ def onto(volume: Volume, affine: Affine, shape: tuple[int, ...], placement: Affi
     missing = [np.sqrt(max(target**2 - edge**2, 0.0)) / edge for edge in volume.voxel_size]
     smooth = ndimage.gaussian_filter(volume.data, np.array(missing) / FWHM_PER_SIGMA, mode="nearest", truncate=3.0)
     # Linear is enough on voxels well below the target's; the others deserve the spline.
-    order = 1 if max(volume.voxel_size) < 0.75 * target else 3
-    sampled = ndimage.affine_transform(smooth, index[:3, :3], index[:3, 3], tuple(shape), order=order, mode="constant")
-    return sampled.astype(np.float32, copy=False)
+    order: Literal[1, 3] = 1 if max(volume.voxel_size) < 0.75 * target else 3
+    sampled = ndimage.affine_transform(smooth, index[:3, :3], index[:3, 3], tuple(shape), order=order)
+    return np.asarray(sampled, dtype=np.float32)
 
 
 def smoothed(data: VolumeArray, fwhm_mm: float) -> VolumeArray:
@@ -128,7 +128,7 @@ def _axis_map(size: int, edge: float) -> AxisMap:
     return AxisMap(there.astype(np.float32), back.astype(np.float32), float(start), WORKING_MM / edge)
 
 
-def _interpolation(coarse: npt.NDArray[np.float64], fine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _interpolation(coarse: npt.NDArray[Any], fine: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """The matrix (fine, coarse) of cubic-spline interpolation; beyond its ends the coarse grid's last value holds."""
     spline = make_interp_spline(coarse, np.eye(len(coarse)), k=3)
     return np.asarray(spline(np.clip(fine, coarse[0], coarse[-1])))

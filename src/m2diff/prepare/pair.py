@@ -20,7 +20,7 @@ class Prepared:
     """A pair on the working grid, normalised: everything a network is told, all (i, j, k).
 
     ``low``: the PET divided by ``scale``, so that a brain is near 1. ``mri``: its tissue near 1, or None.
-    ``dose``: dose reduction factor, NaN where unknown. ``scale``: in the PET's unit. ``support``: where there is a head.
+    ``dose``: dose reduction factor, NaN where unknown. ``scale``: in the PET's unit. ``support``: the head.
     """
 
     low: VolumeArray

@@ -170,7 +170,7 @@ class _Pair:
         found = np.eye(4)
         found[:3, :3] = rotation
         found[:3, 3] = np.array(transform.GetTranslation()) + centre - rotation @ centre
-        return np.linalg.inv(_LPS @ found @ _LPS)
+        return np.asarray(np.linalg.inv(_LPS @ found @ _LPS), dtype=np.float64)
 
     def settled(self, start: Affine) -> Alignment:
         """The search from ``start``, taken up again with its first, long steps as long as that improves the fit."""
@@ -253,7 +253,7 @@ def _tissue(data: VolumeArray) -> MaskArray:
 def _centre(where: MaskArray, affine: Affine) -> npt.NDArray[np.float64]:
     """Centre of mass of a mask, world mm."""
     index = np.argwhere(where).mean(axis=0) if where.any() else (np.array(where.shape) - 1) / 2
-    return affine[:3, :3] @ index + affine[:3, 3]
+    return np.asarray(affine[:3, :3] @ index + affine[:3, 3], dtype=np.float64)
 
 
 def _shift(by: npt.NDArray[np.float64]) -> Affine:

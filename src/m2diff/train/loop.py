@@ -167,7 +167,12 @@ class Run:
 
         data, config, needs = self.preset.data, self.config, self._needs
         dataset = SlabDataset(
-            self.split.train, slices=needs.slices, crop=data.crop, augmentation=data.augmentation, seed=config.seed
+            self.split.train,
+            slices=needs.slices,
+            crop=data.crop,
+            augmentation=data.augmentation,
+            target=data.target,
+            seed=config.seed,
         )
         sampler = StepSampler(
             self.step,
