@@ -1,7 +1,6 @@
 """The command line refuses bad input in one sentence with exit code 2, and leaves nothing half-written."""
 
 import gzip
-import os
 import signal
 import subprocess
 import sys
@@ -122,7 +121,19 @@ def test_an_unknown_preset_is_refused_with_the_known_ones(tmp_path, capsys):
 
 def test_a_dry_run_prints_the_resolved_preset_and_trains_nothing(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
-        main(["train", "m2diff-base", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--dry-run", "--set", "train.steps=7"])
+        main(
+            [
+                "train",
+                "m2diff-base",
+                "--data",
+                str(tmp_path),
+                "--out",
+                str(tmp_path / "run"),
+                "--dry-run",
+                "--set",
+                "train.steps=7",
+            ]
+        )
     assert end.value.code == 0
     assert "steps: 7" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
@@ -141,7 +152,17 @@ def test_a_full_disk_is_said_in_one_sentence_and_leaves_nothing(tmp_path, capsys
 
 def test_a_killed_run_leaves_no_file_under_a_final_name(tmp_path):
     pet = write(tmp_path / "pet.nii.gz", head((96, 96, 80)))
-    command = [sys.executable, "-m", "m2diff", "enhance", str(pet), "--out", str(tmp_path / "out"), "--weights", "gaussian"]
+    command = [
+        sys.executable,
+        "-m",
+        "m2diff",
+        "enhance",
+        str(pet),
+        "--out",
+        str(tmp_path / "out"),
+        "--weights",
+        "gaussian",
+    ]
     for wait in (2.0, 4.0, 5.5):
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(wait)
@@ -149,4 +170,4 @@ def test_a_killed_run_leaves_no_file_under_a_final_name(tmp_path):
         run.wait()
         for left in (tmp_path / "out").glob("*.nii.gz") if (tmp_path / "out").exists() else ():
             assert np.isfinite(np.asarray(nib.load(left).dataobj)).all()  # a file that is there is whole
-    assert os.path.exists(pet)
+    assert pet.exists()

@@ -12,9 +12,7 @@ from m2diff.cli import app
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [README, *(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))]
-COMMANDS = [
-    line.split("#")[0].strip() for line in README.splitlines() if re.match(r"    m2diff \w", line)
-]
+COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if re.match(r"    m2diff \w", line)]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

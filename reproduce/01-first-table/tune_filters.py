@@ -19,10 +19,10 @@ from m2diff.train.loop import CACHE
 
 DOSES = (4.0, 10.0, 20.0, 50.0, 100.0)
 GRIDS: dict[type, dict[str, list]] = {
-    Gaussian: {"fwhm_mm": [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0]},
-    MRGuided: {"radius": [2, 3, 4], "eps": [0.002, 0.005, 0.01, 0.02, 0.05, 0.1]},
-    Bowsher: {"k": [8, 16, 24], "radius": [2.0, 3.0], "passes": [1, 2, 3]},
-    NonLocalMeans: {"h": [0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.9]},
+    Gaussian: {"fwhm_mm": [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0]},
+    MRGuided: {"radius": [1, 2, 3], "eps": [0.002, 0.01, 0.05, 0.2]},
+    Bowsher: {"k": [8, 16, 24], "radius": [2.0], "passes": [1, 2, 3]},
+    NonLocalMeans: {"h": [0.05, 0.15, 0.3, 0.6, 0.9]},
 }
 
 
@@ -52,7 +52,9 @@ def main(root: Path) -> None:
             best = tune(kind, [case(subject, drf, slices) for subject in subjects], grid)
             found[drf].append(best)
             sys.stderr.write(f"DRF {drf:g} {best.name} {best.parameters} NRMSE {best.nrmse:.4f}\n")
-    sys.stdout.write("# Tuned on training persons by reproduce/01-first-table/tune_filters.py; nearest on a log scale.\n")
+    sys.stdout.write(
+        "# Tuned on training persons by reproduce/01-first-table/tune_filters.py; nearest on a log scale.\n"
+    )
     sys.stdout.write(tuning_table(found))
 
 

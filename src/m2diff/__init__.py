@@ -17,7 +17,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["enhance", "evaluate", "prepare", "report", "simulate", "train"]  # noqa: F822
+__all__ = ["enhance", "evaluate", "prepare", "report", "simulate", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -54,7 +54,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder of the BIDS data set to make (or finish).")],
     subjects: Annotated[int, typer.Option(help="Number of persons.")] = 10,
-    drf: Annotated[str, typer.Option(help="Dose reduction factors: 4,10,20 or a draw such as 4-100:3.")] = "4,10,20,50,100",
+    drf: Annotated[
+        str, typer.Option(help="Dose reduction factors: 4,10,20 or a draw such as 4-100:3.")
+    ] = "4,10,20,50,100",
     group: Annotated[Group, typer.Option(help="Diagnostic group.")] = Group.both,
     seed: Annotated[int, typer.Option(help="The same seed makes the same cohort, whatever --jobs.")] = 0,
     anatomies: Annotated[
@@ -96,12 +98,15 @@ def enhance(
     weights: Annotated[str, typer.Option(help="Weights by name or path, or a filter's name.")] = "m2diff-base",
     steps: Annotated[int | None, typer.Option(help="Network calls a draw; default: the weights' own.")] = None,
     samples: Annotated[int, typer.Option(help="Draws that are averaged; above 1 a spread map is written.")] = 1,
-    drf: Annotated[float | None, typer.Option(help="Dose reduction factor, 20 for a twentieth; default: unknown.")] = None,
+    drf: Annotated[
+        float | None, typer.Option(help="Dose reduction factor, 20 for a twentieth; default: unknown.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same image.")] = 0,
     align: Annotated[bool, typer.Option(help="Register the MRI to the PET; --no-align trusts the headers.")] = True,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     anchor_mm: Annotated[
-        float | None, typer.Option(help="Keep the input's own means over this FWHM (mm); 0: off; default: the weights'.")
+        float | None,
+        typer.Option(help="Keep the input's own means over this FWHM (mm); 0: off; default: the weights'."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -150,7 +155,9 @@ def train(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="One value of the preset, as in train.steps=100; repeatable.")
     ] = None,
-    limit_minutes: Annotated[float | None, typer.Option(help="Stop after this long; resume with the same command.")] = None,
+    limit_minutes: Annotated[
+        float | None, typer.Option(help="Stop after this long; resume with the same command.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, or the best there is.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that prepare the cohort.")] = 1,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for their card.")] = "",
@@ -188,7 +195,9 @@ def evaluate(
     reference: Annotated[Path, typer.Option(help="The standard-dose scan, on the same grid.")],
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and evaluation.tsv.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Brain mask; scores are taken where it is above zero.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Region labels, for the regional table (and the mask, if none).")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Region labels, for the regional table (and the mask, if none).")
+    ] = None,
     region_names: Annotated[Path | None, typer.Option(help="Names of the regions (.json, .tsv, .csv).")] = None,
     truth: Annotated[Path | None, typer.Option(help="Noise-free image, where there is one.")] = None,
     low: Annotated[
@@ -218,7 +227,9 @@ def evaluate(
         drf=drf,
     )
     scores = result.scores
-    typer.echo(f"PSNR {scores.psnr:.2f} dB   SSIM {scores.ssim:.4f}   NRMSE {scores.nrmse:.4f}   NMSE {scores.nmse:.4f}")
+    typer.echo(
+        f"PSNR {scores.psnr:.2f} dB   SSIM {scores.ssim:.4f}   NRMSE {scores.nrmse:.4f}   NMSE {scores.nmse:.4f}"
+    )
     if result.regions is not None and result.regions.worst is not None:
         typer.echo(f"Worst regional bias {result.regions.worst.bias_percent:+.2f} % ({result.regions.worst.name})")
     if result.dose_equivalence is not None:
@@ -270,7 +281,8 @@ def main(arguments: list[str] | None = None) -> Any:
     except OSError as trouble:
         if trouble.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
-        _refuse(f"Could not write {trouble.filename or 'the output'}: {trouble.strerror}; free some space or choose another folder.")
+        where = trouble.filename or "the output"
+        _refuse(f"Could not write {where}: {trouble.strerror}; free some space or choose another folder.")
 
 
 def _refuse(sentence: str) -> None:

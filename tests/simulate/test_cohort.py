@@ -24,7 +24,9 @@ def coarse(monkeypatch):
     monkeypatch.setattr(scanner, "PET_MR", QUICK)
     made = cohort.make_person
     monkeypatch.setattr(
-        cohort, "make_person", lambda source, rng, head, heads: made(source, rng, head=head, heads=heads, resolution_mm=3.0)
+        cohort,
+        "make_person",
+        lambda source, rng, head, heads: made(source, rng, head=head, heads=heads, resolution_mm=3.0),
     )
 
 
@@ -49,10 +51,19 @@ def test_every_image_of_a_person_is_there_on_one_grid(made):
     assert [s.group for s in subjects] == ["healthy", "ad"]
     for subject in subjects:
         assert list(subject.low) == [4.0, 20.0]
-        paths = [subject.standard, *subject.low.values(), subject.truth, subject.noise_free, subject.labels, subject.mask]
+        paths = [
+            subject.standard,
+            *subject.low.values(),
+            subject.truth,
+            subject.noise_free,
+            subject.labels,
+            subject.mask,
+        ]
         assert {image(path).shape for path in paths} == {QUICK.shape}
-        sidecar = json.loads(str(subject.low[20.0]).replace(".nii.gz", ".json") and
-                             subject.low[20.0].with_name(subject.low[20.0].name.replace(".nii.gz", ".json")).read_text())
+        sidecar = json.loads(
+            str(subject.low[20.0]).replace(".nii.gz", ".json")
+            and subject.low[20.0].with_name(subject.low[20.0].name.replace(".nii.gz", ".json")).read_text()
+        )
         assert sidecar["DoseReductionFactor"] == 20 and sidecar["Units"] == "Bq/mL"
         assert image(subject.t1).max() > 0
 

@@ -34,7 +34,9 @@ def block() -> Anatomy:
 
 def test_healthy_uptake_has_the_mean_of_the_normals():
     normals = regions.normals()
-    drawn = np.array([list(tracer.draw_uptake(np.random.default_rng(s), "healthy").grey.values())[:52] for s in range(300)])
+    drawn = np.array(
+        [list(tracer.draw_uptake(np.random.default_rng(s), "healthy").grey.values())[:52] for s in range(300)]
+    )
     assert np.abs(drawn.mean(0) - normals.mean).max() < 0.05
     correlation = np.corrcoef(drawn.T)[0, 1]  # superior frontal, left and right: they rise and fall together
     assert correlation > 0.8

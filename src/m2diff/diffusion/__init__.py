@@ -1,4 +1,4 @@
-"""The maths of denoising diffusion: schedule, objective, sampler. It knows neither PET nor MRI."""
+"""The maths of denoising diffusion: schedule, objective, sampler. It knows nothing of what the images show."""
 
 from m2diff.diffusion.objective import draw_noise, draw_steps, q_sample
 from m2diff.diffusion.sampler import sample

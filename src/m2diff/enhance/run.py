@@ -75,8 +75,9 @@ def enhance(
     """Turn a low-dose PET scan into its standard-dose estimate.
 
     ``mri``: the same person's T1; without it the scan alone is read. ``weights``: a name or a path, see ``cards``.
-    ``steps``: network calls a draw (None: the weights' own, or ``SPREAD_STEPS`` for several draws). ``samples``: draws that are averaged. ``dose``: dose
-    reduction factor; None takes ``DoseReductionFactor`` of the sidecar, else it is unknown. ``anchor_mm``: see
+    ``steps``: network calls a draw (None: the weights' own, or ``SPREAD_STEPS`` for several draws). ``samples``: draws
+    that are averaged. ``dose``: dose reduction factor; None takes ``DoseReductionFactor`` of the sidecar, else it is
+    unknown. ``anchor_mm``: see
     ``volume.anchored``; None takes the card's. The result depends on ``seed``, not on ``batch``.
     """
     _check(steps, samples, seed, batch)

@@ -171,7 +171,7 @@ def _scan(
     spacing = tuple(float(s) for s in np.abs(np.diag(anatomy.affine)[:3]))
     blurred = scanner.blur(activity, protocol.resolution_mm, (spacing[0], spacing[1], spacing[2]))
 
-    def on_grid(image: VolumeArray, order: int = 1) -> VolumeArray:
+    def on_grid(image: np.ndarray, order: int = 1) -> np.ndarray:
         return resample(image, anatomy.affine, affine, protocol.shape, order=order)
 
     mu = ndimage.gaussian_filter(ATTENUATION[anatomy.tissue_class], 1.0)
@@ -206,7 +206,7 @@ def _scanner_grid(anatomy: Anatomy, protocol: scanner.Protocol, rng: np.random.G
     return affine
 
 
-def resample(image: np.ndarray, source: Affine, target: Affine, shape: tuple[int, int, int], order: int) -> VolumeArray:
+def resample(image: np.ndarray, source: Affine, target: Affine, shape: tuple[int, int, int], order: int) -> np.ndarray:
     """``image`` on another grid with parallel axes, zero beyond its edges (order 0 keeps labels whole)."""
     step = np.linalg.solve(source, target)
     return ndimage.affine_transform(
@@ -313,8 +313,8 @@ def _write_images(scan: Scan, out: Path, label: str) -> None:
         sidecar = {"Units": "Bq/mL", "Description": f"simulated: {what}"}
         nifti.save(Volume(image, scan.affine, unit="Bq/mL"), bids.derived_path(out, label, what), sidecar=sidecar)
     for what, codes in (("regions", scan.labels), ("brain", scan.brain), ("lesions", scan.lesion_labels)):
-        codes = Volume(codes.astype(np.float32), scan.affine, unit="label")
-        nifti.save(codes, bids.derived_path(out, label, what), dtype=np.int16)
+        volume = Volume(codes.astype(np.float32), scan.affine, unit="label")
+        nifti.save(volume, bids.derived_path(out, label, what), dtype=np.int16)
 
 
 def pet_sidecar(protocol: scanner.Protocol, factor: float) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Projector:
         return self._matrices[subset] @ image
 
     def back(self, sinogram: Sinogram, subset: int) -> Image:
-        """The adjoint of ``forward``: <forward(x), y> = <x, back(y)>."""
+        """The adjoint of ``forward``: their inner products <A x, y> and <x, A^T y> are equal."""
         return self._transposed[subset] @ sinogram
 
     @cached_property

@@ -187,12 +187,12 @@ def _columns(volume: VolumeArray) -> Image:
     return np.ascontiguousarray(volume.reshape(-1, volume.shape[2]), dtype=np.float32)
 
 
-
-
 def _flat_start(acquisition: Acquisition, counts: list[Sinogram], gain: np.float32) -> np.float32:
     """A uniform start of about the right total: fewer early iterations are spent on the scale."""
-    excess = sum(float((c - b * gain / np.float32(acquisition.sensitivity)).sum())
-                 for c, b in zip(counts, acquisition.background, strict=True))
+    excess = sum(
+        float((c - b * gain / np.float32(acquisition.sensitivity)).sum())
+        for c, b in zip(counts, acquisition.background, strict=True)
+    )
     rays = sum(float(a.sum()) for a in acquisition.survival) * float(gain)
     mean_path = acquisition.protocol.pixels * acquisition.protocol.voxel_mm / 2
     return np.float32(max(excess, 1.0) / (rays * mean_path))

@@ -115,9 +115,7 @@ def activity_map(anatomy: Anatomy, uptake: Uptake, rng: np.random.Generator) -> 
     for code, level in uptake.grey.items():
         lookup[code] = level
     grey_label = lookup[anatomy.labels]
-    brain = (
-        anatomy.gm * _spread(grey_label, anatomy) + anatomy.wm * np.float32(uptake.white) + anatomy.csf * uptake.csf
-    )
+    brain = anatomy.gm * _spread(grey_label, anatomy) + anatomy.wm * np.float32(uptake.white) + anatomy.csf * uptake.csf
     brain *= _texture(anatomy, rng, strength=float(rng.uniform(0.02, 0.07)), fwhm_mm=float(rng.uniform(8, 20)))
     if anatomy.has_head:
         outside = (anatomy.gm + anatomy.wm + anatomy.csf) < 0.05
