@@ -14,7 +14,8 @@ It cannot see left and right exchanged, nor somebody else's head in the right pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeAlias
@@ -163,7 +164,8 @@ class _Pair:
         search.SetMetricFixedMask(_itk(self.pet_head.astype(np.uint8), self.pet.affine))
         search.SetInitialTransform(transform, inPlace=True)
         try:
-            search.Execute(fixed, moving)
+            with _one_thread():
+                search.Execute(fixed, moving)
         except RuntimeError:  # the images lost sight of each other: this start leads nowhere
             return start
         rotation = np.array(transform.GetMatrix()).reshape(3, 3)
@@ -212,6 +214,19 @@ def explained(values: npt.NDArray[np.float32], by: npt.NDArray[np.float32], bins
     )
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """ITK on one thread: on several, the order of summation varies and with it the last digits of the matrix."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
 def _explained(alignment: Alignment) -> float:
     return alignment.quality.explained
 
@@ -221,7 +236,6 @@ def _search(levels: Levels) -> Any:
     import SimpleITK as sitk
 
     search = sitk.ImageRegistrationMethod()
-    search.SetNumberOfThreads(1)
     search.SetMetricAsMattesMutualInformation(32)
     search.SetMetricSamplingStrategy(search.RANDOM)
     search.SetMetricSamplingPercentagePerLevel([sample for _, _, sample in levels], SEED)
