@@ -57,7 +57,7 @@ def test_filters_answer_to_their_names(name):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(BadInput, match="no-such-weights.*mr-guided"):
+    with pytest.raises(BadInput, match=r"no-such-weights.*mr-guided"):
         cards.load("no-such-weights")
 
 
