@@ -15,7 +15,7 @@ demo: $(READY)
 	$(BIN)/m2diff demo --out demo
 
 test: $(READY) lint types
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -32,6 +32,7 @@ def _one(folder: Path, number: int, doses: tuple[float, ...]) -> None:
         noise = 0.05 * np.sqrt(drf) * gaussian_filter(rng.standard_normal(SHAPE), 0.7)
         np.save(folder / f"low_drf{drf:g}.npy", ((standard + noise) * ratio[drf]).astype(np.float16))
     np.save(folder / "standard.npy", standard.astype(np.float16))
+    np.save(folder / "noise_free.npy", standard.astype(np.float16))
     np.save(folder / "mri.npy", mri.astype(np.float16))
     np.save(folder / "mask.npy", brain)
     box = Box.around(brain)

@@ -67,15 +67,36 @@ def test_the_same_pair_gives_the_same_matrix():
     assert np.array_equal(first, second)
 
 
-def refused(mri):
+def refused(mri, pet=None):
     with pytest.raises(BadInput, match="does not fit") as caught:
-        register.align(mri, pair()[1])
+        register.align(mri, pair()[1] if pet is None else pet)
     assert "\n" not in str(caught.value)
     assert "--no-align" in str(caught.value)
 
 
-def test_an_mri_upside_down_is_refused():
-    refused(moved(pair()[0], np.diag([1.0, 1.0, -1.0, 1.0])))
+@functools.cache
+def template():
+    """MNI152 at 3 mm and a noisy FDG-like PET of it."""
+    from nilearn import datasets
+
+    loaders = (datasets.load_mni152_template, datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
+    t1, grey, white = (load(resolution=3) for load in loaders)
+    activity = np.asarray(grey.dataobj) + 0.45 * np.asarray(white.dataobj)
+    rng = np.random.default_rng(0)
+    pet = ndimage.gaussian_filter(activity + 0.3 * rng.normal(size=activity.shape) * np.sqrt(activity + 0.01), 0.8)
+    mri = Volume(np.asarray(t1.dataobj, dtype=np.float32), t1.affine)
+    return mri, Volume((5000 * pet).astype(np.float32), t1.affine)
+
+
+def test_a_real_head_fits_its_own_pet():
+    mri, pet = template()
+    assert miss(register.align(moved(mri, displacement(10, 12)), pet).matrix @ displacement(10, 12)) < 2.0
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_head_with_front_and_back_or_top_and_bottom_exchanged_is_refused(axis):
+    mri, pet = template()
+    refused(Volume(np.flip(mri.data, axis).copy(), mri.affine), pet)
 
 
 def test_an_mri_of_noise_is_refused():
