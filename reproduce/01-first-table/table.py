@@ -1,6 +1,6 @@
 """The first table: every method on the held-out persons, DRF 20 and 100, healthy and AD.
 
-    python reproduce/01-first-table/table.py TEST_COHORT OUT
+    python reproduce/01-first-table/table.py TEST_COHORT OUT [SHARD/SHARDS]
 
 Each (person, dose, method) is scored once and kept in OUT/results.jsonl, so that the same command finishes an
 interrupted run; OUT/table.md is made from it.
@@ -57,15 +57,15 @@ def scored(result: Evaluation) -> dict:
     }
 
 
-def run(root: Path, out: Path) -> None:
-    """Score what is missing."""
+def run(root: Path, out: Path, shard: int = 0, shards: int = 1) -> None:
+    """Score what is missing, for every ``shards``-th person."""
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "results.jsonl"
     done = {tuple(json.loads(line)["key"]) for line in kept.read_text().splitlines()} if kept.exists() else set()
     missing = [
         (subject, drf, name)
         for tier in (QUICK, [name for name in METHODS if name not in QUICK])  # the long chains come last
-        for subject in bids.find_subjects(root)
+        for subject in bids.find_subjects(root)[shard::shards]
         for drf in DOSES
         for name in tier
         if (subject.label, drf, name) not in done
@@ -141,6 +141,6 @@ def _per_person(rows: list[dict]) -> list[str]:
 
 if __name__ == "__main__":
     cohort, target = Path(sys.argv[1]), Path(sys.argv[2])
-    run(cohort, target)
+    run(cohort, target, *(map(int, sys.argv[3].split("/")) if len(sys.argv) > 3 else ()))
     (target / "table.md").write_text(summarise(target))
     sys.stdout.write(summarise(target))
