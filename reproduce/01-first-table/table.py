@@ -104,8 +104,8 @@ def summarise(out: Path) -> str:
 
 def _table(rows: list[dict]) -> list[str]:
     lines = [
-        "| method | PSNR dB (95 % interval) | SSIM | NRMSE | PSNR noise-free | dose gain | worst mean regional bias |",
-        "|---|---|---|---|---|---|---|",
+        "| method | scans | PSNR dB (95 % interval) | SSIM | NRMSE | PSNR noise-free | dose gain | worst mean bias |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name in METHODS:
         mine = [r for r in rows if r["key"][2] == name]
@@ -122,7 +122,7 @@ def _table(rows: list[dict]) -> list[str]:
         worst = max(((np.mean(v), k) for k, v in regions.items()), key=lambda pair: abs(pair[0]))
         mean = {key: np.mean([r[key] for r in mine]) for key in ("ssim", "nrmse", "psnr_truth", "dose_gain")}
         lines.append(
-            f"| {name} | {psnr.mean:.2f} ({psnr.low:.2f} to {psnr.high:.2f}) "
+            f"| {name} | {len(mine)} | {psnr.mean:.2f} ({psnr.low:.2f} to {psnr.high:.2f}) "
             f"| {mean['ssim']:.4f} | {mean['nrmse']:.4f} "
             f"| {mean['psnr_truth']:.2f} | {mean['dose_gain']:.1f} | {worst[0]:+.2f} % {worst[1]} |"
         )
