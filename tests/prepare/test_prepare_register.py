@@ -58,7 +58,6 @@ def test_a_displaced_mri_finds_its_place(degrees, mm):
     place = displacement(degrees, mm)
     found = register.align(moved(mri, place), pet)
     assert miss(found.matrix @ place) < 2.0
-    assert found.quality.good
 
 
 def test_the_same_pair_gives_the_same_matrix():
