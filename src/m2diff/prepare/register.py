@@ -9,8 +9,8 @@ The check asks two things. Do the heads cover each other (Dice overlap of what b
 PET's detail: the correlation ratio (Roche et al. 1998), the share of the variance that its MRI grey value explains, of
 both images between 6 and 20 mm, inside the head. How much that is depends on tracer, noise and scalp, so it is held
 against 12 wrong places, 25 mm or 30 degrees off: a true fit is a peak. Measured on 19 simulated scans (DRF 12 to 100,
-heads and uptake of all kinds): true placements agree 3.0 to 12 times as well as the best wrong place; flips front to
-back or upside down, half turns, noise, a ball and three other people's heads, at most 1.8 times.
+heads and uptake of all kinds) placed as they were made: 3.0 to 12 times as well as the best wrong place. On a few other
+pairs, flips front to back or upside down, half turns, noise, a ball and three other heads came to at most 1.8 times.
 It cannot see left and right exchanged, and a head very like the right one may pass.
 """
 
@@ -58,10 +58,10 @@ _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS <-> ITK's LPS
 
 @dataclass(frozen=True)
 class Quality:
-    """How well an MRI fits a PET, each from 0 to 1.
+    """How well an MRI fits a PET, each from 0 to 1; whether that is well enough, ``_Pair.fits`` says.
 
     ``overlap``: Dice of the heads. ``explained``: share of the PET's variance that the MRI explains, by which
-    placements are compared. ``detail``: the same of the detail alone, by which a fit is accepted or refused.
+    placements are compared. ``detail``: the same of the detail alone, which must peak at a true fit.
     """
 
     overlap: float
