@@ -20,7 +20,8 @@ from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
 from m2diff.diffusion import Schedule, draw_noise, sample
 from m2diff.errors import BadInput
 from m2diff.families.config import SamplingConfig
-from m2diff.shapes import Slab, TimeSteps
+from m2diff.nn import FitHead, PixelHead
+from m2diff.shapes import Features, Slab, TimeSteps
 
 
 @runtime_checkable
@@ -79,6 +80,16 @@ class DiffusionFamily(Trainable):
             noise_for_step=lambda _: draw_noise(low, generator=generator),
             **self.sampling.model_dump(),
         )
+
+
+def answered(head: FitHead | PixelHead, features: Features, low: Slab | None) -> Slab:
+    """The clean slab (b, s, h, w) that a U-Net's head gives: of its own, or, given ``low``, made from that."""
+    if isinstance(head, FitHead):
+        if low is None:
+            raise ValueError("a fit needs the low-dose slab")
+        return head(features, low)
+    answer: Slab = head(features)
+    return answer if low is None else low + answer
 
 
 def check_view(needs: Needs, conditions: Conditions) -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from m2diff.diffusion.sampler import Variance
 from m2diff.diffusion.schedule import Schedule, Spacing
-from m2diff.nn.unet import UNetShape
+from m2diff.nn import FitHead, PixelHead, UNetShape
+from m2diff.nn.fit import CELL
 
 
 class Settings(BaseModel):
     """Base of all settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FitConfig(Settings):
+    """A head that fits the low-dose slab within learned soft classes (``nn.FitHead``)."""
+
+    classes: Annotated[int, Field(ge=2)] = 6
+    """Soft classes that the network may tell apart within a window."""
+    windows: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 3)
+    """Sizes of the windows, in passes of a mean over 3 x 3 x 3 cells of 4 x 4 x 2 voxels, ascending."""
 
 
 class UNetConfig(Settings):
@@ -36,6 +47,19 @@ class UNetConfig(Settings):
     heads: Annotated[int, Field(ge=1)] = 4
     groups: Annotated[int, Field(ge=1)] = 32
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    fit: FitConfig | None = None
+    """The end of the network: a mixture of the low-dose slab and its fits, or (None, the papers) a convolution."""
+
+    def head_for(self, channels: int) -> FitHead | PixelHead:
+        """The head of a U-Net that ends in ``channels``."""
+        if self.fit is None:
+            return PixelHead(channels, self.slices, self.fold)
+        return FitHead(channels, self.slices, self.fold, self.fit.classes, self.fit.windows)
+
+    @property
+    def multiple(self) -> int:
+        """What the height and width of a slab must divide by."""
+        return math.lcm(self.fold * self.shape.multiple, CELL if self.fit is not None else 1)
 
     @property
     def shape(self) -> UNetShape:
@@ -49,6 +73,16 @@ class UNetConfig(Settings):
             groups=self.groups,
             dropout=self.dropout,
         )
+
+
+Network = TypeVar("Network", bound=UNetConfig)
+
+
+def fit_needs_residual(network: Network, residual: bool) -> Network:
+    """``network`` again; refuses a fit that has no low-dose slab to start from."""
+    if network.fit is not None and not residual:
+        raise ValueError("network.fit mixes the low-dose slab with its fits, so network.residual must be true")
+    return network
 
 
 class DiffusionConfig(Settings):

@@ -14,16 +14,23 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
 from m2diff.diffusion import draw_noise, draw_steps, q_sample
 from m2diff.errors import BadInput
-from m2diff.families.base import DiffusionFamily, check_view
-from m2diff.families.config import DiffusionConfig, DropoutConfig, SamplingConfig, Settings, UNetConfig
+from m2diff.families.base import DiffusionFamily, answered, check_view
+from m2diff.families.config import (
+    DiffusionConfig,
+    DropoutConfig,
+    SamplingConfig,
+    Settings,
+    UNetConfig,
+    fit_needs_residual,
+)
 from m2diff.families.terms import hide, item_weights, squared_error
-from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelHead, PixelStem, TimeEmbedding, UNetShape
+from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelStem, TimeEmbedding, UNetShape
 from m2diff.shapes import Features, Slab, TimeSteps
 
 
@@ -33,7 +40,7 @@ class M2DiffNetwork(UNetConfig):
     head: Literal["pet", "mean"] = "pet"
     """What carries the chain: the PET head (the paper), or the mean of both heads."""
     residual: bool = False
-    """Heads answer a correction to the low-dose image instead of the image."""
+    """Heads answer a correction to the low-dose image instead of the image; ``fit`` needs it."""
     input_scaling: Literal["none", "wiener"] = "none"
     """``wiener``: x_t enters as sqrt(abar_t) x_t, the best linear estimate of unit-variance data, so that at t = T - 1
     nearly no noise enters and the first step is a regression."""
@@ -41,6 +48,10 @@ class M2DiffNetwork(UNetConfig):
     """Whether the dose is read."""
     optional_mri: bool = False
     """Whether PET alone is possible: learned vectors stand in for the MRI's skips."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> M2DiffNetwork:
+        return fit_needs_residual(self, self.residual)
 
 
 class M2DiffLoss(Settings):
@@ -83,15 +94,15 @@ class Branch(nn.Module):
         self.encoder = Encoder(shape)
         self.middle = Middle(shape, attention=attention)
         self.decoder = Decoder(shape, guides=1)
-        self.head = PixelHead(shape.widths[0], config.slices, config.fold)
+        self.head = config.head_for(shape.widths[0])
 
     def encode(self, first: Slab, second: Slab, embedding: Tensor) -> list[Features]:
         """Skips of two images, channel by channel one after the other."""
         return self.encoder(self.stem(torch.cat([first, second], dim=1)), embedding)
 
-    def decode(self, own: list[Features], other: list[Features], embedding: Tensor) -> Slab:
-        """(b, s, h, w) from both branches' skips."""
-        return self.head(self.decoder(self.middle(own[-1], embedding), embedding, own, other))
+    def decode(self, own: list[Features], other: list[Features], embedding: Tensor, low: Slab | None) -> Slab:
+        """The clean image (b, s, h, w) from both branches' skips: of its own, or, given ``low``, made from that."""
+        return answered(self.head, self.decoder(self.middle(own[-1], embedding), embedding, own, other), low)
 
 
 class M2Diff(DiffusionFamily):
@@ -102,7 +113,7 @@ class M2Diff(DiffusionFamily):
         network = config.network
         shape = network.shape
         self.config = config
-        self.needs = Needs("slab", network.slices, network.fold * shape.multiple, mri=True, dose=network.dose)
+        self.needs = Needs("slab", network.slices, network.multiple, mri=True, dose=network.dose)
         self.schedule = config.diffusion.schedule()
         self.sampling = config.sampling
         self.time = TimeEmbedding(network.width, shape.embedding)
@@ -132,18 +143,19 @@ class M2Diff(DiffusionFamily):
         if self.dose is not None:
             embedding = embedding + self.dose(conditions.dose, low.shape[0])
         x_in = self._scaled(x_t, t)
+        start = low if self.config.network.residual else None
 
         # PET alone: learned vectors stand where the MRI's skips would be.
         pet_skips = self.pet.encode(x_in, low, embedding)
         if mri is None:
-            answer = self.pet.decode(pet_skips, self._absent_skips(pet_skips), embedding)
-            return Heads(self._clean(answer, low), None)
+            return Heads(self.pet.decode(pet_skips, self._absent_skips(pet_skips), embedding, start), None)
 
         # Both: each decoder reads its own state, its own skips and the other's.
         mri_skips = self.mri.encode(mri, x_in, embedding)
-        pet_answer = self.pet.decode(pet_skips, mri_skips, embedding)
-        mri_answer = self.mri.decode(mri_skips, pet_skips, embedding)
-        return Heads(self._clean(pet_answer, low), self._clean(mri_answer, low))
+        return Heads(
+            self.pet.decode(pet_skips, mri_skips, embedding, start),
+            self.mri.decode(mri_skips, pet_skips, embedding, start),
+        )
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
         """The paper's three terms (and, where weighted, the mean's) at a random step, in one forward pass."""
@@ -176,9 +188,6 @@ class M2Diff(DiffusionFamily):
             return x_t
         scale = self.schedule.abar.sqrt().to(device=x_t.device, dtype=x_t.dtype)[t]
         return scale.reshape(-1, 1, 1, 1) * x_t
-
-    def _clean(self, answer: Slab, low: Slab) -> Slab:
-        return low + answer if self.config.network.residual else answer
 
     def _absent_skips(self, pet_skips: list[Features]) -> list[Features]:
         """Learned vectors, broadcast, where the MRI's skips would be."""

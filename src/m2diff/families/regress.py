@@ -8,20 +8,25 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
-from m2diff.families.base import Trainable, check_view
-from m2diff.families.config import DropoutConfig, Settings, UNetConfig
+from m2diff.families.base import Trainable, answered, check_view
+from m2diff.families.config import DropoutConfig, Settings, UNetConfig, fit_needs_residual
 from m2diff.families.terms import hide, item_weights, squared_error
-from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelHead, PixelStem
+from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelStem
 
 
 class RegressNetwork(UNetConfig):
     """The network."""
 
     residual: bool = True
-    """The head answers a correction to the low-dose image instead of the image."""
+    """The head answers a correction to the low-dose image instead of the image; ``fit`` needs it."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> RegressNetwork:
+        return fit_needs_residual(self, self.residual)
 
 
 class RegressLoss(Settings):
@@ -48,7 +53,7 @@ class Regress(Trainable):
         network = config.network
         shape = network.shape
         self.config = config
-        self.needs = Needs("slab", network.slices, network.fold * shape.multiple, mri=True, dose=True)
+        self.needs = Needs("slab", network.slices, network.multiple, mri=True, dose=True)
         self.dose = DoseEmbedding(shape.embedding)
         self.stem = PixelStem(network.slices, shape.widths[0], network.fold)
         self.mri_stem = PixelStem(network.slices, shape.widths[0], network.fold)
@@ -56,7 +61,7 @@ class Regress(Trainable):
         self.encoder = Encoder(shape)
         self.middle = Middle(shape, attention=network.middle_attention)
         self.decoder = Decoder(shape)
-        self.head = PixelHead(shape.widths[0], network.slices, network.fold)
+        self.head = network.head_for(shape.widths[0])
 
     def forward(self, conditions: Conditions) -> Estimate:
         """The clean image, (b, s, h, w)."""
@@ -66,8 +71,8 @@ class Regress(Trainable):
         features = self.stem(low)
         guide = self.absent[:, None, None].to(features.dtype) if mri is None else self.mri_stem(mri)
         skips = self.encoder(features + guide, embedding)
-        answer = self.head(self.decoder(self.middle(skips[-1], embedding), embedding, skips))
-        return Estimate(low + answer if self.config.network.residual else answer)
+        features = self.decoder(self.middle(skips[-1], embedding), embedding, skips)
+        return Estimate(answered(self.head, features, low if self.config.network.residual else None))
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
         """The squared error of the answer, with conditions hidden by chance."""

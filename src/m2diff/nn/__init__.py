@@ -3,6 +3,7 @@
 from m2diff.nn.attention import SelfAttention
 from m2diff.nn.blocks import Downsample, PixelHead, PixelStem, ResBlock, Upsample
 from m2diff.nn.embed import DoseEmbedding, TimeEmbedding
+from m2diff.nn.fit import FitHead
 from m2diff.nn.unet import Decoder, Encoder, Middle, UNetShape
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "DoseEmbedding",
     "Downsample",
     "Encoder",
+    "FitHead",
     "Middle",
     "PixelHead",
     "PixelStem",

@@ -102,12 +102,14 @@ class PixelStem(nn.Module):
 
 
 class PixelHead(nn.Module):
-    """From features back to slices: one bare convolution, starting at zero, and the pixels unfolded."""
+    """From features back to slices: one bare convolution, starting at zero unless told not to, and pixels unfolded."""
 
-    def __init__(self, channels: int, slices: int, fold: int = 1) -> None:
+    def __init__(self, channels: int, slices: int, fold: int = 1, *, zero: bool = True) -> None:
         super().__init__()
         self.fold = fold
-        self.conv = zeroed(conv(2, channels, slices * fold**2))
+        self.conv = conv(2, channels, slices * fold**2)
+        if zero:
+            zeroed(self.conv)
 
     def forward(self, x: Features) -> Slab:
         """(b, c, h / fold, w / fold) to (b, s, h, w)."""

@@ -1,0 +1,90 @@
+"""A head that averages before it answers: the scan, fitted within each neighbourhood by what the network sees there.
+
+Uptake is nearly constant within a tissue, and a low-dose scan's noise is not: the best that can be done is to know
+which voxels belong together and to average their counts. A network of convolutions learns that slowly. Here it only
+names the tissues; the averaging is least squares:
+
+    low(v) = sum over k of a_k g_k(v) + noise,   for all v in a window around u;   fit(u) = sum over k of a_k(u) g_k(u)
+
+with g the soft classes (they sum to one) that the network finds and a their uptake. That is a guided filter (He, Sun
+and Tang, IEEE TPAMI 35(6), 2013) whose guide is learned, its coefficients taken on a coarser grid (He and Sun, arXiv
+1505.00996). Partial volume is in the model: a voxel may be half of one class and half of another.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m2diff.nn.blocks import PixelHead
+from m2diff.shapes import Features, Slab
+
+CELL = 4
+"""Side in voxels of the cells over which a fit's sums are taken, in plane; two slices along the slab."""
+
+RIDGE = 3e-4
+"""Added to the diagonal of the mean normal equations, whose entries are the classes' shares of a window: what pulls
+the level of a class with fewer voxels than that towards the window's mean."""
+
+
+class FitHead(nn.Module):
+    """From features to the clean slab: a mixture of the low-dose slab and its fits, and a correction."""
+
+    def __init__(self, channels: int, slices: int, fold: int, classes: int, windows: tuple[int, ...]) -> None:
+        super().__init__()
+        self.slices, self.windows = slices, windows
+        self.guide = PixelHead(channels, slices * classes, fold, zero=False)
+        self.blend = PixelHead(channels, slices * (1 + len(windows)), fold)
+        self.correction = PixelHead(channels, slices, fold)
+
+    def forward(self, features: Features, low: Slab) -> Slab:
+        """(b, c, h / fold, w / fold) and the low-dose slab (b, s, h, w) to the clean slab, float32."""
+        guide, blend = (
+            head(features).float().unflatten(1, (-1, self.slices)).softmax(dim=1) for head in (self.guide, self.blend)
+        )
+        with torch.autocast(low.device.type, enabled=False):
+            fits = local_fits(low.float(), guide, self.windows)
+        candidates = torch.cat([low.float()[:, None], fits], dim=1)
+        return (blend * candidates).sum(dim=1) + self.correction(features).float()
+
+
+def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:
+    """``image`` (b, s, h, w), fitted by ``guide`` (b, classes, s, h, w) in windows of several sizes.
+
+    A window is a cell's surroundings after so many passes of a 3 x 3 x 3 mean over the cells, ascending. Returns
+    (b, windows, s, h, w). ``h`` and ``w`` must divide by ``CELL``. All in float32.
+    """
+    cell = (2 if image.shape[1] % 2 == 0 else 1, CELL, CELL)
+    classes = guide.shape[1]
+    sums = _cell_means(torch.cat([guide, image[:, None]], dim=1), cell)
+    fits = []
+    for passes, after in zip((0, *windows), windows, strict=False):
+        for _ in range(after - passes):
+            sums = F.avg_pool3d(sums, 3, stride=1, padding=1, count_include_pad=False)
+        coefficients = _solve(sums.unflatten(1, (classes + 1, classes + 1)).movedim((1, 2), (-2, -1)))
+        fine = F.interpolate(coefficients.movedim(-1, 1), size=image.shape[1:], mode="trilinear", align_corners=False)
+        fits.append((fine * guide).sum(dim=1))
+    return torch.stack(fits, dim=1)
+
+
+def _cell_means(channels: Tensor, cell: tuple[int, int, int]) -> Tensor:
+    """Mean products of every two channels over each cell: (b, n, s, h, w) to (b, n * n, s', h', w')."""
+    b, n, s, h, w = channels.shape
+    d, p, q = cell
+    cells = channels.reshape(b, n, s // d, d, h // p, p, w // q, q).permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(5)
+    products = cells @ cells.transpose(-1, -2) / cells.shape[-1]  # (b, s', h', w', n, n)
+    return products.flatten(4).movedim(-1, 1)
+
+
+def _solve(products: Tensor) -> Tensor:
+    """The classes' levels in each window, (..., k), from the mean products (..., k + 1, k + 1) of guide and image.
+
+    Least squares, where a class with next to no voxels in the window takes the level of the window's mean.
+    """
+    normal, right = products[..., :-1, :-1], products[..., :-1, -1:]
+    mean = right.sum(dim=-2, keepdim=True)  # of the image: the classes sum to one
+    normal = normal + RIDGE * torch.eye(normal.shape[-1], device=normal.device, dtype=normal.dtype)
+    share = products[..., :-1, :-1].sum(dim=-1, keepdim=True)
+    factor, _ = torch.linalg.cholesky_ex(normal)
+    return (mean + torch.cholesky_solve(right - mean * share, factor)).squeeze(-1)

@@ -1,0 +1,74 @@
+"""The fitting head: what it reproduces exactly, what it averages, and that it is least squares."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from m2diff.nn import FitHead
+from m2diff.nn.fit import CELL, RIDGE, local_fits
+
+
+def classes(count: int = 3, size: int = 24, *, seed: int = 0) -> torch.Tensor:
+    """Soft classes, (1, count, 8, size, size), that vary from voxel to voxel."""
+    generator = torch.Generator().manual_seed(seed)
+    return (2 * torch.randn(1, count, 8, size, size, generator=generator)).softmax(dim=1)
+
+
+def test_levels_mixed_by_the_classes_come_back() -> None:
+    guide = classes()
+    levels = torch.tensor([0.2, 1.0, 2.5]).reshape(1, 3, 1, 1, 1)
+    image = (levels * guide).sum(dim=1)
+    fits = local_fits(image, guide, (1, 3))
+    assert fits.shape == (1, 2, 8, 24, 24)
+    assert (fits - image[:, None]).abs().max() < 0.02  # the ridge
+
+
+def test_a_class_without_voxels_takes_the_mean_and_no_image_is_pulled_to_zero() -> None:
+    guide = torch.cat([torch.ones(1, 1, 8, 24, 24), torch.zeros(1, 2, 8, 24, 24)], dim=1)
+    image = torch.full((1, 8, 24, 24), 7.0)
+    torch.testing.assert_close(local_fits(image, guide, (1,))[:, 0], image)
+
+
+def test_noise_is_averaged_over_the_window() -> None:
+    noise = torch.randn(1, 8, 96, 96, generator=torch.Generator().manual_seed(1))
+    narrow, wide = local_fits(noise, classes(size=96), (1, 3))[0]
+    # Three levels from the 12 x 12 x 6 voxels of the narrow window at least: a variance below 3 / 864.
+    assert narrow.var() < 2 * 3 / (9 * CELL**2 * 6)
+    assert wide.var() < 0.6 * narrow.var()
+
+
+def test_it_is_least_squares() -> None:
+    """The levels of the middle cell equal numpy's ridge regression over its 3 x 3 x 3 cells."""
+    guide, size = classes(size=5 * CELL), 5 * CELL
+    image = torch.rand(1, 8, size, size, generator=torch.Generator().manual_seed(2))
+    window = (slice(2, 8), slice(CELL, 4 * CELL), slice(CELL, 4 * CELL))
+    a = guide[0][:, *window].reshape(3, -1).T.double().numpy()
+    y = image[0][window].reshape(-1).double().numpy()
+    n, mean = len(y), y.mean()
+    levels = mean + np.linalg.solve(a.T @ a / n + RIDGE * np.eye(3), a.T @ (y - mean) / n)
+
+    # Levels are interpolated between cells; one cell is made of the middle one, so that there is nothing between.
+    from m2diff.nn.fit import _cell_means, _solve
+
+    sums = _cell_means(torch.cat([guide, image[:, None]], dim=1), (2, CELL, CELL))
+    sums = torch.nn.functional.avg_pool3d(sums, 3, stride=1)
+    ours = _solve(sums.unflatten(1, (4, 4)).movedim((1, 2), (-2, -1)))[0, 1, 1, 1]
+    np.testing.assert_allclose(ours.numpy(), levels, rtol=1e-3)
+
+
+def test_twice_the_image_twice_the_fit() -> None:
+    guide, image = classes(), torch.rand(1, 8, 24, 24)
+    torch.testing.assert_close(local_fits(1000 * image, guide, (1, 3)), 1000 * local_fits(image, guide, (1, 3)))
+
+
+def test_the_head_starts_between_the_input_and_its_fits_and_learns() -> None:
+    torch.manual_seed(0)
+    head = FitHead(16, slices=8, fold=2, classes=4, windows=(1, 3))
+    features = torch.randn(2, 16, 12, 12)
+    low = torch.rand(2, 8, 24, 24)
+    clean = head(features, low)
+    assert clean.shape == low.shape
+    assert clean.std() < low.std()
+    (clean - 1).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
