@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from m2diff.nn import FitHead
-from m2diff.nn.fit import CELL, RIDGE, local_fits
+from m2diff.nn.fit import CELL, RIDGE, _along_axes, _cell_means, _solve, _window, local_fits
 
 
 def classes(count: int = 3, size: int = 24, *, seed: int = 0) -> torch.Tensor:
@@ -43,17 +43,14 @@ def test_it_is_least_squares() -> None:
     guide, size = classes(size=5 * CELL), 5 * CELL
     image = torch.rand(1, 8, size, size, generator=torch.Generator().manual_seed(2))
     window = (slice(2, 8), slice(CELL, 4 * CELL), slice(CELL, 4 * CELL))
-    a = guide[0][:, *window].reshape(3, -1).T.double().numpy()
+    a = guide[0][:, window[0], window[1], window[2]].reshape(3, -1).T.double().numpy()
     y = image[0][window].reshape(-1).double().numpy()
     n, mean = len(y), y.mean()
     levels = mean + np.linalg.solve(a.T @ a / n + RIDGE * np.eye(3), a.T @ (y - mean) / n)
 
-    # Levels are interpolated between cells; one cell is made of the middle one, so that there is nothing between.
-    from m2diff.nn.fit import _cell_means, _solve
-
+    # Levels are interpolated between cells, so they are read where they are still the cells' own.
     sums = _cell_means(torch.cat([guide, image[:, None]], dim=1), (2, CELL, CELL))
-    sums = torch.nn.functional.avg_pool3d(sums, 3, stride=1)
-    ours = _solve(sums.unflatten(1, (4, 4)).movedim((1, 2), (-2, -1)))[0, 1, 1, 1]
+    ours = _solve(_along_axes(sums, [_window(n, 1) for n in sums.shape[-3:]]))[0, :, 2, 2, 2]
     np.testing.assert_allclose(ours.numpy(), levels, rtol=1e-3)
 
 

@@ -13,6 +13,9 @@ and Tang, IEEE TPAMI 35(6), 2013) whose guide is learned, its coefficients taken
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,20 +55,38 @@ class FitHead(nn.Module):
 def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:
     """``image`` (b, s, h, w), fitted by ``guide`` (b, classes, s, h, w) in windows of several sizes.
 
-    A window is a cell's surroundings after so many passes of a 3 x 3 x 3 mean over the cells, ascending. Returns
+    A window is a cell's surroundings after so many passes of a 3 x 3 x 3 mean over the cells. Returns
     (b, windows, s, h, w). ``h`` and ``w`` must divide by ``CELL``. All in float32.
     """
-    cell = (2 if image.shape[1] % 2 == 0 else 1, CELL, CELL)
-    classes = guide.shape[1]
+    sizes = image.shape[1:]
+    cell = (2 if sizes[0] % 2 == 0 else 1, CELL, CELL)
     sums = _cell_means(torch.cat([guide, image[:, None]], dim=1), cell)
     fits = []
-    for passes, after in zip((0, *windows), windows, strict=False):
-        for _ in range(after - passes):
-            sums = F.avg_pool3d(sums, 3, stride=1, padding=1, count_include_pad=False)
-        coefficients = _solve(sums.unflatten(1, (classes + 1, classes + 1)).movedim((1, 2), (-2, -1)))
-        fine = F.interpolate(coefficients.movedim(-1, 1), size=image.shape[1:], mode="trilinear", align_corners=False)
+    for passes in windows:
+        levels = _solve(_along_axes(sums, [_window(n, passes) for n in sums.shape[-3:]]))
+        fine = _along_axes(levels, [_between(n, size) for n, size in zip(levels.shape[-3:], sizes, strict=True)])
         fits.append((fine * guide).sum(dim=1))
     return torch.stack(fits, dim=1)
+
+
+@lru_cache
+def _window(cells: int, passes: int) -> Tensor:
+    """(cells, cells): so many means over three neighbours, along one axis; at the ends over those that are there."""
+    near = (torch.arange(cells)[:, None] - torch.arange(cells)).abs() <= 1
+    return torch.linalg.matrix_power(near.double() / near.sum(dim=1, keepdim=True), passes).float()
+
+
+@lru_cache
+def _between(cells: int, voxels: int) -> Tensor:
+    """(voxels, cells): from cells to the voxels in them along one axis, linear between the cells' centres."""
+    return F.interpolate(torch.eye(cells)[None], size=voxels, mode="linear", align_corners=False)[0].T.contiguous()
+
+
+def _along_axes(x: Tensor, matrices: list[Tensor]) -> Tensor:
+    """(b, n, d, h, w) after one matrix for each of its last three axes: small products, far cheaper than pooling."""
+    along_d, along_h, along_w = (matrix.to(x.device) for matrix in matrices)
+    x = along_h @ (x @ along_w.T)
+    return (along_d @ x.flatten(3)).unflatten(3, x.shape[3:])
 
 
 def _cell_means(channels: Tensor, cell: tuple[int, int, int]) -> Tensor:
@@ -78,13 +99,16 @@ def _cell_means(channels: Tensor, cell: tuple[int, int, int]) -> Tensor:
 
 
 def _solve(products: Tensor) -> Tensor:
-    """The classes' levels in each window, (..., k), from the mean products (..., k + 1, k + 1) of guide and image.
+    """The classes' levels in each window, (b, k, s', h', w'), from mean products of guide and image.
 
-    Least squares, where a class with next to no voxels in the window takes the level of the window's mean.
+    ``products``: (b, (k + 1) * (k + 1), s', h', w'). Least squares, where a class with next to no voxels in the window
+    takes the level of the window's mean.
     """
-    normal, right = products[..., :-1, :-1], products[..., :-1, -1:]
+    side = math.isqrt(products.shape[1])
+    table = products.unflatten(1, (side, side)).movedim((1, 2), (-2, -1))
+    normal, right = table[..., :-1, :-1], table[..., :-1, -1:]
     mean = right.sum(dim=-2, keepdim=True)  # of the image: the classes sum to one
-    normal = normal + RIDGE * torch.eye(normal.shape[-1], device=normal.device, dtype=normal.dtype)
-    share = products[..., :-1, :-1].sum(dim=-1, keepdim=True)
-    factor, _ = torch.linalg.cholesky_ex(normal)
-    return (mean + torch.cholesky_solve(right - mean * share, factor)).squeeze(-1)
+    share = normal.sum(dim=-1, keepdim=True)
+    ridge = RIDGE * torch.eye(side - 1, device=products.device)
+    factor, _ = torch.linalg.cholesky_ex(normal + ridge)
+    return (mean + torch.cholesky_solve(right - mean * share, factor)).squeeze(-1).movedim(-1, 1)
