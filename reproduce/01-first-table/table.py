@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from m2diff.demo import Case
 from m2diff.enhance.run import enhance
+from m2diff.evaluate.case import Case
 from m2diff.evaluate.compare import interval
 from m2diff.evaluate.study import Evaluation
 from m2diff.io import bids

@@ -20,9 +20,9 @@ from m2diff.train.loop import CACHE
 DOSES = (4.0, 10.0, 20.0, 50.0, 100.0)
 GRIDS: dict[type, dict[str, list]] = {
     Gaussian: {"fwhm_mm": [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0]},
-    MRGuided: {"radius": [1, 2, 3], "eps": [0.002, 0.01, 0.05, 0.2]},
-    Bowsher: {"k": [8, 16, 24], "radius": [2.0], "passes": [1, 2, 3]},
-    NonLocalMeans: {"h": [0.05, 0.15, 0.3, 0.6, 0.9]},
+    MRGuided: {"radius": [1, 2, 3], "eps": [0.01, 0.05, 0.2, 0.8, 3.2]},
+    Bowsher: {"k": [8, 16, 24, 28], "radius": [2.0], "passes": [1, 2, 3, 4]},
+    NonLocalMeans: {"h": [0.02, 0.05, 0.15, 0.3, 0.6, 0.9]},
 }
 
 

@@ -6,14 +6,11 @@ hypometabolism. Everything comes from what pip installs.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from m2diff.evaluate.study import Evaluation, MethodRow, evaluate
-from m2diff.io import bids, nifti
-from m2diff.volume import Volume
+from m2diff.evaluate.case import Case
+from m2diff.evaluate.study import MethodRow
+from m2diff.io import bids
 
 DRF = 20.0
 LADDER = (4.0, 10.0, 20.0, 50.0, 100.0)
@@ -23,56 +20,6 @@ METHODS = {
     "regress-base": "regression U-Net",
     "m2diff-base": "M2Diff",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One simulated person's images for judging, all on the PET's grid."""
-
-    t1: Volume
-    low: dict[float, Volume]
-    standard: Volume
-    noise_free: Volume
-    mask: Volume
-    labels: Volume
-    lesions: Volume
-    record: dict[str, Any]
-
-    @classmethod
-    def load(cls, root: Path, subject: bids.Subject) -> Case:
-        """Read a simulated person with everything that is known about them."""
-        needed = (subject.noise_free, subject.mask, subject.labels, subject.lesions)
-        noise_free, mask, labels, lesions = (nifti.load(p, what="image", allow_blank=True) for p in needed if p)
-        return cls(
-            t1=nifti.load(subject.t1, what="MRI"),
-            low={drf: nifti.load(path) for drf, path in subject.low.items()},
-            standard=nifti.load(subject.standard),
-            noise_free=noise_free,
-            mask=mask,
-            labels=labels,
-            lesions=lesions,
-            record=json.loads(bids.record_path(root, subject.label).read_text()),
-        )
-
-    @property
-    def region_names(self) -> dict[int, str]:
-        """Names of the label codes."""
-        return {int(code): name for code, name in self.record["regions"].items()}
-
-    def judge(self, image: Volume, drf: float) -> Evaluation:
-        """``image``, made from the scan at ``drf``, against the standard scan and the noise-free truth."""
-        return evaluate(
-            image,
-            self.standard,
-            mask=self.mask,
-            truth=self.noise_free,
-            labels=self.labels,
-            region_names=self.region_names,
-            lesions=self.lesions,
-            lesion_truths=self.record["lesions"],
-            ladder={1.0: self.standard, **self.low},
-            drf=drf,
-        )
 
 
 def demo(out: Path | str, *, seed: int = 2026, progress: bool = True) -> tuple[Path, list[MethodRow]]:
