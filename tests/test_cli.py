@@ -1,6 +1,7 @@
 """The command line refuses bad input in one sentence with exit code 2, and leaves nothing half-written."""
 
 import gzip
+import json
 import signal
 import subprocess
 import sys
@@ -150,24 +151,17 @@ def test_a_full_disk_is_said_in_one_sentence_and_leaves_nothing(tmp_path, capsys
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_a_killed_run_leaves_no_file_under_a_final_name(tmp_path):
-    pet = write(tmp_path / "pet.nii.gz", head((96, 96, 80)))
-    command = [
-        sys.executable,
-        "-m",
-        "m2diff",
-        "enhance",
-        str(pet),
-        "--out",
-        str(tmp_path / "out"),
-        "--weights",
-        "gaussian",
-    ]
-    for wait in (2.0, 4.0, 5.5):
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(wait)
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-        for left in (tmp_path / "out").glob("*.nii.gz") if (tmp_path / "out").exists() else ():
-            assert np.isfinite(np.asarray(nib.load(left).dataobj)).all()  # a file that is there is whole
+def test_a_run_killed_while_it_writes_leaves_no_half_file_under_a_final_name(tmp_path):
+    pet, out = write(tmp_path / "pet.nii.gz", head((96, 96, 80))), tmp_path / "out"
+    command = [sys.executable, "-m", "m2diff", "enhance", str(pet), "--out", str(out), "--weights", "gaussian"]
+    deadline = time.monotonic() + 60
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (out.exists() and any(out.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.0005)  # the first file under any name, a temporary one most likely
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL  # it was still at work
+    for left in out.glob("*.nii.gz"):
+        assert np.isfinite(np.asarray(nib.load(left).dataobj)).all()  # a file that is there is whole
+    for left in out.glob("*.json"):
+        json.loads(left.read_text())
     assert pet.exists()
