@@ -14,6 +14,9 @@ from torch import Tensor
 
 from m2diff.shapes import PerItem, Slab
 
+CLASSES = ("outside", "white_matter", "csf", "cortex", "striatum", "deep_grey")
+"""Tissues between which uptake jumps and within which it is nearly even; the cerebellum's cortex is cortex."""
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -29,6 +32,8 @@ class Needs:
     multiple: int = 1
     mri: bool = False
     dose: bool = False
+    classes: bool = False
+    """Whether training reads the tissues, where the cohort knows them."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,15 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Batch:
-    """Conditions and the standard-dose slab to be found, (b, s, h, w)."""
+    """Conditions and the standard-dose slab to be found, (b, s, h, w).
+
+    ``classes``: (b, ``CLASSES``, s, h, w), the share of each tissue in a voxel as the scanner's resolution mixes them,
+    where a simulation knows it.
+    """
 
     conditions: Conditions
     target: Slab
+    classes: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,9 @@ def train(
     jobs: Annotated[int, typer.Option(help="Processes that prepare the cohort.")] = 1,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for their card.")] = "",
     about: Annotated[str, typer.Option(help="What the training data is, for the card.")] = "",
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Weights (.safetensors) of the same shape to start from.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved preset and stop.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -185,6 +188,7 @@ def train(
         jobs=jobs,
         progress=not quiet,
         provenance=Provenance(**given),  # type: ignore[arg-type]
+        start=start,
     )
     typer.echo(f"Weights: {weights}")
 

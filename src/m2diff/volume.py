@@ -23,7 +23,9 @@ class Source:
     dtype: np.dtype
     """The type on disk, in which a result is written back."""
     sidecar: dict[str, Any] = field(default_factory=dict)
-    """The BIDS JSON beside the file, empty where there is none."""
+    """The BIDS JSON beside the file (or what a DICOM header says in its words), empty where there is none."""
+    series: Any = None
+    """What a derived DICOM series needs to know of this one (``io.dicom.read.Series``); None for other formats."""
 
 
 @dataclass(frozen=True, eq=False)

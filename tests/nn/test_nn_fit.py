@@ -64,8 +64,8 @@ def test_the_head_starts_between_the_input_and_its_fits_and_learns() -> None:
     head = FitHead(16, slices=8, fold=2, classes=4, windows=(1, 3))
     features = torch.randn(2, 16, 12, 12)
     low = torch.rand(2, 8, 24, 24)
-    clean = head(features, low)
-    assert clean.shape == low.shape
+    clean, classes = head(features, low)
+    assert clean.shape == low.shape and classes.shape == (2, 4, 8, 24, 24)
     assert clean.std() < low.std()
     (clean - 1).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())

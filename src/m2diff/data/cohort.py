@@ -3,6 +3,8 @@
     CACHE/sub-001/low_drf20.npy ...    normalised low-dose scans, one a dose       (d, h, w) float16
     CACHE/sub-001/standard.npy         the standard-dose scan, in units of meta.json's ``unit``
     CACHE/sub-001/noise_free.npy       the noise-free reconstruction, likewise, where the cohort has one
+    CACHE/sub-001/classes.npy          the share of each tissue of ``batch.CLASSES`` in a voxel, at the scanner's
+                                       resolution, in 255ths               (classes, d, h, w) uint8
     CACHE/sub-001/mri.npy              the normalised MRI
     CACHE/sub-001/mask.npy             the brain                                   (d, h, w) bool
     CACHE/sub-001/meta.json            names, boxes, and for each dose the factor that brings the standard scan to its
@@ -25,11 +27,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from m2diff.data.tissues import tissue_shares
 from m2diff.errors import BadInput
 from m2diff.io.bids import Subject, find_subjects
 from m2diff.shapes import MaskArray, VolumeArray
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the content of the cache changes its meaning: older caches are then made anew."""
 
 Stored = npt.NDArray[np.float16]  # (d, h, w)
@@ -120,6 +123,11 @@ class PreparedSubject:
         return self._map("noise_free")
 
     @property
+    def classes(self) -> npt.NDArray[np.uint8] | None:
+        """The tissues (classes, d, h, w), in 255ths; None where the cohort has no labels."""
+        return self._map("classes") if (self.folder / "classes.npy").is_file() else None
+
+    @property
     def mri(self) -> Stored:
         """The normalised MRI (d, h, w)."""
         return self._map("mri")
@@ -203,6 +211,8 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
     _save(folder / "standard.npy", standard)
     if subject.noise_free is not None:
         _save(folder / "noise_free.npy", grid.to_working(nifti.load(subject.noise_free)).data / unit)
+    if subject.labels is not None and subject.record is not None:
+        np.save(folder / "classes.npy", tissue_shares(subject.labels, subject.record))
     np.save(folder / "mask.npy", np.ascontiguousarray(np.transpose(brain)))
     return Meta(
         format=FORMAT,

@@ -35,6 +35,7 @@ class Item:
     mri: Tensor
     target: Tensor
     dose: float
+    classes: Tensor | None = None
 
 
 class SlabDataset(Dataset[Item]):
@@ -52,12 +53,13 @@ class SlabDataset(Dataset[Item]):
         crop: tuple[int, int] = (96, 96),
         augmentation: Augmentation | None = None,
         target: Target = "standard",
+        classes: bool = False,
         seed: int = 0,
     ) -> None:
         self.subjects = tuple(subjects)
         self.size = (slices, *crop)
         self.augmentation = augmentation or Augmentation()
-        self.target = target
+        self.target, self.classes = target, classes
         self.seed = seed
 
     def __len__(self) -> int:
@@ -75,7 +77,15 @@ class SlabDataset(Dataset[Item]):
         target = self._pet(clean, corner, draw, draw.scale * subject.meta.ratio[drf])
         mri = recontrasted(self._read(subject.mri, corner, draw.shift), draw.gamma, draw.gain)
         low, target, mri = (x[..., ::-1] if draw.flip else x for x in (low, target, mri))
-        return Item(_tensor(low), _tensor(mri), _tensor(target), drf)
+        return Item(_tensor(low), _tensor(mri), _tensor(target), drf, self._tissues(subject, corner, draw))
+
+    def _tissues(self, subject: PreparedSubject, corner: tuple[int, int, int], draw: Draw) -> Tensor | None:
+        """The shares of the tissues (classes, s, h, w), blurred and mirrored as the PET is."""
+        stacks = subject.classes if self.classes else None
+        if stacks is None:
+            return None
+        shares = np.stack([self._pet(stack, corner, draw, 1 / 255) for stack in stacks])
+        return _tensor(shares[..., ::-1] if draw.flip else shares)
 
     def _corner(self, subject: PreparedSubject, rng: np.random.Generator) -> tuple[int, int, int]:
         """First index of the slab along d, h, w; always three draws."""
@@ -137,7 +147,9 @@ def collate(items: Sequence[Item]) -> Batch:
     low: Slab = torch.stack([item.low for item in items])
     mri: Slab = torch.stack([item.mri for item in items])
     dose: PerItem = torch.tensor([item.dose for item in items], dtype=torch.float32)
-    return Batch(Conditions(low, mri, dose), torch.stack([item.target for item in items]))
+    tissues = [item.classes for item in items if item.classes is not None]
+    classes = torch.stack(tissues) if len(tissues) == len(items) else None
+    return Batch(Conditions(low, mri, dose), torch.stack([item.target for item in items]), classes)
 
 
 class StepSampler(Sampler[list[int]]):

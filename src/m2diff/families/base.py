@@ -11,6 +11,7 @@ enhancement of a volume and the evaluation are written once, against these.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -82,14 +83,22 @@ class DiffusionFamily(Trainable):
         )
 
 
-def answered(head: FitHead | PixelHead, features: Features, low: Slab | None) -> Slab:
-    """The clean slab (b, s, h, w) that a U-Net's head gives: of its own, or, given ``low``, made from that."""
+@dataclass(frozen=True)
+class Answer:
+    """What one U-Net's head says: the clean slab (b, s, h, w) and, of a fit, the logits of its classes."""
+
+    clean: Slab
+    classes: Tensor | None = None
+
+
+def answered(head: FitHead | PixelHead, features: Features, low: Slab | None) -> Answer:
+    """The answer of a U-Net's head: of its own, or, given ``low``, made from that."""
     if isinstance(head, FitHead):
         if low is None:
             raise ValueError("a fit needs the low-dose slab")
-        return head(features, low)
+        return Answer(*head(features, low))
     answer: Slab = head(features)
-    return answer if low is None else low + answer
+    return Answer(answer if low is None else low + answer)
 
 
 def check_view(needs: Needs, conditions: Conditions) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from m2diff.batch import CLASSES
 from m2diff.diffusion.sampler import Variance
 from m2diff.diffusion.schedule import Schedule, Spacing
 from m2diff.nn import FitHead, PixelHead, UNetShape
@@ -22,9 +23,9 @@ class Settings(BaseModel):
 class FitConfig(Settings):
     """A head that fits the low-dose slab within learned soft classes (``nn.FitHead``)."""
 
-    classes: Annotated[int, Field(ge=2)] = 6
-    """Soft classes that the network may tell apart within a window."""
-    windows: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 3)
+    classes: Annotated[int, Field(ge=len(CLASSES))] = len(CLASSES)
+    """Soft classes that the network may tell apart within a window; the first are ``batch.CLASSES``."""
+    windows: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 4)
     """Sizes of the windows, in passes of a mean over 3 x 3 x 3 cells of 4 x 4 x 2 voxels, ascending."""
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
 from m2diff.diffusion import draw_noise, draw_steps, q_sample
 from m2diff.errors import BadInput
-from m2diff.families.base import DiffusionFamily, answered, check_view
+from m2diff.families.base import Answer, DiffusionFamily, answered, check_view
 from m2diff.families.config import (
     DiffusionConfig,
     DropoutConfig,
@@ -29,7 +29,7 @@ from m2diff.families.config import (
     UNetConfig,
     fit_needs_residual,
 )
-from m2diff.families.terms import hide, item_weights, squared_error
+from m2diff.families.terms import class_error, hide, item_weights, squared_error
 from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelStem, TimeEmbedding, UNetShape
 from m2diff.shapes import Features, Slab, TimeSteps
 
@@ -62,6 +62,8 @@ class M2DiffLoss(Settings):
     agreement: Annotated[float, Field(ge=0.0)] = 0.2
     mean: Annotated[float, Field(ge=0.0)] = 0.0
     """Error of the mean of the heads; 0 leaves the term out."""
+    classes: Annotated[float, Field(ge=0.0)] = 0.0
+    """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
     balance: bool = False
     """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
     dropout: DropoutConfig = DropoutConfig()
@@ -83,6 +85,8 @@ class Heads:
 
     pet: Slab
     mri: Slab | None
+    classes: tuple[Tensor, ...] = ()
+    """Logits of the classes of each head's fit, where the heads fit."""
 
 
 class Branch(nn.Module):
@@ -100,8 +104,8 @@ class Branch(nn.Module):
         """Skips of two images, channel by channel one after the other."""
         return self.encoder(self.stem(torch.cat([first, second], dim=1)), embedding)
 
-    def decode(self, own: list[Features], other: list[Features], embedding: Tensor, low: Slab | None) -> Slab:
-        """The clean image (b, s, h, w) from both branches' skips: of its own, or, given ``low``, made from that."""
+    def decode(self, own: list[Features], other: list[Features], embedding: Tensor, low: Slab | None) -> Answer:
+        """The clean image from both branches' skips: of its own, or, given ``low``, made from that."""
         return answered(self.head, self.decoder(self.middle(own[-1], embedding), embedding, own, other), low)
 
 
@@ -113,7 +117,9 @@ class M2Diff(DiffusionFamily):
         network = config.network
         shape = network.shape
         self.config = config
-        self.needs = Needs("slab", network.slices, network.multiple, mri=True, dose=network.dose)
+        self.needs = Needs(
+            "slab", network.slices, network.multiple, mri=True, dose=network.dose, classes=config.loss.classes > 0
+        )
         self.schedule = config.diffusion.schedule()
         self.sampling = config.sampling
         self.time = TimeEmbedding(network.width, shape.embedding)
@@ -148,14 +154,14 @@ class M2Diff(DiffusionFamily):
         # PET alone: learned vectors stand where the MRI's skips would be.
         pet_skips = self.pet.encode(x_in, low, embedding)
         if mri is None:
-            return Heads(self.pet.decode(pet_skips, self._absent_skips(pet_skips), embedding, start), None)
+            alone = self.pet.decode(pet_skips, self._absent_skips(pet_skips), embedding, start)
+            return Heads(alone.clean, None, _classes(alone))
 
         # Both: each decoder reads its own state, its own skips and the other's.
         mri_skips = self.mri.encode(mri, x_in, embedding)
-        return Heads(
-            self.pet.decode(pet_skips, mri_skips, embedding, start),
-            self.mri.decode(mri_skips, pet_skips, embedding, start),
-        )
+        of_pet = self.pet.decode(pet_skips, mri_skips, embedding, start)
+        of_mri = self.mri.decode(mri_skips, pet_skips, embedding, start)
+        return Heads(of_pet.clean, of_mri.clean, _classes(of_pet, of_mri))
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
         """The paper's three terms (and, where weighted, the mean's) at a random step, in one forward pass."""
@@ -168,11 +174,15 @@ class M2Diff(DiffusionFamily):
 
         weights = item_weights(conditions.low, target, balance=settings.balance)
         terms = {"pet": squared_error(heads.pet, target, weights)}
+        taught: dict[str, float] = {}
+        if settings.classes > 0.0 and batch.classes is not None and heads.classes:
+            terms["classes"] = class_error(list(heads.classes), batch.classes)
+            taught["classes"] = settings.classes
         if heads.mri is None:
-            return Losses(terms, {"pet": 1.0})
+            return Losses(terms, {"pet": 1.0, **taught})
         terms["mri"] = squared_error(heads.mri, target, weights)
         terms["agreement"] = squared_error(heads.pet, heads.mri, weights)
-        share_of = {"pet": settings.pet, "mri": settings.mri, "agreement": settings.agreement}
+        share_of = {"pet": settings.pet, "mri": settings.mri, "agreement": settings.agreement, **taught}
         if settings.mean > 0.0:
             terms["mean"] = squared_error((heads.pet + heads.mri) / 2, target, weights)
             share_of["mean"] = settings.mean
@@ -195,6 +205,11 @@ class M2Diff(DiffusionFamily):
             raise BadInput("this M2Diff was built to read an MRI, and none came: pass one, or use m2diff-base weights.")
         pairs = zip(self.absent, pet_skips, strict=True)
         return [vector.to(skip.dtype)[None, :, None, None].expand_as(skip) for vector, skip in pairs]
+
+
+def _classes(*answers: Answer) -> tuple[Tensor, ...]:
+    """The logits of those answers that have any."""
+    return tuple(answer.classes for answer in answers if answer.classes is not None)
 
 
 def _without_attention(shape: UNetShape) -> UNetShape:

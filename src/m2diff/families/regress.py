@@ -5,16 +5,16 @@ Every claim for a diffusion stands beside it: same data, same budget, same losse
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
-from m2diff.families.base import Trainable, answered, check_view
+from m2diff.families.base import Answer, Trainable, answered, check_view
 from m2diff.families.config import DropoutConfig, Settings, UNetConfig, fit_needs_residual
-from m2diff.families.terms import hide, item_weights, squared_error
+from m2diff.families.terms import class_error, hide, item_weights, squared_error
 from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelStem
 
 
@@ -32,6 +32,8 @@ class RegressNetwork(UNetConfig):
 class RegressLoss(Settings):
     """The loss: squared error."""
 
+    classes: Annotated[float, Field(ge=0.0)] = 0.0
+    """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
     balance: bool = True
     """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
     dropout: DropoutConfig = DropoutConfig()
@@ -53,7 +55,9 @@ class Regress(Trainable):
         network = config.network
         shape = network.shape
         self.config = config
-        self.needs = Needs("slab", network.slices, network.multiple, mri=True, dose=True)
+        self.needs = Needs(
+            "slab", network.slices, network.multiple, mri=True, dose=True, classes=config.loss.classes > 0
+        )
         self.dose = DoseEmbedding(shape.embedding)
         self.stem = PixelStem(network.slices, shape.widths[0], network.fold)
         self.mri_stem = PixelStem(network.slices, shape.widths[0], network.fold)
@@ -65,6 +69,10 @@ class Regress(Trainable):
 
     def forward(self, conditions: Conditions) -> Estimate:
         """The clean image, (b, s, h, w)."""
+        return Estimate(self._answer(conditions).clean)
+
+    def _answer(self, conditions: Conditions) -> Answer:
+        """The clean image and the classes of its fit."""
         check_view(self.needs, conditions)
         low, mri = conditions.low, conditions.mri
         embedding = self.dose(conditions.dose, low.shape[0])
@@ -72,14 +80,19 @@ class Regress(Trainable):
         guide = self.absent[:, None, None].to(features.dtype) if mri is None else self.mri_stem(mri)
         skips = self.encoder(features + guide, embedding)
         features = self.decoder(self.middle(skips[-1], embedding), embedding, skips)
-        return Estimate(answered(self.head, features, low if self.config.network.residual else None))
+        return answered(self.head, features, low if self.config.network.residual else None)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
         """The squared error of the answer, with conditions hidden by chance."""
         settings, target = self.config.loss, batch.target
         conditions = hide(batch.conditions, settings.dropout, generator=generator)
         weights = item_weights(conditions.low, target, balance=settings.balance)
-        return Losses({"pet": squared_error(self(conditions).clean, target, weights)}, {"pet": 1.0})
+        answer = self._answer(conditions)
+        terms, shares = {"pet": squared_error(answer.clean, target, weights)}, {"pet": 1.0}
+        if settings.classes > 0.0 and batch.classes is not None and answer.classes is not None:
+            terms["classes"] = class_error([answer.classes], batch.classes)
+            shares["classes"] = settings.classes
+        return Losses(terms, shares)
 
     def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> Tensor:
         """The clean image; nothing is drawn."""

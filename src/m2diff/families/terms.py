@@ -39,6 +39,12 @@ def item_weights(low: Slab, target: Slab, *, balance: bool) -> PerItem:
     return (error + BALANCE_FLOOR).rsqrt()
 
 
+def class_error(logits: list[Tensor], classes: Tensor) -> Tensor:
+    """Cross-entropy of soft classes: ``logits`` of each head and the true shares, (b, classes, s, h, w)."""
+    losses = [-(classes * each.float().log_softmax(dim=1)).sum(dim=1).mean() for each in logits]
+    return torch.stack(losses).mean()
+
+
 def squared_error(estimate: Slab, target: Slab, weights: PerItem) -> Tensor:
     """Mean squared error of each item, weighted, averaged over the batch; float32 whatever the autocast."""
     error = (estimate.float() - target.float()).square().flatten(1).mean(dim=1)

@@ -41,6 +41,8 @@ class Subject:
     labels: Path | None = None
     mask: Path | None = None
     lesions: Path | None = None
+    record: Path | None = None
+    """What the simulation recorded: scanner, uptake, lesions."""
 
 
 def t1_path(root: Path, label: str) -> Path:
@@ -103,6 +105,7 @@ def _subject(root: Path, row: dict[str, str]) -> Subject:
         labels=derived["regions"],
         mask=derived["brain"],
         lesions=derived["lesions"],
+        record=record_path(root, label),
     )
 
 

@@ -41,15 +41,17 @@ class FitHead(nn.Module):
         self.blend = PixelHead(channels, slices * (1 + len(windows)), fold)
         self.correction = PixelHead(channels, slices, fold)
 
-    def forward(self, features: Features, low: Slab) -> Slab:
-        """(b, c, h / fold, w / fold) and the low-dose slab (b, s, h, w) to the clean slab, float32."""
-        guide, blend = (
-            head(features).float().unflatten(1, (-1, self.slices)).softmax(dim=1) for head in (self.guide, self.blend)
-        )
+    def forward(self, features: Features, low: Slab) -> tuple[Slab, Tensor]:
+        """(b, c, h / fold, w / fold) and the low-dose slab (b, s, h, w) to the clean slab, float32, and its classes.
+
+        The classes (b, classes, s, h, w) come as logits.
+        """
+        logits, mixture = (head(features).float().unflatten(1, (-1, self.slices)) for head in (self.guide, self.blend))
+        guide, blend = logits.softmax(dim=1), mixture.softmax(dim=1)
         with torch.autocast(low.device.type, enabled=False):
             fits = local_fits(low.float(), guide, self.windows)
         candidates = torch.cat([low.float()[:, None], fits], dim=1)
-        return (blend * candidates).sum(dim=1) + self.correction(features).float()
+        return (blend * candidates).sum(dim=1) + self.correction(features).float(), logits
 
 
 def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:

@@ -32,6 +32,8 @@ class Checkpoint:
     """The last validation, as on the card."""
     spec: str
     """The model's specification (JSON), so that another network's run is not resumed by accident."""
+    origin: dict[str, Any] | None = None
+    """The weights that the run began from, as its card will name them."""
 
 
 def save(checkpoint: Checkpoint, folder: Path) -> Path:

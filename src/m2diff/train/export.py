@@ -6,6 +6,7 @@ OUT/card.json              the model's specification, data, licence, steps, seed
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from m2diff.errors import BadInput
 from m2diff.io.atomic import replacing
 from m2diff.train.config import Preset
 
@@ -42,6 +44,8 @@ class Training:
     steps: int
     batch: int
     """Slabs a step, of all processes together."""
+    began_from: dict[str, Any] | None = None
+    """The weights that the run began from: their hash, steps and commit; None for random ones."""
 
 
 def model_card(
@@ -79,6 +83,27 @@ def export(model: nn.Module, card: Mapping[str, Any], out: Path, *, weights: str
     with replacing(out / weights) as temporary:
         save_file(state, temporary)
     return out / weights
+
+
+def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
+    """Put the parameters in ``weights`` into ``model``; what the card should say of them. BadInput where none fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(weights)
+    except (SafetensorError, OSError) as trouble:
+        raise BadInput(f"The weights {weights} to start from cannot be read; give a .safetensors file.") from trouble
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as trouble:
+        raise BadInput(
+            f"The weights {weights} belong to a network of another shape; start from weights of the same preset."
+        ) from trouble
+    card = next((c for c in (weights.with_suffix(".json"), weights.with_name(CARD)) if c.is_file()), None)
+    training = json.loads(card.read_text()).get("training", {}) if card else {}
+    earlier = {key: training.get(key) for key in ("steps", "batch", "commit", "settings", "began_from")}
+    return {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest(), **earlier}
 
 
 def commit() -> str | None:

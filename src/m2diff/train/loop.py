@@ -35,7 +35,7 @@ from m2diff.train import checkpoint as checkpoints
 from m2diff.train.checkpoint import Checkpoint
 from m2diff.train.config import Preset
 from m2diff.train.ema import Ema
-from m2diff.train.export import Provenance, Training, export, model_card
+from m2diff.train.export import Provenance, Training, export, load_start, model_card
 from m2diff.train.journal import Journal, Means
 from m2diff.train.schedule import learning_rate
 from m2diff.train.stop import StopRequest, stop_requests
@@ -56,19 +56,22 @@ def train(
     jobs: int = 1,
     progress: bool = True,
     provenance: Provenance | None = None,
+    start: Path | str | None = None,
 ) -> Path:
     """Train ``preset`` on the cohort ``data`` into ``out``; returns the path of the averaged weights.
 
     ``data``: a BIDS cohort of ``m2diff simulate`` (prepared once, by ``jobs`` processes, under its derivatives) or such
     a prepared cache itself. A run that ``out`` already holds goes on where it stopped unless ``resume`` is False.
     After ``limit_minutes``, or at SIGTERM or SIGINT, it stops after the step at hand with a checkpoint; the limit also
-    leaves weights, a signal ends the process. ``device``: ``cpu``, or None for the best there is. ``provenance``: what
+    leaves weights, a signal ends the process. ``start``: a .safetensors file of a network of this shape to begin from,
+    where ``out`` holds nothing to resume. ``device``: ``cpu``, or None for the best there is. ``provenance``: what
     the card says about licence, data and tracers.
     """
     accelerator = _accelerator(device)
     split = _split(preset, data, accelerator, jobs=jobs, progress=progress)
     run = Run(preset, Path(out), accelerator, split, provenance or Provenance(), progress=progress)
-    run.restore(resume)
+    if not run.restore(resume) and start is not None:
+        run.begin(Path(start))
     with stop_requests(limit_minutes) as request:
         run.steps(request)
     if request.signal is not None:
@@ -111,9 +114,10 @@ class Run:
         self.best = float("-inf")
         self.results: dict[str, Any] = {}
         self.means = Means()
+        self.origin: dict[str, Any] | None = None
 
-    def restore(self, resume: bool) -> None:
-        """Go on from the newest readable checkpoint, or start afresh; the resolved preset is saved beside it."""
+    def restore(self, resume: bool) -> bool:
+        """Go on from the newest readable checkpoint (True), or start afresh; the resolved preset is saved beside it."""
         found = checkpoints.load_latest(self._checkpoints) if resume else None
         if found is not None:
             self._load(found)
@@ -123,6 +127,12 @@ class Run:
                 checkpoints.clear(self._checkpoints)
             with replacing(self.out / "preset.yaml") as temporary:
                 Path(temporary).write_text(self.preset.to_yaml())
+        return found is not None
+
+    def begin(self, weights: Path) -> None:
+        """Start from the weights of another run instead of random ones; the card will say which."""
+        self.origin = load_start(weights, self.model)
+        self.ema.model.load_state_dict(self.model.state_dict())
 
     def steps(self, request: StopRequest) -> None:
         """Train until the last step, or until ``request`` is due; either way a checkpoint is left."""
@@ -172,6 +182,7 @@ class Run:
             crop=data.crop,
             augmentation=data.augmentation,
             target=data.target,
+            classes=needs.classes,
             seed=config.seed,
         )
         sampler = StepSampler(
@@ -259,6 +270,7 @@ class Run:
             optimizer=self.optimizer.state_dict(),
             best=self.best,
             results=self.results,
+            origin=self.origin,
             spec=json.dumps(self.spec),
         )
         checkpoints.save(state, self._checkpoints)
@@ -272,7 +284,7 @@ class Run:
         self.model.load_state_dict(state.model)
         self.ema.model.load_state_dict(state.ema)
         self.optimizer.load_state_dict(state.optimizer)
-        self.step, self.best, self.results = state.step, state.best, state.results
+        self.step, self.best, self.results, self.origin = state.step, state.best, state.results, state.origin
 
     def _card(self) -> dict[str, Any]:
         training = Training(
@@ -281,6 +293,7 @@ class Run:
             held_out_persons=sorted({subject.person for subject in self.split.valid}),
             steps=self.step,
             batch=self.preset.data.batch * self.accelerator.num_processes,
+            began_from=self.origin,
         )
         return model_card(self.preset, self.spec, self.provenance, training, self.results)
 
@@ -342,4 +355,5 @@ def _on(batch: Batch, device: torch.device) -> Batch:
     given = batch.conditions
     mri = None if given.mri is None else move(given.mri)
     dose = None if given.dose is None else given.dose.to(device)
-    return Batch(Conditions(move(given.low), mri, dose), move(batch.target))
+    classes = None if batch.classes is None else batch.classes.to(device, non_blocking=True)
+    return Batch(Conditions(move(given.low), mri, dose), move(batch.target), classes)

@@ -1,0 +1,55 @@
+"""The tissues of a simulated person as a network may be taught them: shares of a voxel, as the scanner mixes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from m2diff.batch import CLASSES
+from m2diff.io import nifti
+from m2diff.prepare import grid
+
+_DEEP = (
+    "thalamus", "globus_pallidus", "brainstem", "pons", "hippocampus", "amygdala", "ventral_diencephalon",
+)  # fmt: skip
+
+
+def tissue_shares(labels: Path, record: Path) -> npt.NDArray[np.uint8]:
+    """(classes, d, h, w) on the working grid, in 255ths: each of ``batch.CLASSES`` at the resolution of the PET.
+
+    ``labels``: the region map; ``record``: what the simulation wrote of its regions' names and its scanner.
+    """
+    about = json.loads(record.read_text())
+    codes = nifti.load(labels, what="label", allow_blank=True)
+    tissue = _tissue_of_code(about["regions"])[codes.data.astype(np.int16)]
+    # To a Gaussian, the scanner's blur and the filter's after it are one.
+    fwhm = float(np.hypot(about["protocol"]["resolution_mm"], about["protocol"]["postfilter_mm"]))
+    shares = []
+    for number, name in enumerate(CLASSES[1:], start=1):
+        member = codes.with_data((tissue == number).astype(np.float32), name)
+        shares.append(np.transpose(grid.smoothed(grid.to_working(member).data, fwhm)))
+    outside = np.maximum(1 - np.sum(shares, axis=0), 0)
+    return np.rint(255 * np.clip([outside, *shares], 0, 1)).astype(np.uint8)
+
+
+def _tissue_of_code(names: Mapping[str, str]) -> npt.NDArray[np.int16]:
+    """(256,) region code -> index of ``batch.CLASSES``."""
+    table = np.zeros(256, dtype=np.int16)
+    for code, name in names.items():
+        table[int(code)] = CLASSES.index(tissue_of(name))
+    return table
+
+
+def tissue_of(region: str) -> str:
+    """The tissue of a region by its name."""
+    if "white_matter" in region:
+        return "white_matter"
+    if region == "csf":
+        return "csf"
+    if region.startswith(("caudate", "putamen")):
+        return "striatum"
+    return "deep_grey" if region.startswith(_DEEP) else "cortex"
