@@ -165,3 +165,38 @@ def test_a_run_killed_while_it_writes_leaves_no_half_file_under_a_final_name(tmp
     for left in out.glob("*.json"):
         json.loads(left.read_text())
     assert pet.exists()
+
+
+def test_a_dicom_folder_in_gives_a_derived_series_a_nifti_and_a_report_without_the_patient(tmp_path):
+    sys.path.insert(0, str(Path(__file__).parent / "io"))
+    from dicom_files import PATIENT, pet_header, write_series
+    from dicom_files import head as small_head
+
+    scan = small_head((64, 64, 24))
+    write_series(tmp_path / "Doe^Jane", scan, pet_header())
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as end:
+        main(["enhance", str(tmp_path / "Doe^Jane"), "--out", str(out), "--weights", "gaussian", "--quiet"])
+    assert end.value.code == 0
+    assert len(list((out / "dicom").glob("*.dcm"))) == 24
+    for text in (out / "pet_desc-enhanced_pet.json", out / "report.html"):
+        assert not any(value in text.read_text() for value in list(PATIENT.values())[:3])
+    from m2diff.io.load import load
+
+    ours, series = load(out / "pet_desc-enhanced_pet.nii.gz"), load(out / "dicom")
+    assert series.same_grid(ours)
+    assert np.abs(series.data - ours.data).max() <= ours.data.max() / 65535
+    assert ours.unit == "Bq/mL"
+
+
+def test_info_names_what_it_sees(tmp_path, capsys):
+    sys.path.insert(0, str(Path(__file__).parent / "io"))
+    from dicom_files import head as small_head
+    from dicom_files import pet_header, write_series
+
+    write_series(tmp_path, small_head(), pet_header())
+    with pytest.raises(SystemExit):
+        main(["info", str(tmp_path)])
+    text = capsys.readouterr().out
+    assert "Fluorodeoxyglucose" in text and "250 MBq" in text and "SUV" in text and "Bq/mL" in text
+    assert "Doe" not in text and "4711" not in text

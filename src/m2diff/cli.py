@@ -92,9 +92,16 @@ def simulate(
 
 @app.command()
 def enhance(
-    pet: Annotated[Path, typer.Argument(help="The low-dose PET scan (NIfTI, 3D).")],
+    pet: Annotated[Path, typer.Argument(help="The low-dose PET scan: a NIfTI file or a folder of DICOM files.")],
     out: Annotated[Path, typer.Option(help="Folder for the result, its sidecar and report.html.")],
-    mri: Annotated[Path | None, typer.Option(help="T1-weighted MRI of the same person; without it PET alone.")] = None,
+    mri: Annotated[
+        Path | None, typer.Option(help="T1-weighted MRI of the same person (NIfTI or DICOM); without it PET alone.")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="PET series of a DICOM folder: number, UID or part of its description.")
+    ] = None,
+    mri_series: Annotated[str | None, typer.Option(help="The same for the MRI's folder.")] = None,
+    frame: Annotated[int | None, typer.Option(help="Frame of a dynamic DICOM series, from 1.")] = None,
     weights: Annotated[str, typer.Option(help="Weights by name or path, or a filter's name.")] = "m2diff-base",
     steps: Annotated[int | None, typer.Option(help="Network calls a draw; default: the weights' own.")] = None,
     samples: Annotated[int, typer.Option(help="Draws that are averaged; above 1 a spread map is written.")] = 1,
@@ -108,18 +115,23 @@ def enhance(
         float | None,
         typer.Option(help="Keep the input's own means over this FWHM (mm); 0: off; default: the weights'."),
     ] = None,
+    keep_phi: Annotated[
+        bool, typer.Option("--keep-phi", help="Keep the patient's name, number and dates in the sidecars.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn a low-dose PET scan (and its MRI) into the standard-dose scan, in the scan's own grid and unit."""
     from m2diff.enhance.run import enhance as run
     from m2diff.enhance.run import write_into
     from m2diff.io import atomic
+    from m2diff.io.load import load
     from m2diff.report.page import ReportInputs
     from m2diff.report.page import write as write_report
 
+    scan = load(pet, series=series, frame=frame, keep_phi=keep_phi)
     result = run(
-        pet,
-        mri,
+        scan,
+        None if mri is None else load(mri, what="MRI", series=mri_series),
         weights=weights,
         steps=steps,
         samples=samples,
@@ -131,7 +143,7 @@ def enhance(
         progress=not quiet,
     )
     page = ReportInputs(
-        title=f"{pet.name} enhanced with {result.settings['weights']['name']}",
+        title=f"{'A DICOM series' if pet.is_dir() else pet.name} enhanced with {result.settings['weights']['name']}",
         low=result.low,
         enhanced=result.volume,
         mri=result.mri,
@@ -140,11 +152,30 @@ def enhance(
         warnings=result.warnings,
     )
     with atomic.folder(out) as folder:
-        written = write_into(result, folder)
+        written = write_into(result, folder, keep_phi=keep_phi)
         write_report(folder / "report.html", page)
     for warning in result.warnings:
         typer.echo(f"Note: {warning}", err=True)
-    typer.echo(f"{out / written.image.name}\n{out / 'report.html'}")
+    for made in (written.image, *written.dicom):
+        typer.echo(str(out / made.name))
+    typer.echo(str(out / "report.html"))
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A NIfTI file, a DICOM file, or a folder of either.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what the tool understands of an input: modality, tracer, grid, unit, dose, SUV factor, problems."""
+    import json
+
+    from m2diff.io.info import describe
+
+    found = describe(path)
+    if as_json:
+        typer.echo(json.dumps([about.to_json() for about in found], indent=2))
+    else:
+        typer.echo("\n".join(line for about in found for line in about.lines()))
 
 
 @app.command()

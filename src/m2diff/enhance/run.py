@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 import re
@@ -19,6 +20,8 @@ from m2diff.enhance.volume import Options
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily
 from m2diff.io import atomic, nifti
+from m2diff.io.load import load
+from m2diff.io.phi import without_phi
 from m2diff.nn.precision import Precision, best_precision
 from m2diff.prepare.pair import Prepared, prepare
 from m2diff.volume import Volume
@@ -54,6 +57,8 @@ class Written:
     image: Path
     spread: Path | None
     sidecar: Path
+    dicom: tuple[Path, ...] = ()
+    """Folders of derived DICOM series, where the scan came as DICOM."""
 
 
 def enhance(
@@ -81,9 +86,9 @@ def enhance(
     ``volume.anchored``; None takes the card's. The result depends on ``seed``, not on ``batch``.
     """
     _check(steps, samples, seed, batch)
-    pet = pet if isinstance(pet, Volume) else nifti.load(pet)
+    pet = pet if isinstance(pet, Volume) else load(pet)
     if mri is not None and not isinstance(mri, Volume):
-        mri = nifti.load(mri, what="MRI")
+        mri = load(mri, what="MRI")
     dose = _dose(pet) if dose is None else dose
     loaded = cards.load(weights, dose=dose)
     if steps is None and samples > 1:
@@ -103,23 +108,29 @@ def enhance(
     )
 
 
-def write(enhanced: Enhanced, out: Path | str) -> Written:
-    """Write image, spread and sidecars into the folder ``out``, all or none; returns where they lie."""
+def write(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) -> Written:
+    """Write image, spread and sidecars into the folder ``out``, all or none; returns where they lie.
+
+    Names, numbers and dates of the patient stay out of the sidecars unless ``keep_phi``. A scan that came as DICOM is
+    also written as a derived DICOM series (which names its patient as the input does).
+    """
     with atomic.folder(out) as temporary:
-        written = write_into(enhanced, temporary)
+        written = write_into(enhanced, temporary, keep_phi=keep_phi)
     out = Path(out)
     spread = None if written.spread is None else out / written.spread.name
-    return Written(out / written.image.name, spread, out / written.sidecar.name)
+    series = tuple(out / folder.name for folder in written.dicom)
+    return Written(out / written.image.name, spread, out / written.sidecar.name, series)
 
 
-def write_into(enhanced: Enhanced, folder: Path) -> Written:
+def write_into(enhanced: Enhanced, folder: Path, *, keep_phi: bool = False) -> Written:
     """The same into ``folder``, for callers that add files of their own before all appear (``io.atomic.folder``)."""
     source = enhanced.low.source
     dtype = np.dtype(np.float32) if source is None else source.dtype
     stem = "pet" if source is None else nifti.stem(source.path)
     stem = stem.removesuffix("_pet")
     image = folder / f"{stem}_desc-enhanced_pet.nii.gz"
-    kept = {} if source is None else {key: value for key, value in source.sidecar.items() if key != "Units"}
+    sidecar = {} if source is None else source.sidecar if keep_phi else without_phi(source.sidecar)
+    kept = {key: value for key, value in sidecar.items() if key != "Units"}
     about = {**kept, "Description": "standard-dose estimate of a low-dose PET scan", **_provenance(enhanced)}
     nifti.save(enhanced.volume, image, dtype=dtype, sidecar=about)
     spread = None
@@ -127,7 +138,27 @@ def write_into(enhanced: Enhanced, folder: Path) -> Written:
         spread = folder / f"{stem}_desc-spread_pet.nii.gz"
         about = {**kept, "Description": "standard deviation over the draws", **_provenance(enhanced)}
         nifti.save(enhanced.spread, spread, dtype=np.float32, sidecar=about)
-    return Written(image, spread, nifti.sidecar_path(image))
+    series = () if source is None or source.series is None else _write_dicom(enhanced, folder)
+    return Written(image, spread, nifti.sidecar_path(image), series)
+
+
+def _write_dicom(enhanced: Enhanced, folder: Path) -> tuple[Path, ...]:
+    """The image, and the spread where there is one, as DICOM series derived from the input's."""
+    from m2diff.io import dicom
+
+    settings = enhanced.settings
+    name, made = settings["weights"]["name"], settings["versions"]["m2diff"]
+    identity = json.dumps({key: value for key, value in settings.items() if key != "versions"}, sort_keys=True)
+    about = f"m2diff {made}, {name}: standard-dose estimate of a low-dose PET scan"
+    about += "; its MRI was read" if settings["mri"] else "; PET alone"
+    image = dicom.Derivation(f"m2diff {name}", f"{about}. {dicom.NOT_FOR_DIAGNOSIS}.", identity, made)
+    dicom.write(enhanced.volume, folder / "dicom", image)
+    if enhanced.spread is None:
+        return (folder / "dicom",)
+    unit = f"standard deviation over {settings['samples']} draws, in the unit of the image"
+    spread = dicom.Derivation(f"m2diff {name} SD", f"{about}: {unit}. {dicom.NOT_FOR_DIAGNOSIS}.", identity, made, 1)
+    dicom.write(enhanced.spread, folder / "dicom-spread", spread)
+    return folder / "dicom", folder / "dicom-spread"
 
 
 def _provenance(enhanced: Enhanced) -> dict[str, Any]:

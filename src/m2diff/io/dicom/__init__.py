@@ -1,0 +1,15 @@
+"""DICOM folders in, derived DICOM series out.
+
+    index.py    a folder's files -> the stacks of slices in it, without reading a pixel
+    read.py     one stack -> a Volume
+    sidecar.py  a header -> the BIDS keys that it can fill, without the patient
+    write.py    a result -> a derived series beside the input's study
+
+Patient data stays in the headers: nothing here puts a name, an identifier or a date into a message or a sidecar.
+"""
+
+from m2diff.io.dicom.index import Stack, choose, find, is_dicom
+from m2diff.io.dicom.read import load
+from m2diff.io.dicom.write import NOT_FOR_DIAGNOSIS, Derivation, write
+
+__all__ = ["NOT_FOR_DIAGNOSIS", "Derivation", "Stack", "choose", "find", "is_dicom", "load", "write"]

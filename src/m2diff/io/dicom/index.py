@@ -1,0 +1,283 @@
+"""What lies in a folder of DICOM files: stacks of parallel slices, told apart by series and geometry.
+
+Scanners export what they like: several series in one folder, localisers, reports, files without an ending. Headers
+alone are read here; stray files are passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from m2diff.errors import BadInput
+
+Modality = Literal["PT", "MR"]
+NAMES: dict[str, str] = {"PT": "PET", "MR": "MRI"}
+SMALLEST = 16
+"""Slices of a stack that can be a head."""
+
+SAME = 1e-3
+"""Direction cosines and voxel sizes (mm) closer than this are the same."""
+
+MOST_FILES = 200_000
+_HEADER_ONLY = 4 << 20  # bytes: private elements of a header can be long, pixels are left where they are
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice: the file, the frame in it (0 in files of one frame), and what places and scales it."""
+
+    path: Path
+    frame: int
+    position: tuple[float, float, float]
+    """Of the first voxel's centre, millimetres, LPS."""
+    slope: float
+    intercept: float
+    when: tuple[float, ...]
+    """What orders the frames of a dynamic series: seconds, or a frame's number."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """All slices of one series that share orientation and size; times and places are not sorted yet."""
+
+    uid: str
+    number: int | None
+    description: str
+    modality: str
+    rows: int
+    columns: int
+    spacing: tuple[float, float]
+    """Between rows, between columns, millimetres."""
+    orientation: tuple[float, ...]
+    """Six direction cosines, LPS: along a row, along a column."""
+    slices: tuple[Slice, ...] = field(repr=False)
+    header: Dataset = field(repr=False)
+    """Of the first file, without its pixels."""
+
+    @property
+    def label(self) -> str:
+        """What a user can tell it by: number, description and size; no patient data."""
+        number = "without number" if self.number is None else f"{self.number}"
+        name = f" '{self.description}'" if self.description else ""
+        return f"series {number}{name}: {self.modality}, {len(self.slices)} slices of {self.columns} x {self.rows}"
+
+
+def is_dicom(path: Path | str) -> bool:
+    """True for a folder, and for a file with DICOM's mark (or, without it, with a DICOM header at its start)."""
+    path = Path(path)
+    if path.is_dir():
+        return True
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(132)
+    except OSError:
+        return False
+    return start[128:] == b"DICM" or _bare(start)
+
+
+def find(folder: Path | str) -> list[Stack]:
+    """The stacks in ``folder`` and below, or in one file; stray files are passed over."""
+    folder = Path(folder)
+    groups: dict[tuple[str, str, int, int], list[tuple[tuple[float, ...], list[tuple[Dataset, Slice]]]]]
+    groups = defaultdict(list)
+    for path in _files(folder):
+        header = _header(path)
+        if header is None:
+            continue
+        for key, geometry, piece in _slices(header, path):
+            same = (members for there, members in groups[key] if np.allclose(there, geometry, atol=SAME))
+            members = next(same, None)
+            if members is None:
+                groups[key].append((geometry, members := []))
+            members.append((header, piece))
+    stacks = [_stack(key, *group) for key, found in groups.items() for group in found]
+    return sorted(stacks, key=lambda stack: (stack.number is None, stack.number or 0, stack.uid, -len(stack.slices)))
+
+
+def choose(folder: Path | str, modality: Modality, series: str | None = None) -> Stack:
+    """The stack of ``modality`` in ``folder``, by ``series`` (number, UID or part of its description) where given.
+
+    Raises BadInput, with the list of what is there, where none or several fit.
+    """
+    what, stacks = NAMES[modality], find(folder)
+    if not stacks:
+        raise BadInput(f"The {what} folder {folder} holds no DICOM image; give the folder that the scanner exported.")
+    fitting = [stack for stack in stacks if stack.modality == modality and len(stack.slices) >= SMALLEST]
+    if series is not None:
+        fitting = _named(fitting, series)
+    if len(fitting) == 1:
+        return fitting[0]
+    listing = "; ".join(stack.label for stack in stacks[:20]) + ("; ..." if len(stacks) > 20 else "")
+    asked = "" if series is None else f" that is called {series!r}"
+    if not fitting:
+        raise BadInput(f"The folder holds no {what} series of at least {SMALLEST} slices{asked}, but: {listing}.")
+    option = "--series" if modality == "PT" else "--mri-series"
+    raise BadInput(f"The folder holds {len(fitting)} {what} series{asked}; pick one with {option}: {listing}.")
+
+
+def _named(stacks: list[Stack], series: str) -> list[Stack]:
+    """Those whose number or UID is ``series``, or else whose description holds it."""
+    exact = [stack for stack in stacks if series in (stack.uid, str(stack.number))]
+    return exact or [stack for stack in stacks if series.lower() in stack.description.lower()]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below ``folder``, sorted; links to folders are not followed."""
+    if not folder.exists():
+        raise BadInput(f"{folder} does not exist; check the path.")
+    if folder.is_file():
+        yield folder
+        return
+    count = 0
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(root) / name
+            count += 1
+            if count > MOST_FILES:
+                raise BadInput(f"{folder} holds more than {MOST_FILES} files; give the folder of one study.")
+            if path.is_file():
+                yield path
+
+
+def _bare(start: bytes) -> bool:
+    """Whether a file without preamble begins with an element of group 0002 or 0008, in little or big endian."""
+    return start[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08") and len(start) >= 8
+
+
+def _header(path: Path) -> Dataset | None:
+    """A file's header without pixels; None for what is no DICOM image or cannot be read."""
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(132)
+        if start[128:] != b"DICM" and not _bare(start):
+            return None
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, defer_size=_HEADER_ONLY)
+        return header if "Rows" in header and "SeriesInstanceUID" in header else None
+    except _UNREADABLE:
+        return None
+
+
+_UNREADABLE = (
+    InvalidDicomError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError,
+    NotImplementedError, RecursionError, OverflowError, ArithmeticError, MemoryError, UnicodeError, LookupError,
+)  # fmt: skip
+"""What pydicom raises on damaged files; each means 'not a readable image'."""
+
+
+def _slices(header: Dataset, path: Path) -> list[tuple[tuple[str, str, int, int], tuple[float, ...], Slice]]:
+    """(group, orientation and spacing, slice) of every frame; empty where a frame does not say where it lies."""
+    found = []
+    try:
+        uid, modality = str(header.SeriesInstanceUID), str(header.get("Modality", ""))
+        rows, columns = int(header.Rows), int(header.Columns)
+        for number, frame in enumerate(_frames(header)):
+            position = _numbers(frame["ImagePositionPatient"], 3)
+            geometry = (*_numbers(frame["ImageOrientationPatient"], 6), *_numbers(frame["PixelSpacing"], 2))
+            slope, intercept = float(frame["RescaleSlope"]), float(frame["RescaleIntercept"])
+            if not np.isfinite([slope, intercept]).all() or min(geometry[6:]) <= 0:
+                return []
+            piece = Slice(path, number, _three(position), slope, intercept, frame["when"])
+            found.append(((uid, modality, rows, columns), geometry, piece))
+    except _UNREADABLE:
+        return []
+    return found
+
+
+def _frames(header: Dataset) -> Iterator[dict[str, Any]]:
+    """Place, scale and time of each frame: of a file of one frame, or of an enhanced one of many."""
+    per_frame = header.get("PerFrameFunctionalGroupsSequence")
+    if not per_frame:
+        if int(header.get("NumberOfFrames", 1) or 1) > 1:
+            raise ValueError("several frames that do not say where they lie")
+        when = (_seconds(header, "FrameReferenceTime"), _clock(header), float(header.get("ImageIndex") or 0))
+        yield {
+            "ImagePositionPatient": header.ImagePositionPatient,
+            "ImageOrientationPatient": header.ImageOrientationPatient,
+            "PixelSpacing": header.PixelSpacing,
+            "RescaleSlope": header.get("RescaleSlope", 1) or 1,
+            "RescaleIntercept": header.get("RescaleIntercept", 0) or 0,
+            "when": when[:2],
+        }
+        return
+    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    for group in per_frame:
+        scale = macro(group, shared, "PixelValueTransformationSequence")
+        content = macro(group, shared, "FrameContentSequence")
+        yield {
+            "ImagePositionPatient": macro(group, shared, "PlanePositionSequence").ImagePositionPatient,
+            "ImageOrientationPatient": macro(group, shared, "PlaneOrientationSequence").ImageOrientationPatient,
+            "PixelSpacing": macro(group, shared, "PixelMeasuresSequence").PixelSpacing,
+            "RescaleSlope": scale.get("RescaleSlope", 1),
+            "RescaleIntercept": scale.get("RescaleIntercept", 0),
+            "when": (float(content.get("TemporalPositionIndex") or 0), _seconds(content, "FrameReferenceDateTime")),
+        }
+
+
+def macro(group: Dataset, shared: Dataset, name: str) -> Dataset:
+    """One functional group of a frame: its own, or the one that all share; empty where there is neither."""
+    for place in (group, shared):
+        items = place.get(name)
+        if items:
+            return items[0]
+    return Dataset()
+
+
+def _seconds(header: Dataset, keyword: str) -> float:
+    """A number in a header (FrameReferenceTime is in milliseconds; only the order counts), 0 where there is none."""
+    value = header.get(keyword)
+    digits = "".join(c for c in str(value) if c.isdigit() or c == ".") if value is not None else ""
+    return float(digits) if digits.count(".") <= 1 and digits.strip(".") else 0.0
+
+
+def _clock(header: Dataset) -> float:
+    """A PET slice's frame in time where the header names it; slices of a static scan may start one after the other."""
+    frames, slices = header.get("NumberOfTimeSlices"), header.get("NumberOfSlices")
+    index = header.get("ImageIndex")
+    if frames and slices and index and int(frames) > 1:
+        return float((int(index) - 1) // int(slices))
+    return float(header.get("TemporalPositionIdentifier") or 0)
+
+
+def _numbers(values: Any, count: int) -> list[float]:
+    numbers = [float(value) for value in values]
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise ValueError(f"expected {count} numbers")
+    return numbers
+
+
+def _three(numbers: list[float]) -> tuple[float, float, float]:
+    x, y, z = numbers
+    return x, y, z
+
+
+def _stack(key: tuple[str, str, int, int], geometry: tuple[float, ...], members: list[tuple[Dataset, Slice]]) -> Stack:
+    uid, modality, rows, columns = key
+    header = members[0][0]
+    try:
+        number = int(header.SeriesNumber)
+    except _UNREADABLE:
+        number = None
+    description = " ".join(str(header.get("SeriesDescription", "") or "").split())[:64]
+    return Stack(
+        uid=uid,
+        number=number,
+        description="".join(c for c in description if c.isprintable()),
+        modality=modality,
+        rows=rows,
+        columns=columns,
+        spacing=(geometry[6], geometry[7]),
+        orientation=geometry[:6],
+        slices=tuple(piece for _, piece in members),
+        header=header,
+    )

@@ -1,0 +1,186 @@
+"""One DICOM stack as a Volume: slices sorted by place, each with its own slope, in float32 and RAS+.
+
+What a stack does not say is named and blocks only what needs it; what would make a wrong image (a missing slice, two
+slices in one place, uneven steps, several frames in time) is refused with the numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset
+
+from m2diff.errors import BadInput
+from m2diff.io.dicom import index
+from m2diff.io.dicom.index import NAMES, Modality, Slice, Stack
+from m2diff.io.dicom.sidecar import sidecar
+from m2diff.shapes import Affine
+from m2diff.volume import Source, Volume
+
+STEP_TOLERANCE = 0.02
+"""Share of a step by which steps between slices may differ: headers are written with few digits."""
+
+UNITS = {"BQML": "Bq/mL", "CNTS": "counts", "GML": "SUV", "1CM": "1/cm", "PROPCPS": "proportional to counts/s"}
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a writer of a derived series needs of the one that was read: slices in the volume's order along k."""
+
+    stack: Stack
+    slices: tuple[Slice, ...]
+
+
+def load(
+    folder: Path | str,
+    modality: Modality = "PT",
+    *,
+    series: str | None = None,
+    frame: int | None = None,
+    keep_phi: bool = False,
+) -> Volume:
+    """The PET or MRI series in a folder of DICOM files (or in one enhanced file), as a Volume.
+
+    ``series``: number, UID or part of the description where several fit. ``frame``: which frame (1, 2, ...) of a
+    dynamic series. ``keep_phi``: the sidecar names the patient too. Raises BadInput where none or several series fit,
+    slices are missing, doubled or unevenly spaced, or pixels are missing, damaged, coloured or no finite numbers.
+    """
+    stack = index.choose(folder, modality, series)
+    what = NAMES[modality]
+    slices = ordered(at_one_time(stack, what, frame=frame), stack, what)
+    data, digest = _pixels(slices, stack, what)
+    if not np.isfinite(data).all():
+        raise BadInput(f"The {what} series must hold finite numbers, but has NaN or infinite ones; export it again.")
+    if float(data.min()) == float(data.max()):
+        raise BadInput(f"The {what} series is {data.flat[0]:g} in every voxel and shows nothing; check the series.")
+    unit = UNITS.get(str(stack.header.get("Units", "")), str(stack.header.get("Units", "")) or "unknown")
+    name = "pet" if modality == "PT" else "mri"
+    source = Source(
+        Path(name), digest, np.dtype(np.float32), sidecar(stack.header, keep_phi=keep_phi), Series(stack, slices)
+    )
+    return Volume(data, affine(slices, stack), unit if modality == "PT" else "unknown", ("loaded DICOM",), source)
+
+
+def at_one_time(stack: Stack, what: str, *, frame: int | None) -> list[Slice]:
+    """The slices of one frame; BadInput where several share a place and ``frame`` picks none."""
+    places: dict[tuple[float, ...], list[Slice]] = defaultdict(list)
+    for piece in stack.slices:
+        places[tuple(round(x, 2) + 0.0 for x in piece.position)].append(piece)
+    counts = {len(pieces) for pieces in places.values()}
+    most = max(counts)
+    if most == 1:
+        if frame not in (None, 1):
+            raise BadInput(f"The {what} series has one frame, got --frame {frame}; leave the option out.")
+        return list(stack.slices)
+    times = {pieces[0].when != pieces[-1].when for pieces in (sorted(p, key=_when) for p in places.values())}
+    if times != {True} or counts != {most}:
+        doubled = sum(len(pieces) > 1 for pieces in places.values())
+        raise BadInput(
+            f"The {what} series has {len(stack.slices)} slices at {len(places)} places: {doubled} hold more than "
+            "one; export it again, or give a folder that holds it once."
+        )
+    if frame is None:
+        raise BadInput(f"The {what} series is dynamic: {most} frames of {len(places)} slices; pick one with --frame.")
+    if not 1 <= frame <= most:
+        raise BadInput(f"The {what} series has frames 1 to {most}, got --frame {frame}; choose one of them.")
+    return [sorted(pieces, key=_when)[frame - 1] for pieces in places.values()]
+
+
+def _when(piece: Slice) -> tuple[float, ...]:
+    return piece.when
+
+
+def ordered(slices: list[Slice], stack: Stack, what: str) -> tuple[Slice, ...]:
+    """``slices`` from feet to head (or along their normal), checked for gaps."""
+    normal = _normal(stack)
+    along = np.array([np.dot(piece.position, normal) for piece in slices])
+    order = np.argsort(along, kind="stable")
+    steps = np.diff(along[order])
+    step = float(np.median(steps))
+    if len(slices) < index.SMALLEST or step <= 0:
+        raise BadInput(f"The {what} series must have at least {index.SMALLEST} slices at different places; got fewer.")
+    uneven = np.flatnonzero(np.abs(steps - step) > STEP_TOLERANCE * step)
+    if len(uneven):
+        at = int(uneven[0])
+        missing = f"; {round(steps[at] / step) - 1} slices seem to be missing" if steps[at] > 1.5 * step else ""
+        raise BadInput(
+            f"The slices of the {what} series must be evenly spaced, but of {len(slices)} slices {step:.3f} mm apart, "
+            f"{at + 1} and {at + 2} are {steps[at]:.3f} mm apart{missing}; export the whole series again."
+        )
+    declared = stack.header.get("NumberOfSlices")
+    if declared and int(declared) > len(slices):
+        raise BadInput(
+            f"The {what} series says that it has {int(declared)} slices, but {len(slices)} are here; export it again."
+        )
+    return tuple(slices[i] for i in order)
+
+
+def _normal(stack: Stack) -> npt.NDArray[np.float64]:
+    """Along the stack, unit length, to the head where the stack is axial."""
+    row, column = np.array(stack.orientation[:3]), np.array(stack.orientation[3:])
+    normal = np.cross(row, column)
+    length = float(np.linalg.norm(normal))
+    if abs(length - 1) > 0.01:
+        raise BadInput("The series' rows and columns must be at right angles, but its orientation says otherwise.")
+    return normal / length
+
+
+def affine(slices: tuple[Slice, ...], stack: Stack) -> Affine:
+    """Voxel (column, row, slice) to world millimetres, RAS+."""
+    first, last = np.array(slices[0].position), np.array(slices[-1].position)
+    lps = np.eye(4)
+    lps[:3, 0] = np.array(stack.orientation[:3]) * stack.spacing[1]
+    lps[:3, 1] = np.array(stack.orientation[3:]) * stack.spacing[0]
+    lps[:3, 2] = (last - first) / (len(slices) - 1)
+    lps[:3, 3] = first
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
+
+
+def _pixels(slices: tuple[Slice, ...], stack: Stack, what: str) -> tuple[npt.NDArray[np.float32], str]:
+    """(i, j, k) in float32, and a hash of all stored pixels with their places and scales."""
+    data = np.empty((stack.columns, stack.rows, len(slices)), dtype=np.float32)
+    digest = hashlib.sha256()
+    opened: tuple[Path | None, npt.NDArray[np.generic] | None] = (None, None)
+    for k, piece in enumerate(slices):
+        if opened[0] != piece.path:
+            opened = (piece.path, stored(piece.path, what, k + 1))
+        frames = opened[1]
+        assert frames is not None
+        plane = frames if frames.ndim == 2 else frames[piece.frame]
+        if plane.shape != (stack.rows, stack.columns):
+            raise BadInput(f"Slice {k + 1} of the {what} series must be one grey image of its size; export it again.")
+        digest.update(plane.tobytes())
+        digest.update(np.array([*piece.position, piece.slope, piece.intercept]).tobytes())
+        data[:, :, k] = (plane.astype(np.float64) * piece.slope + piece.intercept).T
+    return data, digest.hexdigest()
+
+
+def stored(path: Path, what: str, number: int) -> npt.NDArray[np.generic]:
+    """The stored numbers of a file, (rows, columns) or (frames, rows, columns)."""
+    try:
+        header = pydicom.dcmread(path, force=True)
+        if int(header.get("SamplesPerPixel", 1)) != 1:
+            raise BadInput(f"Slice {number} of the {what} series is a colour image; give the original series.")
+        _complete(header)
+        return np.asarray(header.pixel_array)
+    except BadInput:
+        raise
+    except Exception as trouble:  # decoders raise whatever they like
+        raise BadInput(
+            f"The pixels of slice {number} of the {what} series are cut off, damaged or packed in a way that cannot be "
+            f"read ({type(trouble).__name__}); export it again, uncompressed."
+        ) from trouble
+
+
+def _complete(header: Dataset) -> None:
+    """Give a header without preamble the transfer syntax that such files have."""
+    if "TransferSyntaxUID" not in header.file_meta:
+        header.file_meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian if header.original_encoding[0] else pydicom.uid.ExplicitVRLittleEndian
+        )

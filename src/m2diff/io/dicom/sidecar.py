@@ -1,0 +1,109 @@
+"""What of a DICOM header belongs into a BIDS sidecar: the scanner and the tracer, never the patient."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+TEXT = {
+    "Modality": "Modality",
+    "Manufacturer": "Manufacturer",
+    "ManufacturerModelName": "ManufacturersModelName",
+    "SoftwareVersions": "SoftwareVersions",
+    "ScanningSequence": "ScanningSequence",
+    "MRAcquisitionType": "MRAcquisitionType",
+    "ReconstructionMethod": "ReconMethodName",
+    "AttenuationCorrectionMethod": "AttenuationCorrection",
+    "ScatterCorrectionMethod": "ScatterCorrectionMethod",
+    "RandomsCorrectionMethod": "RandomsCorrectionMethod",
+    "ConvolutionKernel": "ReconFilterType",
+    "Units": "Units",
+    "DecayCorrection": "DecayCorrection",
+}
+"""DICOM keyword -> BIDS key, for words."""
+
+_ELEMENTS = {"FLUORINE": "F", "CARBON": "C", "GALLIUM": "Ga", "OXYGEN": "O", "NITROGEN": "N", "COPPER": "Cu"}
+"""Elements of PET by the names that headers use; their symbols are known too."""
+
+_UNITS = {"BQML": "Bq/mL", "GML": "g/mL", "CNTS": "counts"}
+
+
+PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate")
+"""What names the patient, or the day."""
+
+
+def sidecar(header: Dataset, *, keep_phi: bool = False) -> dict[str, Any]:
+    """The BIDS keys that a header can fill; with ``keep_phi`` the patient's name, number and dates too."""
+    found: dict[str, Any] = {key: str(header[key].value) for key in PATIENT if keep_phi and header.get(key)}
+    for keyword, key in TEXT.items():
+        value = _text(header.get(keyword))
+        if value:
+            found[key] = value
+    if header.get("Modality") == "PT":
+        found |= _pet(header)
+    return found
+
+
+def isotope(header: Dataset) -> Dataset:
+    """The first item of the radiopharmaceutical's sequence; empty where there is none."""
+    items = header.get("RadiopharmaceuticalInformationSequence")
+    return items[0] if items else Dataset()
+
+
+def tracer(header: Dataset) -> str:
+    """The tracer's name, empty where the header has none."""
+    info = isotope(header)
+    codes = info.get("RadiopharmaceuticalCodeSequence")
+    meaning = _text(codes[0].get("CodeMeaning")) if codes else ""
+    return _text(info.get("Radiopharmaceutical")) or meaning
+
+
+def nuclide(name: str) -> str:
+    """A nuclide as BIDS writes it (F18), from the ways in which headers do: ^18^Fluorine, F-18, 18F; empty for none."""
+    mass = "".join(re.findall(r"\d", name))
+    word = "".join(re.findall(r"[A-Za-z]", name)).upper()
+    symbols = {symbol.upper(): symbol for symbol in _ELEMENTS.values()}
+    element = _ELEMENTS.get(word, symbols.get(word, ""))
+    return f"{element}{mass}" if element and 0 < len(mass) <= 3 else ""
+
+
+def _pet(header: Dataset) -> dict[str, Any]:
+    info = isotope(header)
+    found: dict[str, Any] = {}
+    units = str(header.get("Units", ""))
+    if units:
+        found["Units"] = _UNITS.get(units, units)
+    if tracer(header):
+        found["TracerName"] = tracer(header)
+    codes = info.get("RadionuclideCodeSequence")
+    meaning = _text(codes[0].get("CodeMeaning")) if codes else ""
+    if nuclide(meaning):
+        found["TracerRadionuclide"] = nuclide(meaning)
+    dose = number(info.get("RadionuclideTotalDose"))
+    if dose:
+        found |= {"InjectedRadioactivity": dose / 1e6, "InjectedRadioactivityUnits": "MBq"}
+    duration = number(header.get("ActualFrameDuration"))
+    if duration:
+        found["FrameDuration"] = [duration / 1000]
+    found["ImageDecayCorrected"] = str(header.get("DecayCorrection", "NONE")) != "NONE"
+    return found
+
+
+def _text(value: Any) -> str:
+    """A header's word or list of words on one line."""
+    if value is None:
+        return ""
+    words = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
+    joined = ", ".join(str(word) for word in words)
+    return "".join(c for c in " ".join(joined.split()) if c.isprintable())[:128]
+
+
+def number(value: Any) -> float | None:
+    """A header's number, None where it is missing, not finite or no number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number == number and abs(number) < 1e18 else None

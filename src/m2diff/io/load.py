@@ -1,0 +1,33 @@
+"""One door for every input: a NIfTI file, a DICOM file or a folder of DICOM files becomes a Volume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from m2diff.io import nifti
+from m2diff.volume import Volume
+
+ENDINGS = (".nii", ".nii.gz", ".img", ".hdr")
+
+
+def load(
+    path: Path | str,
+    *,
+    what: Literal["PET", "MRI"] = "PET",
+    series: str | None = None,
+    frame: int | None = None,
+    keep_phi: bool = False,
+) -> Volume:
+    """The image at ``path``; ``series`` and ``frame`` pick one where a DICOM folder holds several.
+
+    Raises BadInput as ``io.nifti.load`` and ``io.dicom.load`` do.
+    """
+    path = Path(path)
+    if path.name.lower().endswith(ENDINGS) and not path.is_dir():
+        return nifti.load(path, what=what)
+    from m2diff.io import dicom  # pydicom is only paid for where a scanner's files come in
+
+    if dicom.is_dicom(path):
+        return dicom.load(path, "PT" if what == "PET" else "MR", series=series, frame=frame, keep_phi=keep_phi)
+    return nifti.load(path, what=what)

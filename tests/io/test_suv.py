@@ -1,0 +1,102 @@
+"""SUV factors by hand, and headers that lack or contradict what they need."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from dicom_files import pet_header
+
+from m2diff.io.phi import without_phi
+from m2diff.io.suv import PHILIPS_ACTIVITY, PHILIPS_SUV, quantity
+
+
+def info(header):
+    return header.RadiopharmaceuticalInformationSequence[0]
+
+
+def test_bqml_with_decay_to_the_start_of_the_scan():
+    # 250 MBq at 9:30, scan at 10:15: 2700 s of F-18.
+    found = quantity(pet_header())
+    assert found.factor == pytest.approx(70_000 / (250e6 * 2 ** (-2700 / 6586.2)))
+    assert found.wait_s == 2700 and found.problems == ()
+
+
+def test_decay_to_the_injection_needs_no_clock():
+    header = pet_header()
+    header.DecayCorrection = "ADMIN"
+    assert quantity(header).factor == pytest.approx(70_000 / 250e6)
+
+
+def test_an_injection_before_midnight():
+    header = pet_header()
+    header.SeriesTime = header.AcquisitionTime = "003000"
+    info(header).RadiopharmaceuticalStartTime = "234500"
+    assert quantity(header).wait_s == 2700
+
+
+def test_a_date_with_the_injection_is_taken_at_its_word():
+    header = pet_header()
+    info(header).RadiopharmaceuticalStartDateTime = "20250312093000"
+    found = quantity(header)
+    assert found.factor is None and "48.8 h before" in found.problems[0]
+
+
+def test_a_series_dated_after_its_acquisition_counts_from_the_acquisition():
+    header = pet_header()
+    header.SeriesTime = "180000"
+    assert quantity(header).wait_s == 2700
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "word"),
+    [
+        ("RadionuclideTotalDose", "250", "perhaps it is in MBq"),
+        ("RadionuclideTotalDose", None, "RadionuclideTotalDose is missing"),
+        ("RadiopharmaceuticalStartTime", None, "injection's time"),
+        ("RadiopharmaceuticalStartTime", "", "injection's time"),
+    ],
+)
+def test_what_is_missing_or_impossible_is_named_and_blocks_only_suv(keyword, value, word):
+    header = pet_header()
+    if value is None:
+        delattr(info(header), keyword)
+    else:
+        setattr(info(header), keyword, value)
+    found = quantity(header)
+    assert found.factor is None
+    assert any(word in problem for problem in found.problems)
+
+
+def test_half_life_from_the_nuclide_where_the_number_is_missing():
+    header = pet_header()
+    info(header).RadionuclideHalfLife = None
+    assert quantity(header).half_life_s == pytest.approx(6586.2)
+
+
+def test_suv_images_and_philips_counts():
+    header = pet_header()
+    header.Units = "GML"
+    assert quantity(header).factor == 1
+    header.Units = "CNTS"
+    found = quantity(header)
+    assert found.factor is None and "private SUV factor" in found.problems[-1]
+    header.add_new(PHILIPS_ACTIVITY, "DS", "2.0")
+    assert quantity(header).factor == pytest.approx(2 * 70_000 / (250e6 * 2 ** (-2700 / 6586.2)))
+    header.add_new(PHILIPS_SUV, "DS", "0.000516")
+    assert quantity(header).factor == pytest.approx(0.000516)
+
+
+def test_patient_data_is_dropped_from_sidecars_and_the_scanner_stays():
+    sidecar = {
+        "PatientName": "x", "PatientID": "x", "PatientBirthDate": "x", "AcquisitionDateTime": "x", "StudyDate": "x",
+        "AccessionNumber": "x", "InstitutionName": "x", "ReferringPhysicianName": "x", "SeriesInstanceUID": "x",
+        "Deep": [{"OperatorsName": "x", "Kept": 1}],
+        "PatientPosition": "HFS", "Units": "Bq/mL", "TracerName": "FDG", "Manufacturer": "m",
+    }  # fmt: skip
+    kept = {"PatientPosition", "Units", "TracerName", "Manufacturer", "Deep"}
+    assert set(without_phi(sidecar)) == kept
+    assert without_phi(sidecar)["Deep"] == [{"Kept": 1}]
