@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types slow clean
+.PHONY: demo test lint types slow validators clean
 
 demo: $(READY)
 	$(BIN)/m2diff demo --out demo
@@ -19,6 +19,9 @@ test: $(READY) lint types
 
 slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+validators: $(READY)  # dciodvfy and the BIDS validator, for the tests that ask them
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[validators]"
 
 lint: $(READY)
 	$(BIN)/ruff check .

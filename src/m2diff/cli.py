@@ -161,6 +161,37 @@ def enhance(
     typer.echo(str(out / "report.html"))
 
 
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bids(context: typer.Context) -> None:
+    """Enhance a BIDS data set as a BIDS-App: bids BIDS_DIR OUT_DIR participant|group [--participant-label ...]."""
+    from m2diff.bids_app import main as run  # argparse: BIDS-Apps take several labels behind one option
+
+    raise typer.Exit(run(context.args))
+
+
+@app.command("lower-dose")
+def lower(
+    pet: Annotated[Path, typer.Argument(help="A standard-dose PET scan (NIfTI or DICOM).")],
+    out: Annotated[Path, typer.Option(help="Folder for the low-dose scans.")],
+    drf: Annotated[str, typer.Option(help="Dose reduction factors, comma-separated; the doses are nested.")] = "20",
+    counts: Annotated[float, typer.Option(help="The scan's own counts, 1 for a clinical brain scan's.")] = 1.0,
+    postfilter_mm: Annotated[float | None, typer.Option(help="FWHM of the filter after reconstruction.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same counts.")] = 0,
+) -> None:
+    """Make low-dose counterparts of a standard-dose scan: project, thin the counts, reconstruct."""
+    from m2diff.lower_dose import lower_dose, write
+
+    try:
+        factors = [float(part) for part in drf.split(",") if part.strip()]
+    except ValueError:
+        raise BadInput(f"--drf expects numbers such as 4,20, got {drf!r}; correct it.") from None
+    for path in write(
+        lower_dose(pet, factors, counts=counts, postfilter_mm=postfilter_mm, seed=seed), out, counts=counts, seed=seed
+    ):
+        typer.echo(str(path))
+    typer.echo("Note: the noise that the scan already had stays in.", err=True)
+
+
 @app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="A NIfTI file, a DICOM file, or a folder of either.")],

@@ -126,7 +126,12 @@ def _of_stack(stack: Any) -> About:
         affine, shape = read.affine(slices, stack), (stack.columns, stack.rows, len(slices))
     except BadInput as refusal:
         problems.append(str(refusal))
-    quantity = suv.quantity(stack.header) if stack.modality == "PT" else None
+    try:
+        quantity = suv.quantity(stack.header) if stack.modality == "PT" else None
+        tracer = sidecar.tracer(stack.header)
+    except Exception as trouble:  # pydicom raises whatever a damaged header provokes
+        quantity, tracer = None, ""
+        problems.append(f"the header is damaged ({type(trouble).__name__})")
     if quantity is not None:
         problems += quantity.problems
     return About(
@@ -137,7 +142,7 @@ def _of_stack(stack: Any) -> About:
         voxel_mm=tuple(round(float(edge), 4) for edge in np.linalg.norm(affine[:3, :3], axis=0)),
         orientation=_orientation(affine),
         unit=read.UNITS.get(quantity.units, quantity.units or "unknown") if quantity else "unknown",
-        tracer=sidecar.tracer(stack.header),
+        tracer=tracer,
         dose_mbq=quantity.dose_bq / 1e6 if quantity and quantity.dose_bq else None,
         weight_kg=quantity.weight_kg if quantity else None,
         suv_factor=quantity.factor if quantity else None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 
 from m2diff.errors import BadInput
 from m2diff.io.atomic import replacing
@@ -28,7 +24,9 @@ from m2diff.volume import Source, Volume
 SMALLEST = 16
 """Voxels an axis; a head in fewer is a thumbnail or a single slice."""
 
-_UNREADABLE = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, zlib.error, ValueError)
+_UNREADABLE = (Exception,)
+"""What nibabel raises on damaged bytes: whatever they provoke, from ImageFileError to OverflowError."""
+
 _UNITS = {
     "bqml": "Bq/mL",
     "bq/ml": "Bq/mL",

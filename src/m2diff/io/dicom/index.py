@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from m2diff.errors import BadInput
 
@@ -164,15 +164,21 @@ def _header(path: Path) -> Dataset | None:
             return None
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True, defer_size=_HEADER_ONLY)
         return header if "Rows" in header and "SeriesInstanceUID" in header else None
-    except _UNREADABLE:
+    except Exception:  # pydicom raises whatever damaged bytes provoke
         return None
 
 
-_UNREADABLE = (
-    InvalidDicomError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError,
-    NotImplementedError, RecursionError, OverflowError, ArithmeticError, MemoryError, UnicodeError, LookupError,
-)  # fmt: skip
-"""What pydicom raises on damaged files; each means 'not a readable image'."""
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn whatever pydicom raises on a damaged header into one sentence; refusals and a full disk pass through."""
+    try:
+        yield
+    except (BadInput, OSError):
+        raise
+    except Exception as trouble:
+        raise BadInput(
+            f"A header of the {what} series is damaged ({type(trouble).__name__}); export the series again."
+        ) from trouble
 
 
 def _slices(header: Dataset, path: Path) -> list[tuple[tuple[str, str, int, int], tuple[float, ...], Slice]]:
@@ -189,7 +195,7 @@ def _slices(header: Dataset, path: Path) -> list[tuple[tuple[str, str, int, int]
                 return []
             piece = Slice(path, number, _three(position), slope, intercept, frame["when"])
             found.append(((uid, modality, rows, columns), geometry, piece))
-    except _UNREADABLE:
+    except Exception:  # pydicom raises whatever damaged bytes provoke
         return []
     return found
 
@@ -266,7 +272,7 @@ def _stack(key: tuple[str, str, int, int], geometry: tuple[float, ...], members:
     header = members[0][0]
     try:
         number = int(header.SeriesNumber)
-    except _UNREADABLE:
+    except Exception:  # pydicom raises whatever damaged bytes provoke
         number = None
     description = " ".join(str(header.get("SeriesDescription", "") or "").split())[:64]
     return Stack(

@@ -51,8 +51,15 @@ def load(
     dynamic series. ``keep_phi``: the sidecar names the patient too. Raises BadInput where none or several series fit,
     slices are missing, doubled or unevenly spaced, or pixels are missing, damaged, coloured or no finite numbers.
     """
-    stack = index.choose(folder, modality, series)
     what = NAMES[modality]
+    with index.explained(what):
+        return _load(folder, modality, what, series=series, frame=frame, keep_phi=keep_phi)
+
+
+def _load(
+    folder: Path | str, modality: Modality, what: str, *, series: str | None, frame: int | None, keep_phi: bool
+) -> Volume:
+    stack = index.choose(folder, modality, series)
     slices = ordered(at_one_time(stack, what, frame=frame), stack, what)
     data, digest = _pixels(slices, stack, what)
     if not np.isfinite(data).all():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from m2diff.errors import BadInput
-from m2diff.io.dicom.index import Slice
+from m2diff.io.dicom.index import Slice, explained
 from m2diff.io.dicom.read import Series
 from m2diff.volume import Volume
 
@@ -58,6 +59,11 @@ def write(volume: Volume, folder: Path, derivation: Derivation) -> list[Path]:
     if not isinstance(series, Series):
         raise BadInput("A DICOM series can only be derived from a DICOM input; give the scanner's folder.")
     folder.mkdir(parents=True, exist_ok=True)
+    with explained("input"):
+        return _write(volume, series, folder, derivation)
+
+
+def _write(volume: Volume, series: Series, folder: Path, derivation: Derivation) -> list[Path]:
     stack = series.stack
     uid = generate_uid(entropy_srcs=[stack.uid, derivation.identity, str(derivation.offset), "series"])
     planes = [np.ascontiguousarray(volume.data[:, :, k].T, dtype=np.float64) for k in range(volume.shape[2])]
@@ -82,9 +88,7 @@ def _single(
     _set_pixels(header, stored, signed=signed)
     peak = float(plane.max())
     header.WindowCenter, header.WindowWidth = _decimal(peak / 2 or 0.5), _decimal(max(peak, 1e-6))
-    path = folder / f"{number:05d}.dcm"
-    header.save_as(path, enforce_file_format=True)
-    return path
+    return _saved(header, folder / f"{number:05d}.dcm")
 
 
 def _multi_frame(
@@ -115,9 +119,32 @@ def _multi_frame(
     header.PerFrameFunctionalGroupsSequence = Items(groups)
     header.NumberOfFrames = len(groups)
     _set_pixels(header, np.stack(frames), signed=signed)
-    path = folder / "00001.dcm"
-    header.save_as(path, enforce_file_format=True)
+    return _saved(header, folder / "00001.dcm")
+
+
+def _saved(header: Any, path: Path) -> Path:
+    """Write one file; elements of the source that no file can hold (a maker's nonsense) are left out."""
+    try:
+        header.save_as(path, enforce_file_format=True)
+    except OSError:
+        raise
+    except Exception:  # pydicom raises whatever an element's value provokes
+        for tag in [element for element in list(header.keys()) if not _storable(header, element)]:
+            del header[tag]
+        header.save_as(path, enforce_file_format=True)
     return path
+
+
+def _storable(header: Any, tag: Any) -> bool:
+    """Whether one element can be written at all."""
+    alone = Dataset()
+    try:
+        alone[tag] = header[tag]
+        with BytesIO() as memory:
+            pydicom.dcmwrite(memory, alone, implicit_vr=False, little_endian=True)
+    except Exception:  # see above
+        return False
+    return True
 
 
 def packed(plane: np.ndarray, *, signed: bool) -> tuple[np.ndarray, float]:

@@ -1,0 +1,120 @@
+"""PET scans and their T1-weighted MRIs in anybody's BIDS data set: sessions, runs, tracers, reconstructions.
+
+Only names are read; ``derivatives``, ``sourcedata`` and ``code`` are left alone. For one's own simulated cohorts see
+``io/bids.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2diff.errors import BadInput
+
+_ENTITY = re.compile(r"(?P<key>[a-z]+)-(?P<value>[A-Za-z0-9]+)")
+_NIFTI = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One PET image and the MRI that goes with it."""
+
+    pet: Path
+    mri: Path | None
+    entities: dict[str, str]
+
+    @property
+    def subject(self) -> str:
+        """The participant's label, without ``sub-``."""
+        return self.entities["sub"]
+
+    @property
+    def session(self) -> str | None:
+        """The session's label, without ``ses-``; None where the data set has no sessions."""
+        return self.entities.get("ses")
+
+    @property
+    def name(self) -> str:
+        """The file's name without suffix and ending: the entities."""
+        return _stem(self.pet).removesuffix("_pet")
+
+    @property
+    def folder(self) -> Path:
+        """Where a derivative of it lies, below the output folder."""
+        session = [] if self.session is None else [f"ses-{self.session}"]
+        return Path(f"sub-{self.subject}", *session, "pet")
+
+
+def find_scans(
+    root: Path | str, *, participants: Sequence[str] = (), sessions: Sequence[str] = (), **wanted: str | None
+) -> list[Scan]:
+    """Every PET scan of a BIDS data set, in the order of their names, each with its T1w where there is one.
+
+    ``participants`` and ``sessions`` (with or without ``sub-``, ``ses-``) and further entities, such as ``rec`` or
+    ``trc``, choose among them. Raises BadInput where a label is unknown or no scan is left.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise BadInput(f"The BIDS folder {root} does not exist; check the path.")
+    people = sorted(path for path in root.glob("sub-*") if path.is_dir())
+    if not people:
+        raise BadInput(f"{root} holds no sub-* folder, so it is no BIDS data set; give the folder above them.")
+    asked = [label.removeprefix("sub-") for label in participants]
+    unknown = sorted(set(asked) - {path.name.removeprefix("sub-") for path in people})
+    if unknown:
+        raise BadInput(f"{root} has no participant {', '.join(unknown)}; it has {_listed(people)}.")
+    kept = [path for path in people if not asked or path.name.removeprefix("sub-") in asked]
+    found = [scan for person in kept for scan in _scans(person)]
+    chosen_sessions = {label.removeprefix("ses-") for label in sessions}
+    found = [scan for scan in found if not chosen_sessions or scan.session in chosen_sessions]
+    for key, value in wanted.items():
+        if value is not None:
+            found = [scan for scan in found if scan.entities.get(key) == value.removeprefix(f"{key}-")]
+    if not found:
+        raise BadInput(
+            f"No PET scan in {root} fits (sub-*/[ses-*/]pet/*_pet.nii.gz); check the labels that were asked."
+        )
+    return found
+
+
+def _scans(person: Path) -> list[Scan]:
+    """The PET scans of one participant."""
+    anatomies = _images(person, "anat", "T1w")
+    return [Scan(pet, _closest(pet, anatomies), _entities(pet)) for pet in _images(person, "pet", "pet")]
+
+
+def _images(person: Path, kind: str, suffix: str) -> list[Path]:
+    """Images of a kind of one participant, with or without sessions, each once (.nii.gz before .nii)."""
+    places = [person / kind, *sorted(path / kind for path in person.glob("ses-*"))]
+    found: dict[tuple[Path, str], Path] = {}
+    for ending in _NIFTI:
+        for place in places:
+            for path in sorted(place.glob(f"sub-*_{suffix}{ending}")):
+                found.setdefault((place, _stem(path)), path)
+    return sorted(found.values())
+
+
+def _closest(pet: Path, anatomies: Sequence[Path]) -> Path | None:
+    """The T1w of the same session, or else of the first; of several, the plain one first (fewest entities)."""
+    session = _entities(pet).get("ses")
+
+    def rank(path: Path) -> tuple[bool, int, str]:
+        entities = _entities(path)
+        return entities.get("ses") != session, len(entities), path.name
+
+    return min(anatomies, key=rank, default=None)
+
+
+def _entities(path: Path) -> dict[str, str]:
+    return {match["key"]: match["value"] for match in _ENTITY.finditer(_stem(path))}
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _listed(people: Sequence[Path]) -> str:
+    names = [path.name.removeprefix("sub-") for path in people]
+    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
