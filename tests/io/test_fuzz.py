@@ -210,3 +210,16 @@ def test_thousands_of_dicom_mutations(base, tmp_path):
 @pytest.mark.timeout(3600)
 def test_thousands_of_nifti_mutations(base, tmp_path):
     assert sum(fuzz_nifti(base, tmp_path, mutations(FULL, 10_000)).values()) == FULL
+
+
+def test_a_header_that_promises_more_than_the_file_holds_is_refused_at_once(base, tmp_path):
+    """Two negative sizes make a large positive product, for which a reader would make room."""
+    raw = bytearray((base / "scan.nii").read_bytes())
+    for sizes in ((-31208, -20294, 16), (30000, 30000, 30)):
+        raw[42:48] = np.array(sizes, dtype="<i2").tobytes()
+        path = tmp_path / "promise_pet.nii"
+        path.write_bytes(raw)
+        start = time.monotonic()
+        with pytest.raises(BadInput, match="cut off or damaged"):
+            load(path)
+        assert time.monotonic() - start < 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -152,18 +153,30 @@ def _read(image: Any, path: Path, what: str) -> npt.NDArray[np.float32]:
             f"The {what} {path} must hold one real number a voxel, but is {colour} image; export it as grey."
         )
     try:
-        if path.name.endswith(".gz"):
-            _read_to_the_end(path)
+        held = _read_to_the_end(path) if path.name.endswith(".gz") else path.stat().st_size
+        _holds_its_voxels(image, held)
         return np.asarray(image.dataobj, dtype=np.float32)
     except _UNREADABLE as trouble:
         raise BadInput(f"The {what} {path} is cut off or damaged; copy or convert it again.") from trouble
 
 
-def _read_to_the_end(path: Path) -> None:
-    """Let gzip compare its checksum: a reader that stops at the last voxel never meets it."""
+def _read_to_the_end(path: Path) -> int:
+    """Bytes in a packed file; gzip compares its checksum, which a reader that stops at the last voxel never meets."""
+    held = 0
     with gzip.open(path) as stream:
-        while stream.read(1 << 22):
-            pass
+        while part := stream.read(1 << 22):
+            held += len(part)
+    return held
+
+
+def _holds_its_voxels(image: Any, held: int) -> None:
+    """Refuse a header that promises more than its file holds, before anybody makes room for it."""
+    shape, kind = image.shape, image.get_data_dtype()
+    promised = math.prod(shape) * kind.itemsize
+    if min(shape, default=0) < 0 or (
+        isinstance(image, nib.Nifti1Image) and promised + getattr(image.dataobj, "offset", 0) > held
+    ):
+        raise ValueError(f"{promised} bytes of voxels promised")
 
 
 def _three_axes(data: npt.NDArray[np.float32], path: Path, what: str) -> VolumeArray:
