@@ -32,7 +32,7 @@ from m2diff.errors import BadInput
 from m2diff.io.bids import Subject, find_subjects
 from m2diff.shapes import MaskArray, VolumeArray
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the content of the cache changes its meaning: older caches are then made anew."""
 
 Stored = npt.NDArray[np.float16]  # (d, h, w)
