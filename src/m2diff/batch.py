@@ -14,7 +14,7 @@ from torch import Tensor
 
 from m2diff.shapes import PerItem, Slab
 
-CLASSES = ("outside", "white_matter", "csf", "cortex", "striatum", "deep_grey", "pallidum")
+CLASSES = ("outside", "white_matter", "csf", "cortex", "striatum", "deep_grey")
 """Tissues between which uptake jumps and within which it is nearly even; the cerebellum's cortex is cortex."""
 
 

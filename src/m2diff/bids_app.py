@@ -253,7 +253,7 @@ def _row(sidecar: dict[str, Any], path: Path) -> dict[str, Any]:
     entities = dict(part.split("-", 1) for part in name.split("_") if "-" in part)
     before, after = made["means"]["input"], made["means"]["enhanced"]
     alignment = made.get("alignment") or {}
-    peak = next((value for key, value in alignment.items() if key == "peak"), None)
+    peak = alignment.get("peak")
     row = {
         "participant_id": f"sub-{entities['sub']}",
         "session_id": f"ses-{entities['ses']}" if "ses" in entities else None,

@@ -7,13 +7,13 @@ one sentence on stderr and exit code 2, never a traceback.
 from __future__ import annotations
 
 import errno
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from m2diff.console import console
 from m2diff.errors import BadInput
 
 app = typer.Typer(
@@ -47,7 +47,15 @@ class Head(StrEnum):
     mixed = "mixed"
 
 
+def _speak_json(as_json: bool) -> None:
+    console.as_json = as_json
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", callback=_speak_json, help="One JSON object a line, for programs, and no bar.")
+]
+KeepPhi = Annotated[bool, typer.Option("--keep-phi", help="Keep the patient's name, number and dates in the sidecars.")]
 
 
 @app.command()
@@ -71,6 +79,7 @@ def simulate(
     ] = False,
     jobs: Annotated[int, typer.Option(help="Persons made at once.")] = 1,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a cohort by physics: anatomy, tracer, scanner, nested dose ladder, OSEM; a BIDS data set."""
     from m2diff.simulate.cohort import DosePlan, Recipe
@@ -87,7 +96,9 @@ def simulate(
         head=head.value,
         randomise=randomise,
     )
-    run(recipe, out, subjects, jobs=jobs, progress=not quiet)
+    run(recipe, out, subjects, jobs=jobs, progress=not (quiet or as_json))
+    if as_json:
+        console.made(out)
 
 
 @app.command()
@@ -115,10 +126,9 @@ def enhance(
         float | None,
         typer.Option(help="Keep the input's own means over this FWHM (mm); 0: off; default: the weights'."),
     ] = None,
-    keep_phi: Annotated[
-        bool, typer.Option("--keep-phi", help="Keep the patient's name, number and dates in the sidecars.")
-    ] = False,
+    keep_phi: KeepPhi = False,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a low-dose PET scan (and its MRI) into the standard-dose scan, in the scan's own grid and unit."""
     from m2diff.enhance.run import enhance as run
@@ -140,7 +150,7 @@ def enhance(
         align=align,
         device=device,
         anchor_mm=anchor_mm,
-        progress=not quiet,
+        progress=not (quiet or as_json),
     )
     page = ReportInputs(
         title=f"{'A DICOM series' if pet.is_dir() else pet.name} enhanced with {result.settings['weights']['name']}",
@@ -155,10 +165,10 @@ def enhance(
         written = write_into(result, folder, keep_phi=keep_phi)
         write_report(folder / "report.html", page)
     for warning in result.warnings:
-        typer.echo(f"Note: {warning}", err=True)
+        console.note(warning)
     for made in (written.image, *written.dicom):
-        typer.echo(str(out / made.name))
-    typer.echo(str(out / "report.html"))
+        console.made(out / made.name)
+    console.made(out / "report.html")
 
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -177,19 +187,78 @@ def lower(
     counts: Annotated[float, typer.Option(help="The scan's own counts, 1 for a clinical brain scan's.")] = 1.0,
     postfilter_mm: Annotated[float | None, typer.Option(help="FWHM of the filter after reconstruction.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same counts.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Make low-dose counterparts of a standard-dose scan: project, thin the counts, reconstruct."""
     from m2diff.lower_dose import lower_dose, write
 
-    try:
-        factors = [float(part) for part in drf.split(",") if part.strip()]
-    except ValueError:
-        raise BadInput(f"--drf expects numbers such as 4,20, got {drf!r}; correct it.") from None
+    factors = _numbers(drf, "--drf")
     for path in write(
         lower_dose(pet, factors, counts=counts, postfilter_mm=postfilter_mm, seed=seed), out, counts=counts, seed=seed
     ):
-        typer.echo(str(path))
-    typer.echo("Note: the noise that the scan already had stays in.", err=True)
+        console.made(path)
+    console.note("the noise that the scan already had stays in.")
+
+
+class Form(StrEnum):
+    """What `convert` makes."""
+
+    bids = "bids"
+    nifti = "nifti"
+    dicom = "dicom"
+    mat = "mat"
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="DICOM, NIfTI, a BIDS cohort, or a data set in a known layout.")],
+    out: Annotated[Path, typer.Argument(help="A .nii.gz file, or the folder of what is made.")],
+    to: Annotated[
+        Form | None, typer.Option(help="Default: nifti where OUT is such a file, dicom with --like, else bids.")
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="dacra, adni, udpet or mat; default: recognised (docs/recipes).")
+    ] = None,
+    drf: Annotated[str, typer.Option(help="Doses to keep, to make of frames, or to simulate, such as 4,20.")] = "",
+    subject: Annotated[str, typer.Option(help="DICOM to BIDS: the participant's label.")] = "01",
+    session: Annotated[str | None, typer.Option(help="DICOM to BIDS: the session's label.")] = None,
+    mri: Annotated[Path | None, typer.Option(help="DICOM to BIDS: the MRI of the same person.")] = None,
+    modality: Annotated[str, typer.Option(help="DICOM to NIfTI: PET or MRI.")] = "PET",
+    series: Annotated[str | None, typer.Option(help="DICOM: number, UID or part of the description.")] = None,
+    frame: Annotated[int | None, typer.Option(help="Frame of a dynamic DICOM series, from 1.")] = None,
+    like: Annotated[Path | None, typer.Option(help="NIfTI to DICOM: the series that the scan came from.")] = None,
+    voxel_mm: Annotated[str, typer.Option(help="mat to BIDS: voxel edges, such as 2,2,2.")] = "",
+    size: Annotated[int, typer.Option(help="BIDS to mat: side of a slice, voxels of 2 mm.")] = 128,
+    keep_phi: KeepPhi = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Convert between DICOM, NIfTI, BIDS, the data sets that people have, and slices as .mat files."""
+    from m2diff.layouts import between
+
+    request = between.Request(
+        source=source,
+        out=out,
+        form=None if to is None else to.value,
+        layout=layout,
+        factors=_numbers(drf, "--drf"),
+        subject=subject,
+        session=session,
+        mri=mri,
+        modality=modality,
+        series=series,
+        frame=frame,
+        like=like,
+        voxel_mm=_numbers(voxel_mm, "--voxel-mm"),
+        size=size,
+        keep_phi=keep_phi,
+    )
+    failures = between.run(request, progress=not (quiet or as_json))
+    for name, reason in failures:
+        console.note(f"{name}: {reason}")
+    console.made(out)
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -229,6 +298,7 @@ def train(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved preset and stop.")] = False,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a preset on a cohort: progress, validation on whole volumes, checkpoints, exact resume."""
     from m2diff.train.config import load_preset
@@ -248,11 +318,14 @@ def train(
         limit_minutes=limit_minutes,
         device=device,
         jobs=jobs,
-        progress=not quiet,
+        progress=not (quiet or as_json),
         provenance=Provenance(**given),  # type: ignore[arg-type]
         start=start,
     )
-    typer.echo(f"Weights: {weights}")
+    if as_json:
+        console.made(weights)
+    else:
+        typer.echo(f"Weights: {weights}")
 
 
 @app.command()
@@ -264,12 +337,16 @@ def evaluate(
     labels: Annotated[
         Path | None, typer.Option(help="Region labels, for the regional table (and the mask, if none).")
     ] = None,
+    mri: Annotated[
+        Path | None, typer.Option(help="T1 of the person, in which the brain is found where no mask and no labels are.")
+    ] = None,
     region_names: Annotated[Path | None, typer.Option(help="Names of the regions (.json, .tsv, .csv).")] = None,
     truth: Annotated[Path | None, typer.Option(help="Noise-free image, where there is one.")] = None,
     low: Annotated[
         list[str] | None, typer.Option(help="A plain scan for dose equivalence, as DRF=FILE; repeatable.")
     ] = None,
     drf: Annotated[float | None, typer.Option(help="Dose reduction factor of the image's input.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score an image inside a fixed brain mask: PSNR, SSIM, NRMSE, regions, dose equivalence (docs/metrics.md)."""
     import json
@@ -278,14 +355,21 @@ def evaluate(
     from m2diff.evaluate.study import load_names
     from m2diff.io import nifti
     from m2diff.io.atomic import replacing
+    from m2diff.io.load import load
 
     def optional(path: Path | None, what: str) -> Any:
         return None if path is None else nifti.load(path, what=what)
 
+    standard = nifti.load(reference, what="reference")
+    where = None if mask is None else nifti.load(mask, what="mask", allow_blank=True)
+    if where is None and labels is None and mri is not None:
+        from m2diff.prepare.brain import brain_in_pet
+
+        where = brain_in_pet(load(mri, what="MRI"), standard)
     result = run(
         nifti.load(image, what="image"),
-        nifti.load(reference, what="reference"),
-        mask=None if mask is None else nifti.load(mask, what="mask", allow_blank=True),
+        standard,
+        mask=where,
         labels=optional(labels, "label"),
         region_names=None if region_names is None else load_names(region_names),
         truth=optional(truth, "truth"),
@@ -293,13 +377,12 @@ def evaluate(
         drf=drf,
     )
     scores = result.scores
-    typer.echo(
-        f"PSNR {scores.psnr:.2f} dB   SSIM {scores.ssim:.4f}   NRMSE {scores.nrmse:.4f}   NMSE {scores.nmse:.4f}"
-    )
+    lines = [f"PSNR {scores.psnr:.2f} dB   SSIM {scores.ssim:.4f}   NRMSE {scores.nrmse:.4f}   NMSE {scores.nmse:.4f}"]
     if result.regions is not None and result.regions.worst is not None:
-        typer.echo(f"Worst regional bias {result.regions.worst.bias_percent:+.2f} % ({result.regions.worst.name})")
+        lines.append(f"Worst regional bias {result.regions.worst.bias_percent:+.2f} % ({result.regions.worst.name})")
     if result.dose_equivalence is not None:
-        typer.echo(f"Dose equivalence {result.dose_equivalence.gain:.1f} times the dose given")
+        lines.append(f"Dose equivalence {result.dose_equivalence.gain:.1f} times the dose given")
+    console.result("\n".join(lines), **(result.to_json() if as_json else {}))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         with replacing(out / "evaluation.json") as path:
@@ -333,6 +416,14 @@ def demo(
     typer.echo(f"\nReport: {report.resolve()}")
 
 
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    """A comma-separated list of numbers."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise BadInput(f"{option} expects numbers such as 4,20, got {text!r}; correct it.") from None
+
+
 def _names(text: str) -> tuple[str, ...]:
     """A comma-separated list of names."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
@@ -353,5 +444,5 @@ def main(arguments: list[str] | None = None) -> Any:
 
 def _refuse(sentence: str) -> None:
     """One sentence for the user, exit code 2."""
-    sys.stderr.write(f"m2diff: {' '.join(sentence.split())}\n")
+    console.error(sentence)
     raise SystemExit(2)

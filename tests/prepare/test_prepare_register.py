@@ -58,6 +58,7 @@ def test_a_displaced_mri_finds_its_place(degrees, mm):
     place = displacement(degrees, mm)
     found = register.align(moved(mri, place), pet)
     assert miss(found.matrix @ place) < 2.0
+    assert not found.ambiguous
 
 
 def test_the_same_pair_gives_the_same_matrix():
@@ -89,13 +90,20 @@ def template():
 
 def test_a_real_head_fits_its_own_pet():
     mri, pet = template()
-    assert miss(register.align(moved(mri, displacement(10, 12)), pet).matrix @ displacement(10, 12)) < 2.0
+    found = register.align(moved(mri, displacement(10, 12)), pet)
+    assert miss(found.matrix @ displacement(10, 12)) < 2.0
+    assert found.ambiguous  # the template is symmetric
 
 
 @pytest.mark.parametrize("axis", [1, 2])
 def test_a_head_with_front_and_back_or_top_and_bottom_exchanged_is_refused(axis):
     mri, pet = template()
     refused(Volume(np.flip(mri.data, axis).copy(), mri.affine), pet)
+
+
+def test_left_and_right_exchanged_is_refused():
+    mri, _ = pair()
+    refused(Volume(np.flip(mri.data, 0).copy(), mri.affine))
 
 
 def test_an_mri_of_noise_is_refused():

@@ -5,7 +5,7 @@
     CACHE/sub-001/noise_free.npy       the noise-free reconstruction, likewise, where the cohort has one
     CACHE/sub-001/classes.npy          the share of each tissue of ``batch.CLASSES`` in a voxel, at the scanner's
                                        resolution, in 255ths               (classes, d, h, w) uint8
-    CACHE/sub-001/mri.npy              the normalised MRI
+    CACHE/sub-001/mri.npy              the normalised MRI, where there is one
     CACHE/sub-001/mask.npy             the brain                                   (d, h, w) bool
     CACHE/sub-001/meta.json            names, boxes, and for each dose the factor that brings the standard scan to its
                                        scale
@@ -22,7 +22,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,12 @@ from m2diff.data.tissues import tissue_shares
 from m2diff.errors import BadInput
 from m2diff.io.bids import Subject, find_subjects
 from m2diff.shapes import MaskArray, VolumeArray
+from m2diff.volume import Volume
 
-FORMAT = 4
+if TYPE_CHECKING:
+    from m2diff.prepare.register import Alignment
+
+FORMAT = 3
 """Raised when the content of the cache changes its meaning: older caches are then made anew."""
 
 Stored = npt.NDArray[np.float16]  # (d, h, w)
@@ -128,9 +132,9 @@ class PreparedSubject:
         return self._map("classes") if (self.folder / "classes.npy").is_file() else None
 
     @property
-    def mri(self) -> Stored:
-        """The normalised MRI (d, h, w)."""
-        return self._map("mri")
+    def mri(self) -> Stored | None:
+        """The normalised MRI (d, h, w); None where the session has none."""
+        return self._map("mri") if (self.folder / "mri.npy").is_file() else None
 
     @property
     def mask(self) -> MaskArray:
@@ -194,20 +198,24 @@ def prepare_subject(subject: Subject, cache: Path) -> None:
 def _write_arrays(subject: Subject, folder: Path) -> Meta:
     from m2diff.io import nifti
     from m2diff.prepare import grid, mask, pair
+    from m2diff.prepare.register import align
 
-    mri = nifti.load(subject.t1, what="MRI")
+    mri = None if subject.t1 is None else nifti.load(subject.t1, what="MRI")
+    clean = nifti.load(subject.standard)
+    # A simulated MRI lies in the scanner's own space: nothing is there to register. One MRI serves all doses.
+    place: Alignment | Literal[False] = False if mri is None or subject.record is not None else align(mri, clean)
     scales: dict[float, float] = {}
     for drf, path in sorted(subject.low.items()):
-        # A simulated MRI lies in the scanner's own space: nothing is there to register. One MRI serves all doses.
-        prepared = pair.prepare(nifti.load(path), None if scales else mri, dose=drf, align=False)
+        prepared = pair.prepare(_on_the_same_grid(path, clean), None if scales else mri, dose=drf, align=place)
         if prepared.mri is not None:
             _save(folder / "mri.npy", prepared.mri)
+        if not scales:
             head = Box.around(np.transpose(mask.support(prepared.low)))
         _save(folder / f"low_drf{drf:g}.npy", prepared.low)
         scales[drf] = prepared.scale
     unit = next(iter(scales.values()))
-    standard = grid.to_working(nifti.load(subject.standard)).data / unit
-    brain = _brain(subject, standard)
+    standard = grid.to_working(clean).data / unit
+    brain = _brain(subject, clean, mri, place)
     _save(folder / "standard.npy", standard)
     if subject.noise_free is not None:
         _save(folder / "noise_free.npy", grid.to_working(nifti.load(subject.noise_free)).data / unit)
@@ -227,14 +235,28 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
     )
 
 
-def _brain(subject: Subject, standard: VolumeArray) -> MaskArray:
-    """The brain (i, j, k) on the working grid; where the cohort has no mask, the scan's own support."""
+def _on_the_same_grid(path: Path, standard: Volume) -> Volume:
+    """The low-dose scan at ``path``; BadInput where it does not lie on the grid of the standard scan."""
     from m2diff.io import nifti
-    from m2diff.prepare import grid, mask
 
-    if subject.mask is None:
-        return mask.support(standard)
-    return grid.to_working(nifti.load(subject.mask, what="mask")).data > 0.5
+    low = nifti.load(path)
+    if not low.same_grid(standard):
+        raise BadInput(f"{path} and its standard-dose scan must share one grid, but do not; resample one of them.")
+    return low
+
+
+def _brain(subject: Subject, standard: Volume, mri: Volume | None, place: Alignment | Literal[False]) -> MaskArray:
+    """The brain (i, j, k) on the working grid: the cohort's mask, or the MRI's, or else the scan's own support."""
+    from m2diff.io import nifti
+    from m2diff.prepare import brain, grid, mask
+
+    if subject.mask is not None:
+        return grid.to_working(nifti.load(subject.mask, what="mask")).data > 0.5
+    working = grid.to_working(standard)
+    if mri is None:
+        return mask.support(working.data)
+    matrix = place.matrix if place else None
+    return grid.onto(brain.brain_mask(mri), working.affine, working.data.shape, matrix) > 0.5
 
 
 def _save(path: Path, array: VolumeArray) -> None:
@@ -251,8 +273,8 @@ def _is_current(folder: Path, subject: Subject) -> bool:
 
 
 def _sizes(subject: Subject) -> dict[str, int]:
-    paths = [subject.t1, subject.standard, *subject.low.values(), *([subject.mask] if subject.mask else [])]
-    return {path.name: path.stat().st_size for path in paths}
+    paths = [subject.t1, subject.standard, *subject.low.values(), subject.mask]
+    return {path.name: path.stat().st_size for path in paths if path is not None}
 
 
 def _three(values: Any) -> tuple[int, int, int]:

@@ -32,7 +32,7 @@ class Item:
     """One training slab, each image (s, h, w), and its dose reduction factor."""
 
     low: Tensor
-    mri: Tensor
+    mri: Tensor | None
     target: Tensor
     dose: float
     classes: Tensor | None = None
@@ -75,9 +75,17 @@ class SlabDataset(Dataset[Item]):
         low = self._pet(subject.low(drf), corner, draw, draw.scale)
         clean = subject.standard if self.target == "standard" else subject.noise_free
         target = self._pet(clean, corner, draw, draw.scale * subject.meta.ratio[drf])
-        mri = recontrasted(self._read(subject.mri, corner, draw.shift), draw.gamma, draw.gain)
-        low, target, mri = (x[..., ::-1] if draw.flip else x for x in (low, target, mri))
-        return Item(_tensor(low), _tensor(mri), _tensor(target), drf, self._tissues(subject, corner, draw))
+        seen, clean_seen = (_tensor(x[..., ::-1] if draw.flip else x) for x in (low, target))
+        guide, tissues = self._guide(subject, corner, draw), self._tissues(subject, corner, draw)
+        return Item(seen, guide, clean_seen, drf, tissues)
+
+    def _guide(self, subject: PreparedSubject, corner: tuple[int, int, int], draw: Draw) -> Tensor | None:
+        """The MRI's slab (s, h, w), shifted, recontrasted and mirrored as drawn; None where the session has none."""
+        stack = subject.mri
+        if stack is None:
+            return None
+        mri = recontrasted(self._read(stack, corner, draw.shift), draw.gamma, draw.gain)
+        return _tensor(mri[..., ::-1] if draw.flip else mri)
 
     def _tissues(self, subject: PreparedSubject, corner: tuple[int, int, int], draw: Draw) -> Tensor | None:
         """The shares of the tissues (classes, s, h, w), blurred and mirrored as the PET is."""
@@ -143,13 +151,18 @@ def _tensor(slab: Slices) -> Tensor:
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Items as one batch: images (b, s, h, w), dose (b,)."""
+    """Items as one batch: images (b, s, h, w), dose (b,); what one of them lacks (MRI, classes) the batch lacks."""
     low: Slab = torch.stack([item.low for item in items])
-    mri: Slab = torch.stack([item.mri for item in items])
     dose: PerItem = torch.tensor([item.dose for item in items], dtype=torch.float32)
-    tissues = [item.classes for item in items if item.classes is not None]
-    classes = torch.stack(tissues) if len(tissues) == len(items) else None
-    return Batch(Conditions(low, mri, dose), torch.stack([item.target for item in items]), classes)
+    conditions = Conditions(low, _stacked([item.mri for item in items]), dose)
+    target: Slab = torch.stack([item.target for item in items])
+    return Batch(conditions, target, _stacked([item.classes for item in items]))
+
+
+def _stacked(tensors: Sequence[Tensor | None]) -> Tensor | None:
+    """All of them in one tensor; None where one is missing."""
+    there = [tensor for tensor in tensors if tensor is not None]
+    return torch.stack(there) if len(there) == len(tensors) else None
 
 
 class StepSampler(Sampler[list[int]]):

@@ -14,7 +14,7 @@ from m2diff.io import nifti
 from m2diff.prepare import grid
 
 _DEEP = (
-    "thalamus", "brainstem", "pons", "hippocampus", "amygdala", "ventral_diencephalon",
+    "thalamus", "globus_pallidus", "brainstem", "pons", "hippocampus", "amygdala", "ventral_diencephalon",
 )  # fmt: skip
 
 
@@ -52,6 +52,4 @@ def tissue_of(region: str) -> str:
         return "csf"
     if region.startswith(("caudate", "putamen")):
         return "striatum"
-    if region.startswith("globus_pallidus"):
-        return "pallidum"
     return "deep_grey" if region.startswith(_DEEP) else "cortex"

@@ -207,6 +207,8 @@ def _warnings(loaded: cards.Weights, pet: Volume, prepared: Prepared, samples: i
         found.append("The dose is not known: state it with --drf where you know it.")
     if samples > 1 and not isinstance(loaded.model, DiffusionFamily):
         found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")
+    if prepared.alignment is not None and prepared.alignment.ambiguous:
+        found.append("Left and right of the MRI could not be told apart by the PET: check its orientation.")
     named, known = tracer(pet), [str(name) for name in loaded.card.get("tracers", [])]
     if named and known and not any(_tracer_key(name) in _tracer_key(named) for name in known):
         found.append(
@@ -259,7 +261,7 @@ def _settings(
         "align": align,
         "alignment": None
         if alignment is None
-        else {"mri_to_pet_mm": alignment.matrix.round(6).tolist(), **alignment.quality.to_json()},
+        else {"mri_to_pet_mm": alignment.matrix.round(6).tolist(), **alignment.to_json()},
         "precision": precision,
         "device": options.device,
         "versions": _versions(),

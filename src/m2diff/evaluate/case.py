@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m2diff.errors import BadInput
 from m2diff.evaluate.study import Evaluation, evaluate
 from m2diff.io import bids, nifti
 from m2diff.volume import Volume
@@ -28,10 +29,13 @@ class Case:
     @classmethod
     def load(cls, root: Path, subject: bids.Subject) -> Case:
         """Read a simulated person with everything that is known about them."""
-        needed = (subject.noise_free, subject.mask, subject.labels, subject.lesions)
-        noise_free, mask, labels, lesions = (nifti.load(p, what="image", allow_blank=True) for p in needed if p)
+        needed = (subject.t1, subject.noise_free, subject.mask, subject.labels, subject.lesions)
+        there = [nifti.load(path, what="image", allow_blank=True) for path in needed if path is not None]
+        if len(there) < len(needed):
+            raise BadInput(f"sub-{subject.label} is no finished simulated person; give a cohort of `m2diff simulate`.")
+        t1, noise_free, mask, labels, lesions = there
         return cls(
-            t1=nifti.load(subject.t1, what="MRI"),
+            t1=t1,
             low={drf: nifti.load(path) for drf, path in subject.low.items()},
             standard=nifti.load(subject.standard),
             noise_free=noise_free,

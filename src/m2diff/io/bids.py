@@ -1,4 +1,4 @@
-"""The BIDS layout of a simulated cohort: who is there, and under which name each image lies.
+"""The BIDS layout of a cohort to train and compare on: who is there, and under which name each image lies.
 
     participants.tsv                                       person (anatomy), group, ...
     sub-001/anat/sub-001_T1w.nii.gz
@@ -6,7 +6,9 @@
     sub-001/pet/sub-001_trc-18FFDG_rec-drf20_pet.nii.gz    one a dose
     derivatives/simulation/sub-001/pet/...                 noise-free and true images, regions, brain mask, lesions
 
-Writing and reading share this one file, so that they cannot drift apart.
+Writing and reading share this one file, so that they cannot drift apart. Real scans need only the names: a
+``rec-standard`` scan and, beside it, ``rec-drfN`` scans of the same session and run (``docs/recipes``); sessions, runs
+and tasks may stand in the names, the MRI may be missing, and nothing lies under ``derivatives``.
 """
 
 from __future__ import annotations
@@ -19,20 +21,22 @@ from pathlib import Path
 from typing import Any
 
 from m2diff.errors import BadInput
+from m2diff.io.bids_scans import Scan, find_scans
 
 TRACER = "18FFDG"
 DERIVED = ("noisefree", "truth", "regions", "brain", "lesions")
+_DRF = re.compile(r"drf([0-9]+(?:p[0-9]+)?)")
 _SUFFIX = {"noisefree": "pet", "truth": "pet", "regions": "dseg", "brain": "mask", "lesions": "dseg"}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One simulated scan session: where its images lie. ``person`` is the anatomy it was made from."""
+    """One scan session: where its images lie. ``person``: whose, or the anatomy it was simulated from."""
 
     label: str
     person: str
     group: str
-    t1: Path
+    t1: Path | None
     standard: Path
     low: dict[float, Path]
     """Low-dose scans by dose reduction factor."""
@@ -42,7 +46,7 @@ class Subject:
     mask: Path | None = None
     lesions: Path | None = None
     record: Path | None = None
-    """What the simulation recorded: scanner, uptake, lesions."""
+    """What the simulation recorded: scanner, uptake, lesions; None for a real scan, whose MRI may lie elsewhere."""
 
 
 def t1_path(root: Path, label: str) -> Path:
@@ -52,8 +56,18 @@ def t1_path(root: Path, label: str) -> Path:
 
 def pet_path(root: Path, label: str, drf: float) -> Path:
     """Where the PET of ``label`` at dose reduction factor ``drf`` lies (1: the standard scan)."""
-    rec = "standard" if drf == 1 else f"drf{drf:g}".replace(".", "p")  # BIDS labels hold letters and digits only
-    return root / f"sub-{label}" / "pet" / f"sub-{label}_trc-{TRACER}_rec-{rec}_pet.nii.gz"
+    return root / f"sub-{label}" / "pet" / f"sub-{label}_trc-{TRACER}_rec-{rec(drf)}_pet.nii.gz"
+
+
+def rec(drf: float) -> str:
+    """The label of ``rec-`` for a dose reduction factor; 1 is the standard scan."""
+    return "standard" if drf == 1 else f"drf{drf:g}".replace(".", "p")  # BIDS labels hold letters and digits only
+
+
+def drf_of(label: str | None) -> float | None:
+    """The dose reduction factor that a label of ``rec-`` states; None where it states none."""
+    match = _DRF.fullmatch(label or "")
+    return 1.0 if label == "standard" else float(match[1].replace("p", ".")) if match else None
 
 
 def derived_path(root: Path, label: str, what: str) -> Path:
@@ -68,16 +82,51 @@ def record_path(root: Path, label: str) -> Path:
 
 
 def find_subjects(root: Path | str) -> list[Subject]:
-    """The finished persons of a cohort, in the order of their labels; refuses a folder that holds none."""
+    """The finished sessions of a cohort, in the order of their labels; refuses a folder that holds none."""
     root = Path(root)
+    rows = _participants(root)
+    subjects = [_simulated(root, row) for row in rows if record_path(root, _label(row)).is_file()]
+    if subjects:
+        return subjects
+    if (root / "derivatives" / "simulation").is_dir():
+        raise BadInput(f"{root} lists no finished person; run the same `m2diff simulate` again to finish it.")
+    return _real(root, {_label(row): row.get("group", "unknown") for row in rows})
+
+
+def _participants(root: Path) -> list[dict[str, str]]:
+    """The rows of participants.tsv; none where there is no such table."""
     table = root / "participants.tsv"
     if not table.is_file():
-        raise BadInput(f"{root} is no cohort: it has no participants.tsv; make one with `m2diff simulate {root}`.")
+        return []
     with table.open(newline="") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t"))
-    subjects = [_subject(root, row) for row in rows if record_path(root, _label(row)).is_file()]
+        return [row for row in csv.DictReader(lines, delimiter="\t") if row.get("participant_id")]
+
+
+def _real(root: Path, groups: dict[str, str]) -> list[Subject]:
+    """Sessions of real scans by their names: those with a standard scan and at least one of a lower dose."""
+    doses: dict[str, dict[float, Scan]] = {}
+    for scan in find_scans(root) if any(root.glob("sub-*")) else []:
+        drf = drf_of(scan.entities.get("rec"))
+        if drf is not None:
+            session = "_".join(f"{key}-{value}" for key, value in scan.entities.items() if key != "rec")
+            doses.setdefault(session.removeprefix("sub-"), {})[drf] = scan
+    subjects = [
+        Subject(
+            label=label,
+            person=scans[1.0].subject,
+            group=groups.get(scans[1.0].subject, "unknown"),
+            t1=scans[1.0].mri,
+            standard=scans[1.0].pet,
+            low={drf: scan.pet for drf, scan in sorted(scans.items()) if drf != 1.0},
+        )
+        for label, scans in sorted(doses.items())
+        if 1.0 in scans and len(scans) > 1
+    ]
     if not subjects:
-        raise BadInput(f"{root} lists no finished person; run the same `m2diff simulate` again to finish it.")
+        raise BadInput(
+            f"{root} is no cohort: it holds no session with a rec-standard and a rec-drfN PET scan; make one with "
+            f"`m2diff simulate` or `m2diff convert`."
+        )
     return subjects
 
 
@@ -85,13 +134,13 @@ def _label(row: dict[str, str]) -> str:
     return row["participant_id"].removeprefix("sub-")
 
 
-def _subject(root: Path, row: dict[str, str]) -> Subject:
+def _simulated(root: Path, row: dict[str, str]) -> Subject:
     label = _label(row)
     low = {}
     for path in sorted((root / f"sub-{label}" / "pet").glob("*_rec-drf*_pet.nii.gz")):
-        match = re.search(r"_rec-drf([0-9p]+)_pet", path.name)
-        if match:
-            low[float(match[1].replace("p", "."))] = path
+        drf = drf_of(path.name.partition("_rec-")[2].partition("_")[0])
+        if drf is not None:
+            low[drf] = path
     derived = {what: path if (path := derived_path(root, label, what)).is_file() else None for what in DERIVED}
     return Subject(
         label=label,

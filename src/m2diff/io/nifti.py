@@ -61,7 +61,7 @@ def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False) -> V
         )
     sidecar = read_sidecar(path)
     source = Source(path, sha256(path), image.get_data_dtype(), sidecar)
-    return Volume(data, affine, _unit(sidecar), (f"loaded {path.name}",), source)
+    return Volume(data, affine, unit_of(sidecar), (f"loaded {path.name}",), source)
 
 
 def save(
@@ -214,7 +214,8 @@ def _affine(image: Any, path: Path, what: str) -> Affine:
     return affine
 
 
-def _unit(sidecar: Mapping[str, Any]) -> str:
+def unit_of(sidecar: Mapping[str, Any]) -> str:
+    """The unit that a sidecar states, in this house's spelling; ``unknown`` where it states none."""
     word = str(sidecar.get("Units", "")).strip()
     return _UNITS.get(word.lower(), word) or "unknown"
 

@@ -30,6 +30,14 @@ def support(data: VolumeArray) -> MaskArray:
     return near
 
 
+def tissue(data: VolumeArray) -> MaskArray:
+    """The head or the brain in an MRI on the working grid."""
+    from skimage.filters import threshold_otsu
+
+    calm = smoothed(data, 4.0)
+    return largest_piece(calm > 0.5 * threshold_otsu(np.clip(calm, 0.0, np.percentile(calm, 99.5))))
+
+
 def largest_piece(mask: MaskArray) -> MaskArray:
     """The largest connected piece of ``mask``; empty where it is empty."""
     pieces, count = ndimage.label(mask)
@@ -37,6 +45,12 @@ def largest_piece(mask: MaskArray) -> MaskArray:
         return np.zeros(mask.shape, dtype=bool)
     sizes = np.bincount(pieces.ravel())
     return np.asarray(pieces == sizes[1:].argmax() + 1)
+
+
+def grown(mask: MaskArray, voxels: float) -> MaskArray:
+    """``mask`` with everything within so many voxels of it."""
+    near: MaskArray = ndimage.distance_transform_edt(~mask) <= voxels
+    return near
 
 
 def box(mask: MaskArray, margin: int = 0) -> tuple[slice, slice, slice]:

@@ -54,17 +54,22 @@ class Prepared:
         return Volume(self.working.undo(self.mri), self.pet.affine, "relative", ("MRI on the PET's grid",))
 
 
-def prepare(pet: Volume, mri: Volume | None = None, *, dose: float | None = None, align: bool = True) -> Prepared:
+def prepare(
+    pet: Volume, mri: Volume | None = None, *, dose: float | None = None, align: bool | Alignment = True
+) -> Prepared:
     """Bring a PET scan and, where there is one, its MRI onto the working grid, with one scale each.
 
     ``dose``: the dose reduction factor, 20 for a twentieth of the counts; None is unknown. ``align`` False takes the
-    headers' word that both lie in the same world space. Raises BadInput where nothing is to be seen or nothing fits.
+    headers' word that both lie in the same world space; an ``Alignment`` is taken as found. Raises BadInput where
+    nothing is to be seen or nothing fits.
     """
     if dose is not None and not (math.isfinite(dose) and dose >= 1.0):
         raise BadInput(f"The dose reduction factor is a number of at least 1 (20 for a twentieth), got {dose:g}.")
     working = grid.to_working(pet)
     scale = intensity.pet_scale(working.data)
-    alignment = align_mri(mri, pet) if mri is not None and align else None
+    alignment = align if isinstance(align, Alignment) else None
+    if mri is not None and align is True:
+        alignment = align_mri(mri, pet)
     return Prepared(
         low=working.data / np.float32(scale),
         mri=None if mri is None else _guide(mri, working, alignment),

@@ -101,17 +101,21 @@ def first_estimate(model: nn.Module, conditions: Conditions, generator: torch.Ge
 
 
 def enhance_stack(
-    model: nn.Module, low: Stack, mri: Stack, drf: float, precision: Precision, generator: torch.Generator
+    model: nn.Module, low: Stack, mri: Stack | None, drf: float, precision: Precision, generator: torch.Generator
 ) -> Stack:
-    """The first estimate of a whole stack (d, h, w), slab by slab; neighbouring slabs share half their slices."""
+    """The first estimate of a whole stack (d, h, w), slab by slab; neighbouring slabs share half their slices.
+
+    Without an MRI the network is asked for its PET-alone answer.
+    """
     needs: Any = model.needs
     begins = starts(low.shape[0], needs.slices, max(needs.slices // 2, 1))
     slabs, _ = pad_to_multiple(cut(low, needs.slices, begins), needs.multiple)
-    guides, _ = pad_to_multiple(cut(mri, needs.slices, begins), needs.multiple)
+    guides = None if mri is None else pad_to_multiple(cut(mri, needs.slices, begins), needs.multiple)[0]
     answers = []
     for first in range(0, len(begins), SLABS_AT_ONCE):
         part = slice(first, first + SLABS_AT_ONCE)
-        inputs, guide = (x[part].contiguous(memory_format=torch.channels_last) for x in (slabs, guides))
+        inputs = slabs[part].contiguous(memory_format=torch.channels_last)
+        guide = None if guides is None else guides[part].contiguous(memory_format=torch.channels_last)
         dose = torch.full((len(inputs),), drf, device=low.device)
         with autocast(low.device, precision):
             answers.append(first_estimate(model, Conditions(inputs, guide, dose), generator).float())
@@ -134,11 +138,11 @@ def _score(
     precision: Precision,
     generator: torch.Generator,
 ) -> ScanScore:
-    low, mri, target, brain = (
-        torch.from_numpy(_around_brain(subject, stack))
-        for stack in (subject.low(drf), subject.mri, subject.standard, subject.mask)
+    low, target, brain = (
+        torch.from_numpy(_around_brain(subject, stack)) for stack in (subject.low(drf), subject.standard, subject.mask)
     )
-    estimate = enhance_stack(model, low.to(device), mri.to(device), drf, precision, generator).cpu()
+    mri = None if subject.mri is None else torch.from_numpy(_around_brain(subject, subject.mri)).to(device)
+    estimate = enhance_stack(model, low.to(device), mri, drf, precision, generator).cpu()
     inside = brain > 0.5
     reference = target[inside] * subject.meta.ratio[drf]
     return ScanScore(subject.label, drf, psnr(estimate[inside], reference), psnr(low[inside], reference))

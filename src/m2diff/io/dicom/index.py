@@ -206,14 +206,15 @@ def _frames(header: Dataset) -> Iterator[dict[str, Any]]:
     if not per_frame:
         if int(header.get("NumberOfFrames", 1) or 1) > 1:
             raise ValueError("several frames that do not say where they lie")
-        when = (_seconds(header, "FrameReferenceTime"), _clock(header), float(header.get("ImageIndex") or 0))
+        # A slice's own time only tells two at one place apart: a static scan's may begin one after the other.
+        when = (_seconds(header, "FrameReferenceTime"), _clock(header), _seconds(header, "AcquisitionTime"))
         yield {
             "ImagePositionPatient": header.ImagePositionPatient,
             "ImageOrientationPatient": header.ImageOrientationPatient,
             "PixelSpacing": header.PixelSpacing,
             "RescaleSlope": header.get("RescaleSlope", 1) or 1,
             "RescaleIntercept": header.get("RescaleIntercept", 0) or 0,
-            "when": when[:2],
+            "when": when,
         }
         return
     shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]

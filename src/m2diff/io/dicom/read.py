@@ -74,6 +74,14 @@ def _load(
     return Volume(data, affine(slices, stack), unit if modality == "PT" else "unknown", ("loaded DICOM",), source)
 
 
+def frames(stack: Stack) -> int:
+    """Frames of a series: 1 for a static one."""
+    places: dict[tuple[float, ...], int] = defaultdict(int)
+    for piece in stack.slices:
+        places[tuple(round(x, 2) + 0.0 for x in piece.position)] += 1
+    return max(places.values(), default=1)
+
+
 def at_one_time(stack: Stack, what: str, *, frame: int | None) -> list[Slice]:
     """The slices of one frame; BadInput where several share a place and ``frame`` picks none."""
     places: dict[tuple[float, ...], list[Slice]] = defaultdict(list)

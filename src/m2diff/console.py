@@ -1,0 +1,52 @@
+"""What a command says: sentences and paths for people, or one JSON object a line for programs (`--json`).
+
+    {"event": "made", "path": "out/pet_desc-enhanced_pet.nii.gz"}
+    {"event": "note", "message": "The dose is not known: ..."}
+    {"event": "error", "message": "..."}
+    {"event": "result", ...}
+
+Paths and results go to stdout, notes and errors to stderr; as JSON all go to stdout, so that one pipe holds them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Console:
+    """Where a command speaks."""
+
+    as_json: bool = False
+
+    def made(self, path: Path | str) -> None:
+        """A file or folder that is now there."""
+        self._say("made", str(path), path=str(path))
+
+    def note(self, message: str) -> None:
+        """Something that the user should know."""
+        self._say("note", f"Note: {message}", err=True, message=message)
+
+    def error(self, message: str) -> None:
+        """Why it stopped."""
+        sentence = " ".join(message.split())
+        self._say("error", f"m2diff: {sentence}", err=True, message=sentence)
+
+    def result(self, text: str, **values: Any) -> None:
+        """An answer: ``text`` for people, ``values`` for programs."""
+        self._say("result", text, **values)
+
+    def _say(self, event: str, text: str, *, err: bool = False, **values: Any) -> None:
+        if self.as_json:
+            sys.stdout.write(json.dumps({"event": event, **values}) + "\n")
+            sys.stdout.flush()
+        else:
+            (sys.stderr if err else sys.stdout).write(text + "\n")
+
+
+console = Console()
+"""The one that the commands use; ``--json`` of a command turns it."""

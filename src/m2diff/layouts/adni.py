@@ -1,0 +1,152 @@
+"""Exports of the Image and Data Archive (ADNI and the studies that share it).
+
+    ADNI/002_S_0413/Coreg,_Avg,_Std_Img_and_Vox_Siz,_Uniform_Resolution/2017-06-21_13_45_59.0/I863056/*.nii or *.dcm
+    ADNI/002_S_0413/ADNI_Brain_PET__Raw/2017-06-21_13_23_38.0/I863052/*.dcm           frames of 5 minutes
+    ADNI/002_S_0413/Accelerated_Sagittal_MPRAGE/2017-06-21_13_23_38.0/I863048/*.dcm
+    ADNI_002_S_0413_Coreg,_Avg,..._S572522_I863056.xml                                anywhere below: what each image is
+
+The XML says modality, tracer, research group and visit; without it the folder's description has to do. Each PET goes
+with the T1 of the nearest day. Sessions are numbered in the order of their days, which are kept out of the result.
+Frames (several files or a dynamic series) are averaged. The archive holds no low-dose scans: they are simulated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+from m2diff.errors import BadInput
+from m2diff.io import dicom
+from m2diff.io.dicom.read import frames
+from m2diff.io.load import ENDINGS, load
+from m2diff.layouts.visit import Visit, mean
+from m2diff.volume import Volume
+
+_SUBJECT = re.compile(r"\d{3}_S_\d{4,5}")
+_DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})_\d{2}_\d{2}_\d{2}")
+_IMAGE = re.compile(r"[IS](\d+)")
+_XML = re.compile(r"_I(\d+)\.xml$", re.IGNORECASE)
+_T1 = re.compile(r"mp-?_?rage|spgr|t1|MT1|ir-?fspgr", re.IGNORECASE)
+_NO_T1 = re.compile(r"t2|flair|dti|mask|seg|localizer|scout|b1[-_ ]cal", re.IGNORECASE)
+_TRACERS = {
+    "AV45": ("18FAV45", "florbetapir", "F18"), "AV1451": ("18FAV1451", "flortaucipir", "F18"),
+    "FBB": ("18FFBB", "florbetaben", "F18"), "PIB": ("11CPIB", "PiB", "C11"), "FDG": ("18FFDG", "FDG", "F18"),
+}  # fmt: skip
+"""By a word in the tracer's or the series' name: BIDS label, name, nuclide. A plain PET description is FDG's."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of the archive: where its files lie and what it is."""
+
+    folder: Path
+    subject: str
+    description: str
+    day: date
+    modality: str
+    tracer: str
+    group: str
+    visit: str
+
+
+def recognises(root: Path) -> bool:
+    """Whether ``root`` holds a folder of a subject of the archive with images in it."""
+    return any(True for _ in _images(root))
+
+
+def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
+    """Every PET image of every subject; ``factors`` are left to simulation."""
+    people: dict[str, list[Image]] = defaultdict(list)
+    for image in _images(root):
+        people[image.subject].append(image)
+    for subject, images in sorted(people.items()):
+        scans = sorted((i for i in images if i.modality == "PET"), key=lambda i: (i.day, i.description, i.folder.name))
+        anatomies = [i for i in images if i.modality == "MRI" and _T1.search(i.description) and not _odd(i)]
+        days = sorted({scan.day for scan in scans})
+        for scan in scans:
+            label, name, nuclide = _TRACERS[scan.tracer]
+            same = [other for other in scans if (other.day, other.tracer) == (scan.day, scan.tracer)]
+            run = {"run": str(same.index(scan) + 1)} if len(same) > 1 else {}
+            nearest = min(anatomies, key=lambda i: (abs((i.day - scan.day).days), i.description), default=None)
+            yield Visit(
+                {"sub": re.sub(r"\W|_", "", subject), "ses": f"{days.index(scan.day) + 1:02d}", "trc": label, **run},
+                {1.0: partial(read, scan, "PET")},
+                None if nearest is None else partial(read, nearest, "MRI"),
+                about={"group": scan.group},
+                sidecar={
+                    "TracerName": name,
+                    "TracerRadionuclide": nuclide,
+                    "SeriesDescription": scan.description.replace("_", " "),
+                    **({"VisitName": scan.visit} if scan.visit else {}),
+                },
+            )
+
+
+def read(image: Image, what: str) -> Volume:
+    """The image, averaged over its frames."""
+    files = sorted(path for path in image.folder.iterdir() if path.name.lower().endswith(ENDINGS))
+    files = [path for path in files if not path.name.lower().endswith(".img")]
+    if files and what == "PET":
+        return mean([partial(load, path) for path in files])
+    if files:
+        return load(files[0], what="MRI")
+    if what == "MRI":
+        return load(image.folder, what="MRI")
+    count = frames(dicom.choose(image.folder, "PT"))
+    return mean([partial(load, image.folder, frame=n if count > 1 else None) for n in range(1, count + 1)])
+
+
+def _images(root: Path) -> Iterator[Image]:
+    """Every image below ``root``, with what its XML says, or else its folders' names."""
+    known = {int(match[1]): path for path in root.rglob("*.xml") if (match := _XML.search(path.name))}
+    for folder in sorted(path for path in root.rglob("*") if path.is_dir() and _IMAGE.fullmatch(path.name)):
+        day, description, subject = (folder.parents[n].name for n in range(3))
+        when = _DAY.match(day)
+        if not when or not _SUBJECT.fullmatch(subject) or not any(entry.is_file() for entry in folder.iterdir()):
+            continue
+        said = _said(known.get(int(folder.name[1:])))
+        words = f"{said.get('tracer', '')} {description}".upper()
+        modality = said.get("modality") or _guess(description)
+        tracer = next((key for key in _TRACERS if key in words), "FDG")
+        on = date(*(int(part) for part in when.groups()))
+        group = said.get("group", "unknown")
+        yield Image(folder, subject, description, on, modality, tracer, group, said.get("visit", ""))
+
+
+def _said(path: Path | None) -> dict[str, str]:
+    """What the XML at ``path`` says; its elements may or may not stand in the archive's namespace."""
+    if path is None:
+        return {}
+    try:
+        tree = ElementTree.parse(path)
+    except (ElementTree.ParseError, OSError, ValueError) as trouble:
+        raise BadInput(f"The description {path.name} is no readable XML; download it again or remove it.") from trouble
+    texts: dict[str, str] = {}
+    for element in tree.iter():
+        name, text = element.tag.rpartition("}")[2], (element.text or "").strip()
+        if name == "protocol" and element.get("term", "").lower() in ("radiopharmaceutical", "tracer"):
+            texts.setdefault("tracer", text)
+        elif text and name in _FIELDS:
+            texts.setdefault(_FIELDS[name], text)
+    if "modality" in texts:
+        texts["modality"] = {"PT": "PET", "MR": "MRI"}.get(texts["modality"].upper(), texts["modality"].upper())
+    return texts
+
+
+_FIELDS = {"modality": "modality", "researchGroup": "group", "visitIdentifier": "visit"}
+
+
+def _guess(description: str) -> str:
+    """The modality by a series' description."""
+    pet = re.search(r"PET|coreg|AV45|AV1451|FDG|florbeta|PIB|uniform[_ ]resolution", description, re.IGNORECASE)
+    return "PET" if pet else "MRI"
+
+
+def _odd(image: Image) -> bool:
+    return bool(_NO_T1.search(image.description.replace("MT1", "")))

@@ -1,0 +1,122 @@
+"""One conversion as it was asked for: which of the ways between formats is meant, and going it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2diff.errors import BadInput
+from m2diff.layouts import sliced
+from m2diff.layouts.convert import convert, dicom_to_bids, recognise
+
+_NIFTI = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `m2diff convert` was told; see its options."""
+
+    source: Path
+    out: Path
+    form: str | None = None
+    layout: str | None = None
+    factors: tuple[float, ...] = ()
+    subject: str = "01"
+    session: str | None = None
+    mri: Path | None = None
+    modality: str = "PET"
+    series: str | None = None
+    frame: int | None = None
+    like: Path | None = None
+    voxel_mm: tuple[float, ...] = ()
+    size: int = 128
+    keep_phi: bool = False
+
+
+def run(request: Request, *, progress: bool = False) -> list[tuple[str, str]]:
+    """Convert; returns the names of scans that failed, each with its reason. BadInput where nothing can be done."""
+    source, out = request.source, request.out
+    if not source.exists():
+        raise BadInput(f"{source} does not exist; check the path.")
+    form = request.form or _form(request)
+    if form == "nifti":
+        _to_nifti(request)
+    elif form == "dicom":
+        _to_dicom(request)
+    elif form == "mat":
+        if len(request.factors) != 1:
+            raise BadInput("Slices are written for one dose: name it, as in --drf 20.")
+        if not 16 <= request.size <= 1024:
+            raise BadInput(f"A slice's side lies between 16 and 1024 voxels, got {request.size}; correct --size.")
+        sliced.write(source, out, drf=request.factors[0], size=request.size)
+    elif request.layout or (source.is_dir() and recognise(source)):
+        x = request.voxel_mm
+        if x and (len(x) != 3 or not all(0.1 <= edge <= 20 for edge in x)):
+            raise BadInput(f"--voxel-mm expects three edges in mm, as in 2,2,2, got {x}; correct it.")
+        _, failures = convert(
+            source, out, layout=_known(request.layout), factors=request.factors,
+            voxel_mm=(x[0], x[1], x[2]) if x else None, keep_phi=request.keep_phi, progress=progress,
+        )  # fmt: skip
+        return failures
+    else:
+        dicom_to_bids(
+            source, out, subject=request.subject, session=request.session, mri=request.mri, series=request.series,
+            frame=request.frame, factors=request.factors, keep_phi=request.keep_phi,
+        )  # fmt: skip
+    return []
+
+
+def _form(request: Request) -> str:
+    if request.out.name.endswith(_NIFTI):
+        return "nifti"
+    return "dicom" if request.like is not None else "bids"
+
+
+def _known(layout: str | None) -> str | None:
+    from m2diff.layouts.convert import LAYOUTS
+
+    if layout is not None and layout not in LAYOUTS:
+        raise BadInput(f"--layout is one of {', '.join(LAYOUTS)}, got {layout!r}; choose one.")
+    return layout
+
+
+def _to_nifti(request: Request) -> None:
+    """An image of any format as NIfTI with its sidecar."""
+    from m2diff.io import nifti
+    from m2diff.io.load import load
+    from m2diff.io.phi import without_phi
+
+    if request.modality not in ("PET", "MRI"):
+        raise BadInput(f"--modality is PET or MRI, got {request.modality!r}; choose one.")
+    what = "PET" if request.modality == "PET" else "MRI"
+    volume = load(
+        request.source, what="PET" if what == "PET" else "MRI", series=request.series, frame=request.frame,
+        keep_phi=request.keep_phi,
+    )  # fmt: skip
+    said = volume.source.sidecar if volume.source else {}
+    about = {key: value for key, value in said.items() if key != "Units"}
+    nifti.save(volume, request.out, sidecar=about if request.keep_phi else without_phi(about))
+
+
+def _to_dicom(request: Request) -> None:
+    """A NIfTI on the grid of a DICOM series as a series derived from it."""
+    from importlib.metadata import version
+
+    from m2diff.io import atomic, dicom, nifti
+    from m2diff.io.load import load
+
+    if request.like is None:
+        raise BadInput("A DICOM series needs the one it came from: name its folder with --like.")
+    original = load(request.like, series=request.series, frame=request.frame)
+    image = nifti.load(request.source)
+    if not image.same_grid(original):
+        raise BadInput(f"{request.source} must lie on the grid of the series in --like, but does not; resample it.")
+    made = version("m2diff")
+    derivation = dicom.Derivation(
+        f"m2diff {request.source.name[:40]}",
+        f"m2diff {made}: an image of the same grid, written as DICOM. {dicom.NOT_FOR_DIAGNOSIS}.",
+        nifti.sha256(request.source),
+        made,
+    )
+    with atomic.folder(request.out) as folder:
+        dicom.write(original.with_data(image.data, "converted to DICOM"), folder, derivation)

@@ -1,0 +1,155 @@
+"""Visits as a BIDS data set, which `m2diff train`, `m2diff bids` and every other BIDS tool read.
+
+    OUT/dataset_description.json, participants.tsv
+    OUT/sub-01/[ses-1/]pet/sub-01_..._trc-18FFDG_rec-standard_pet.nii.gz and .json, rec-drfN beside it
+    OUT/sub-01/[ses-1/]anat/sub-01_[ses-1_]T1w.nii.gz
+
+What is there is not made again. Names, numbers and dates of patients stay out, unless they are kept on purpose.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from m2diff.errors import BadInput
+from m2diff.io import atomic, nifti
+from m2diff.io.bids import rec
+from m2diff.io.phi import without_phi
+from m2diff.layouts.visit import Visit
+from m2diff.volume import Volume
+
+BIDS_VERSION = "1.10.0"
+
+
+def write(
+    visits: Iterable[Visit],
+    out: Path,
+    *,
+    source: str,
+    factors: Sequence[float] = (),
+    keep_phi: bool = False,
+    progress: bool = False,
+) -> tuple[int, list[tuple[str, str]]]:
+    """Write every visit below ``out``; returns how many there were and, of those that failed, the name and why.
+
+    ``factors``: doses to simulate (``m2diff.lower_dose``) where a visit has none but its standard scan. ``source``: the
+    layout's name, for the description.
+    """
+    from tqdm import tqdm
+
+    first = next(visits := iter(visits), None)
+    if first is None:
+        return 0, []
+    _describe(out, source)
+    people: dict[str, Mapping[str, str]] = {}
+    failures, count = [], 0
+    for visit in tqdm(chain([first], visits), desc="convert", unit="scan", disable=not progress):
+        count += 1
+        people.setdefault(visit.entities["sub"], visit.about)
+        try:
+            _write(visit, out, factors, keep_phi)
+        except BadInput as refusal:
+            failures.append((_name(visit), " ".join(str(refusal).split())))
+    _participants(out, people)
+    return count, failures
+
+
+def _write(visit: Visit, out: Path, factors: Sequence[float], keep_phi: bool) -> None:
+    """The images of one visit that are not there yet."""
+    folder = out / f"sub-{visit.entities['sub']}"
+    if "ses" in visit.entities:
+        folder /= f"ses-{visit.entities['ses']}"
+    anatomy = folder / "anat" / f"{_name(visit, only=('sub', 'ses'))}_T1w.nii.gz"
+    if visit.mri is not None and not anatomy.is_file():
+        mri = visit.mri()
+        nifti.save(mri, anatomy, sidecar={"Modality": "MR", **_kept(mri, keep_phi)})
+
+    def place(drf: float) -> Path:
+        return folder / "pet" / f"{_name(visit, rec=rec(drf))}_pet.nii.gz"
+
+    for drf, read in visit.doses.items():
+        if not place(drf).is_file():
+            scan = read()
+            nifti.save(scan, place(drf), sidecar=_about(visit, scan, drf, keep_phi))
+    missing = [drf for drf in factors if not place(drf).is_file()] if set(visit.doses) == {1.0} else []
+    if missing:
+        from m2diff.lower_dose import lower_dose
+
+        for drf, low in lower_dose(place(1.0), factors).items():  # all of them, so that the doses stay nested
+            about = _about(visit, low, drf, keep_phi) | {"Simulated": True}
+            nifti.save(low, place(drf), sidecar=about)
+
+
+def _about(visit: Visit, scan: Volume, drf: float, keep_phi: bool) -> dict[str, Any]:
+    """The sidecar of a PET image."""
+    about = {"Modality": "PT", **visit.sidecar, **_kept(scan, keep_phi)}
+    if scan.unit != "unknown":
+        about["Units"] = scan.unit
+    return {**about, "DoseReductionFactor": drf}
+
+
+def _kept(volume: Volume, keep_phi: bool) -> dict[str, Any]:
+    said = {} if volume.source is None else volume.source.sidecar
+    return dict(said if keep_phi else without_phi(said))
+
+
+def _name(visit: Visit, *, only: Sequence[str] = (), **more: str) -> str:
+    """The entities in BIDS's order."""
+    order = ("sub", "ses", "task", "trc", "rec", "run")
+    entities = {**visit.entities, **more}
+    return "_".join(f"{key}-{entities[key]}" for key in order if key in entities and (not only or key in only))
+
+
+def _describe(out: Path, source: str) -> None:
+    """The description of the data set; a folder that holds something else is refused."""
+    path = out / "dataset_description.json"
+    if path.is_file():
+        if json.loads(path.read_text()).get("SourceLayout") != source:
+            raise BadInput(f"{out} already holds another data set; choose an empty folder for this one.")
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise BadInput(f"{out} is not empty and no earlier result of this command; choose an empty folder.")
+    from m2diff.io.bids import write_json
+
+    made = {
+        "Name": f"converted from {source} by m2diff",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "raw",
+        "SourceLayout": source,
+        "GeneratedBy": [{"Name": "m2diff"}],
+    }
+    write_json(path, made)
+    with atomic.replacing(out / "README") as readme:
+        readme.write_text(
+            f"PET scans and MRIs, brought from {source} into BIDS by `m2diff convert`. rec-standard is the "
+            "standard-dose scan, rec-drfN one of an N-th of its dose.\n"
+        )
+
+
+def _participants(out: Path, people: Mapping[str, Mapping[str, str]]) -> None:
+    table = out / "participants.tsv"
+    if table.is_file():  # of an earlier call: nobody is lost
+        with table.open(newline="") as lines:
+            earlier = list(csv.DictReader(lines, delimiter="\t"))
+        people = {row.pop("participant_id").removeprefix("sub-"): row for row in earlier} | dict(people)
+    columns = sorted({key for about in people.values() for key in about})
+    text = io.StringIO()
+    rows = csv.writer(text, delimiter="\t", lineterminator="\n")
+    rows.writerow(["participant_id", *columns])
+    for label, about in sorted(people.items()):
+        rows.writerow([f"sub-{label}", *(about.get(key, "n/a") for key in columns)])
+    with atomic.replacing(table) as path:
+        path.write_text(text.getvalue())
+    if columns:
+        from m2diff.io.bids import write_json
+
+        write_json(out / "participants.json", {key: {"Description": _COLUMNS[key]} for key in columns})
+
+
+_COLUMNS = {"group": "diagnostic group, as the source states it", "split": "part of the source that it stood in"}

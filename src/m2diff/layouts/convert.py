@@ -1,0 +1,113 @@
+"""`m2diff convert`: between scanners' files, the layouts of known data sets, BIDS and the authors' slices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m2diff.errors import BadInput
+from m2diff.layouts import adni, bids_out, dacra, sliced, udpet
+from m2diff.layouts.visit import Visit
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a data set lies on disk: its name for people, whether a folder is one, and what is in it."""
+
+    title: str
+    recognises: Callable[[Path], bool]
+    visits: Callable[[Path, Sequence[float]], Iterator[Visit]]
+    has_doses: bool
+    """Whether low-dose scans are there, or are made of what is there; if not, they are simulated where asked for."""
+
+
+LAYOUTS = {
+    "dacra": Layout("Monash DaCRA (OpenNeuro ds003397)", dacra.recognises, dacra.visits, True),
+    "adni": Layout("an export of ADNI's archive", adni.recognises, adni.visits, False),
+    "mat": Layout("LD/SD/T1 slices", sliced.recognises, sliced.visits, True),
+    "udpet": Layout("the UDPET challenge", udpet.recognises, udpet.visits, True),
+}
+"""In the order in which they are tried."""
+
+
+def recognise(root: Path) -> str | None:
+    """The name of the layout of ``root``; None where it is none of them."""
+    return next((name for name, layout in LAYOUTS.items() if layout.recognises(root)), None)
+
+
+def convert(
+    root: Path,
+    out: Path,
+    *,
+    layout: str | None = None,
+    factors: Sequence[float] = (),
+    voxel_mm: tuple[float, float, float] | None = None,
+    keep_phi: bool = False,
+    progress: bool = False,
+) -> tuple[int, list[tuple[str, str]]]:
+    """Bring a data set of a known layout into BIDS; returns how many scans there were, and those that failed.
+
+    ``layout``: one of ``LAYOUTS``; None: recognised. ``factors``: the doses that are wanted. ``voxel_mm``: of 2D slices
+    that do not say it. Raises BadInput where nothing is found.
+    """
+    if not root.is_dir():
+        raise BadInput(f"{root} is no folder; give the folder of a data set.")
+    name = layout or recognise(root)
+    if name is None:
+        raise BadInput(
+            f"{root} has no layout that is known ({', '.join(LAYOUTS)}); name it with --layout, or give DICOM or BIDS."
+        )
+    chosen = LAYOUTS[name]
+    visits = chosen.visits(root, factors)
+    if name == "mat" and voxel_mm is not None:
+        visits = sliced.visits(root, factors, voxel_mm=voxel_mm)
+    count, failures = bids_out.write(
+        visits,
+        out,
+        source=chosen.title,
+        factors=() if chosen.has_doses else factors,
+        keep_phi=keep_phi,
+        progress=progress,
+    )
+    if not count:
+        raise BadInput(f"{root} holds no PET scan in the layout of {chosen.title}; check the folder.")
+    return count, failures
+
+
+def dicom_to_bids(
+    pet: Path,
+    out: Path,
+    *,
+    subject: str,
+    session: str | None = None,
+    mri: Path | None = None,
+    series: str | None = None,
+    frame: int | None = None,
+    factors: Sequence[float] = (),
+    keep_phi: bool = False,
+) -> None:
+    """One person's PET series, and MRI, as a BIDS data set (or one more person of it). BadInput where one fails."""
+    from m2diff.io.load import load
+
+    for key, label in (("subject", subject), ("session", session)):
+        if label is not None and not label.isalnum():
+            raise BadInput(f"A {key} label has letters and digits only, got {label!r}; correct it.")
+    scan = load(pet, series=series, frame=frame, keep_phi=keep_phi)
+    anatomy = None if mri is None else load(mri, what="MRI", keep_phi=keep_phi)
+    tracer = _trc(scan.source.sidecar if scan.source else {})
+    entities = {"sub": subject, **({"ses": session} if session else {}), **({"trc": tracer} if tracer else {})}
+    visit = Visit(entities, {1.0: lambda: scan}, None if anatomy is None else lambda: anatomy)
+    _, failures = bids_out.write([visit], out, source="DICOM", factors=factors, keep_phi=keep_phi)
+    if failures:
+        raise BadInput(failures[0][1])
+
+
+def _trc(sidecar: Mapping[str, Any]) -> str:
+    """The label of ``trc-``: nuclide, mass first, and the tracer's name, as in 18FFDG; letters and digits only."""
+    nuclide = re.sub(r"^([A-Za-z]+)-?(\d+)$", r"\2\1", str(sidecar.get("TracerRadionuclide", "")))
+    name = re.sub(r"[^A-Za-z0-9]", "", str(sidecar.get("TracerName", "")))
+    short = "FDG" if re.search(r"fluorodeoxyglucose|fludeoxyglucose|fdg", name, re.IGNORECASE) else name
+    return re.sub(r"[^A-Za-z0-9]", "", nuclide) + short if short else ""

@@ -1,0 +1,209 @@
+"""Folders of 2D slices as the released code of M2Diff reads them, in and out.
+
+    ROOT/train/LD/sub-001_slice-045.mat     ``slice_data``: one axial slice of the low-dose PET, (rows, columns)
+    ROOT/train/SD/sub-001_slice-045.mat     the same of the standard-dose PET
+    ROOT/train/T1/sub-001_slice-045.mat     the same of the MRI, on the PET's grid
+    ROOT/val/...   ROOT/test/...
+    ROOT/geometry.json                      ours: where the slices came from, so that they find back
+
+Rows run along y (posterior to anterior), columns along x (left to right), as a NIfTI in RAS has them. PET slices are
+divided by one scale a scan, taken from its low-dose image, MRI slices by their tissue. Folders that other tools made
+have no ``geometry.json``: their slices are stacked in the order of their numbers, with the voxels that are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m2diff.errors import BadInput
+from m2diff.io import atomic, nifti
+from m2diff.io.bids import Subject, find_subjects
+from m2diff.layouts.visit import Visit
+from m2diff.volume import Volume
+
+SPLITS = ("train", "val", "test")
+LOW, STANDARD, GUIDE = "LD", "SD", "T1"
+KEY = "slice_data"
+VOXEL_MM = (2.0, 2.0, 2.0)
+_NAME = re.compile(r"(?P<person>.*?)(?:[_-]*(?:slice|s))?[_-]*(?P<slice>\d+)", re.IGNORECASE)
+
+
+def recognises(root: Path) -> bool:
+    """Whether ``root`` holds ``LD`` and ``SD`` slices under one of the splits."""
+    return any(any((root / split / LOW).glob("*.mat")) for split in SPLITS)
+
+
+def visits(
+    root: Path, factors: Sequence[float] = (), *, voxel_mm: tuple[float, float, float] = VOXEL_MM
+) -> Iterator[Visit]:
+    """Every stack of slices. ``factors``: the one dose reduction factor of the LD slices, which do not say it."""
+    geometry = _geometry(root)
+    for split in SPLITS:
+        stacks: dict[str, dict[int, Path]] = defaultdict(dict)
+        for path in sorted((root / split / LOW).glob("*.mat")):
+            person, number = _person(path)
+            stacks[person][number] = path
+        for person, slices in sorted(stacks.items()):
+            known = geometry.get(person, {})
+            drf = known.get("drf") or _only(factors)
+            names = [slices[number].name for number in sorted(slices)]
+            reading = {
+                kind: partial(stack, root / split / kind, names, known, voxel_mm) for kind in (LOW, STANDARD, GUIDE)
+            }
+            guided = all((root / split / GUIDE / name).is_file() for name in names)
+            yield Visit(
+                known.get("entities") or {"sub": re.sub(r"[^A-Za-z0-9]", "", person) or "01"},
+                {1.0: reading[STANDARD], float(drf): reading[LOW]},
+                reading[GUIDE] if guided else None,
+                about={"split": split},
+            )
+
+
+def stack(folder: Path, names: Sequence[str], known: Mapping[str, Any], voxel_mm: tuple[float, float, float]) -> Volume:
+    """Slices of one kind as a volume (x, y, z)."""
+    planes = [_slice(folder / name) for name in names]
+    shapes = {plane.shape for plane in planes}
+    if len(shapes) != 1:
+        raise BadInput(f"The slices of one scan must have one size, but {folder} holds {sorted(shapes)}; sort them.")
+    data = np.stack(planes, axis=2).transpose(1, 0, 2)
+    affine = np.array(known["affine"]) if known else np.diag([*voxel_mm, 1.0])
+    if not known:
+        affine[:3, 3] = -affine[:3, :3] @ (np.array(data.shape) - 1) / 2
+    return Volume(np.ascontiguousarray(data, dtype=np.float32), affine, "relative", (f"{len(names)} slices",))
+
+
+def write(root: Path, out: Path, *, drf: float, size: int = 128, seed: int = 0) -> dict[str, int]:
+    """The sessions of the cohort ``root`` at one dose as slices; returns how many slices each split got.
+
+    People (never slices) are divided 8 : 1 : 1. Slices are cut or padded around their middle to ``size``.
+    """
+    subjects = [subject for subject in find_subjects(root) if drf in subject.low]
+    if not subjects:
+        raise BadInput(f"{root} holds no scan at DRF {drf:g}; choose one of its doses with --drf.")
+    parts = _split(sorted({subject.person for subject in subjects}), seed)
+    counts = dict.fromkeys(SPLITS, 0)
+    geometry: dict[str, Any] = {}
+    with atomic.folder(out) as folder:
+        for subject in subjects:
+            split = parts[subject.person]
+            sliced = _cut(subject, drf, size)
+            geometry[sliced.name] = {
+                "affine": sliced.affine.tolist(), "scale": sliced.scale, "unit": sliced.unit, "drf": drf,
+                "entities": sliced.entities,
+            }  # fmt: skip
+            for kind, data in sliced.stacks.items():
+                place = folder / split / kind
+                place.mkdir(parents=True, exist_ok=True)
+                for number in range(data.shape[2]):
+                    _save(place / f"{sliced.name}_slice-{number:03d}.mat", data[:, :, number].T)
+            counts[split] += next(iter(sliced.stacks.values())).shape[2]
+        (folder / "geometry.json").write_text(json.dumps(geometry, indent=2) + "\n")
+    return counts
+
+
+@dataclass(frozen=True)
+class _Sliced:
+    """One session on the working grid, cut to squares: each kind (x, y, z)."""
+
+    name: str
+    stacks: dict[str, npt.NDArray[np.float32]]
+    affine: npt.NDArray[np.float64]
+    scale: float
+    unit: str
+    entities: dict[str, str]
+
+
+def _cut(subject: Subject, drf: float, size: int) -> _Sliced:
+    from m2diff.prepare import grid
+    from m2diff.prepare.pair import prepare
+    from m2diff.prepare.register import align
+
+    standard = nifti.load(subject.standard)
+    mri = None if subject.t1 is None else nifti.load(subject.t1, what="MRI")
+    place = False if mri is None or subject.record is not None else align(mri, standard)
+    prepared = prepare(nifti.load(subject.low[drf]), mri, dose=drf, align=place)
+    images = {LOW: prepared.low, STANDARD: grid.to_working(standard).data / np.float32(prepared.scale)}
+    if prepared.mri is not None:
+        images[GUIDE] = prepared.mri
+    offset = [(size - n) // 2 for n in prepared.low.shape[:2]]
+    affine = prepared.affine.copy()
+    affine[:3, 3] -= affine[:3, :2] @ np.array(offset)
+    stacks = {kind: _square(data, size, offset) for kind, data in images.items()}
+    label = re.sub(r"[^A-Za-z0-9]", "", subject.label)
+    return _Sliced(f"sub-{label}", stacks, affine, prepared.scale, prepared.unit, {"sub": label})
+
+
+def _square(data: npt.NDArray[np.float32], size: int, offset: Sequence[int]) -> npt.NDArray[np.float32]:
+    """(x, y, z) cut or padded to (size, size, z); ``offset`` is where its first voxel comes to lie."""
+    square = np.zeros((size, size, data.shape[2]), dtype=np.float32)
+    (to_x, from_x), (to_y, from_y) = (
+        (slice(max(at, 0), min(at + n, size)), slice(max(-at, 0), max(-at, 0) + min(at + n, size) - max(at, 0)))
+        for at, n in zip(offset, data.shape[:2], strict=True)
+    )
+    square[to_x, to_y] = data[from_x, from_y]
+    return square
+
+
+def _split(persons: Sequence[str], seed: int) -> dict[str, str]:
+    """Which split each person falls into: 8 : 1 : 1, at least one to train on."""
+    order = list(np.random.default_rng(seed).permutation(list(persons)))
+    held = max(round(len(order) / 10), 1) if len(order) > 2 else 0
+    return {str(person): "test" if n < held else "val" if n < 2 * held else "train" for n, person in enumerate(order)}
+
+
+def _slice(path: Path) -> npt.NDArray[np.float32]:
+    """The ``slice_data`` of one file."""
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise BadInput(f"{path} is missing: every LD slice needs an SD slice of the same name; complete the folder.")
+    try:
+        content = loadmat(path, variable_names=[KEY])
+    except NotImplementedError as trouble:  # scipy's way to say HDF5
+        raise BadInput(f"{path} is a MATLAB 7.3 file; save it with -v7.") from trouble
+    except Exception as trouble:  # scipy raises whatever damaged bytes provoke
+        raise BadInput(f"{path} is no readable .mat file; copy it again.") from trouble
+    data = np.squeeze(np.asarray(content.get(KEY, np.empty(0))))
+    if data.ndim != 2 or data.dtype.kind not in "iuf":
+        raise BadInput(f"{path} must hold {KEY}, one real 2D image; got shape {data.shape}; export it so.")
+    return data.astype(np.float32)
+
+
+def _save(path: Path, plane: npt.NDArray[np.float32]) -> None:
+    from scipy.io import savemat
+
+    savemat(path, {KEY: np.ascontiguousarray(plane)}, do_compression=True)
+
+
+def _person(path: Path) -> tuple[str, int]:
+    """Whose slice a file holds, and its number."""
+    match = _NAME.fullmatch(path.stem)
+    if not match:
+        raise BadInput(f"{path} must end in the number of its slice, such as sub-001_slice-045.mat; rename it.")
+    return match["person"], int(match["slice"])
+
+
+def _only(factors: Sequence[float]) -> float:
+    if len(factors) != 1:
+        raise BadInput("LD slices do not say their dose: give their one dose reduction factor, as in --drf 20.")
+    return factors[0]
+
+
+def _geometry(root: Path) -> dict[str, Any]:
+    path = root / "geometry.json"
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as trouble:
+        raise BadInput(f"{path} is not readable JSON; correct or remove it.") from trouble

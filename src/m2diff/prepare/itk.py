@@ -1,0 +1,62 @@
+"""What registration needs of SimpleITK: images in its world, a search that gives the same answer every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from m2diff.shapes import Affine
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS <-> ITK's LPS
+SEED = 1
+Levels: TypeAlias = tuple[tuple[int, float, float], ...]
+"""Of a search: shrink factor, smoothing (mm) and share of the voxels of each level."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """ITK on one thread: on several, the order of summation varies and with it the last digits of the matrix."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def search(levels: Levels) -> Any:
+    """The search: metric, optimiser and resolution levels."""
+    import SimpleITK as sitk
+
+    search = sitk.ImageRegistrationMethod()
+    search.SetMetricAsMattesMutualInformation(32)
+    search.SetMetricSamplingStrategy(search.RANDOM)
+    search.SetMetricSamplingPercentagePerLevel([sample for _, _, sample in levels], SEED)
+    search.SetInterpolator(sitk.sitkLinear)
+    search.SetOptimizerAsRegularStepGradientDescent(
+        learningRate=4.0, minStep=0.02, numberOfIterations=120, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-6
+    )
+    search.SetOptimizerScalesFromPhysicalShift()
+    search.SetShrinkFactorsPerLevel([shrink for shrink, _, _ in levels])
+    search.SetSmoothingSigmasPerLevel([sigma for _, sigma, _ in levels])
+    search.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+    return search
+
+
+def image(data: npt.NDArray[Any], affine: Affine) -> Any:
+    """An ITK image of an array (i, j, k)."""
+    import SimpleITK as sitk
+
+    world = LPS @ affine
+    edges = np.linalg.norm(world[:3, :3], axis=0)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(np.transpose(data)))
+    image.SetSpacing(edges.tolist())
+    image.SetOrigin(world[:3, 3].tolist())
+    image.SetDirection((world[:3, :3] / edges).ravel().tolist())
+    return image
