@@ -100,3 +100,11 @@ def test_patient_data_is_dropped_from_sidecars_and_the_scanner_stays():
     kept = {"PatientPosition", "Units", "TracerName", "Manufacturer", "Deep"}
     assert set(without_phi(sidecar)) == kept
     assert without_phi(sidecar)["Deep"] == [{"Kept": 1}]
+
+
+def test_a_half_life_in_minutes_is_named_and_the_nuclides_own_is_used():
+    right, wrong = pet_header(), pet_header()
+    wrong.RadiopharmaceuticalInformationSequence[0].RadionuclideHalfLife = "109.8"
+    found = quantity(wrong)
+    assert found.factor == pytest.approx(quantity(right).factor, rel=1e-3)
+    assert any("109.8 s" in problem and "6586.2 s" in problem for problem in found.problems)

@@ -141,13 +141,15 @@ def _datetime(text: str) -> datetime | None:
 
 def _half_life(info: Dataset, problems: list[str]) -> float | None:
     stated = number(info.get("RadionuclideHalfLife"))
-    if stated is not None and 1.0 <= stated <= 1e7:
-        return stated
     codes = info.get("RadionuclideCodeSequence")
     name = str(codes[0].get("CodeMeaning", "")) if codes else ""
     known = HALF_LIFE_S.get(nuclide(name))
     if known is not None:
-        return known
+        if stated is not None and not 0.95 <= stated / known <= 1.05:  # minutes, hours, another nuclide
+            problems.append(f"RadionuclideHalfLife is {stated:g} s, but {nuclide(name)} has {known:g} s, which is used")
+        return known if stated is None or not 0.95 <= stated / known <= 1.05 else stated
+    if stated is not None and 1.0 <= stated <= 1e9:
+        return stated
     problems.append(f"RadionuclideHalfLife is {'missing' if stated is None else f'{stated:g} s'}")
     return None
 
