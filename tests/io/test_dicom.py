@@ -21,9 +21,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-sys.path.insert(0, str(Path(__file__).parent))
 from dicom_files import PATIENT, head, mr_header, pet_header, write_enhanced, write_series
-
 from m2diff.errors import BadInput
 from m2diff.io import dicom
 from m2diff.io.dicom import Derivation

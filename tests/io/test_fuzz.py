@@ -10,7 +10,6 @@ import gzip
 import random
 import shutil
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -22,9 +21,7 @@ import numpy as np
 import pydicom
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 from dicom_files import head, mr_header, pet_header, write_enhanced, write_series
-
 from m2diff.errors import BadInput
 from m2diff.io import dicom, suv
 from m2diff.io.info import describe

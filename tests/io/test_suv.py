@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 from dicom_files import pet_header
-
 from m2diff.io.phi import without_phi
 from m2diff.io.suv import PHILIPS_ACTIVITY, PHILIPS_SUV, quantity
 
