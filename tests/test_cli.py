@@ -168,7 +168,6 @@ def test_a_run_killed_while_it_writes_leaves_no_half_file_under_a_final_name(tmp
 
 
 def test_a_dicom_folder_in_gives_a_derived_series_a_nifti_and_a_report_without_the_patient(tmp_path):
-    sys.path.insert(0, str(Path(__file__).parent / "io"))
     from dicom_files import PATIENT, pet_header, write_series
     from dicom_files import head as small_head
 
@@ -190,7 +189,6 @@ def test_a_dicom_folder_in_gives_a_derived_series_a_nifti_and_a_report_without_t
 
 
 def test_info_names_what_it_sees(tmp_path, capsys):
-    sys.path.insert(0, str(Path(__file__).parent / "io"))
     from dicom_files import head as small_head
     from dicom_files import pet_header, write_series
 
