@@ -46,17 +46,22 @@ def test_the_papers_larger_network_has_its_269_million():
     assert count(on_meta("m2diff-paper-256")) == pytest.approx(269.0e6, abs=0.05e6)
 
 
-def test_the_practical_network_and_its_control_are_of_equal_size():
-    ours, control = count(on_meta("m2diff-base")), count(on_meta("regress-base"))
+BASE = [name for name in SPECS if name.endswith("-base")]
+
+
+def test_the_practical_networks_and_their_controls_are_of_equal_size():
+    assert {"m2diff-base", "ddpm-base", "regress-base"} <= set(BASE)
+    ours = count(on_meta("m2diff-base"))
     assert 3_000_000 < ours < 15_000_000
-    assert abs(control / ours - 1) < 0.05
+    for name in BASE:
+        assert abs(count(on_meta(name)) / ours - 1) < 0.05, name
 
 
 def test_both_shipped_networks_fit_in_forty_megabytes_at_half_precision():
     assert 2 * (count(on_meta("m2diff-base")) + count(on_meta("regress-base"))) < 40e6
 
 
-@pytest.mark.parametrize("name", ["m2diff-base", "regress-base"])
+@pytest.mark.parametrize("name", BASE)
 def test_the_practical_presets_train_under_bfloat16(name):
     torch.manual_seed(0)
     model = families.build(SPECS[name]).to(memory_format=torch.channels_last)

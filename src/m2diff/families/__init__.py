@@ -9,13 +9,19 @@ from pydantic import ValidationError
 
 from m2diff.errors import BadInput
 from m2diff.families.base import DiffusionFamily, Enhancer, Trainable
+from m2diff.families.ddpm import DDPM, DDPMConfig
 from m2diff.families.m2diff import M2Diff, M2DiffConfig
+from m2diff.families.mdaa import MDAA, MDAAConfig
+from m2diff.families.mfdiff import MFdiff, MFdiffConfig
 from m2diff.families.regress import Regress, RegressConfig
 
 __all__ = ["DiffusionFamily", "Enhancer", "Trainable", "build", "names", "resolve"]
 
 _FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "m2diff": (M2DiffConfig, M2Diff),
+    "ddpm": (DDPMConfig, DDPM),
+    "mdaa": (MDAAConfig, MDAA),
+    "mfdiff": (MFdiffConfig, MFdiff),
     "regress": (RegressConfig, Regress),
 }
 

@@ -85,10 +85,13 @@ class DiffusionFamily(Trainable):
 
 @dataclass(frozen=True)
 class Answer:
-    """What one U-Net's head says: the clean slab (b, s, h, w) and, of a fit, the logits of its classes."""
+    """What one U-Net says: the clean slab (b, s, h, w), of a fit the logits of its classes, and a first version of the
+    clean slab, where the network forms one on its way.
+    """
 
     clean: Slab
     classes: Tensor | None = None
+    first: Slab | None = None
 
 
 def answered(head: FitHead | PixelHead, features: Features, low: Slab | None) -> Answer:

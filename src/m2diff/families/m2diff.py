@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
-from m2diff.diffusion import draw_noise, draw_steps, q_sample
+from m2diff.diffusion import noised
 from m2diff.errors import BadInput
 from m2diff.families.base import Answer, DiffusionFamily, answered, check_view
 from m2diff.families.config import (
@@ -29,7 +29,7 @@ from m2diff.families.config import (
     UNetConfig,
     fit_needs_residual,
 )
-from m2diff.families.terms import class_error, hide, item_weights, squared_error
+from m2diff.families.terms import class_error, hide, item_weights, squared_error, wiener
 from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelStem, TimeEmbedding, UNetShape
 from m2diff.shapes import Features, Slab, TimeSteps
 
@@ -148,7 +148,7 @@ class M2Diff(DiffusionFamily):
         embedding = self.time(t)
         if self.dose is not None:
             embedding = embedding + self.dose(conditions.dose, low.shape[0])
-        x_in = self._scaled(x_t, t)
+        x_in = wiener(x_t, t, self.schedule) if self.config.network.input_scaling == "wiener" else x_t
         start = low if self.config.network.residual else None
 
         # PET alone: learned vectors stand where the MRI's skips would be.
@@ -168,9 +168,8 @@ class M2Diff(DiffusionFamily):
         settings, target = self.config.loss, batch.target
         conditions = self._hidden(batch.conditions, generator)
         share = self.config.diffusion.first_step_share
-        t = draw_steps(len(target), self.schedule, generator=generator, first_step_share=share).to(target.device)
-        noise = draw_noise(target, generator=generator)
-        heads = self.heads(q_sample(target, t, noise, self.schedule), t, conditions)
+        x_t, t = noised(target, self.schedule, generator=generator, first_step_share=share)
+        heads = self.heads(x_t, t, conditions)
 
         weights = item_weights(conditions.low, target, balance=settings.balance)
         terms = {"pet": squared_error(heads.pet, target, weights)}
@@ -192,12 +191,6 @@ class M2Diff(DiffusionFamily):
         """Conditions with some hidden by chance; the MRI stays where the network cannot do without."""
         hidden = hide(conditions, self.config.loss.dropout, generator=generator)
         return hidden if self.absent is not None else Conditions(hidden.low, conditions.mri, hidden.dose)
-
-    def _scaled(self, x_t: Slab, t: TimeSteps) -> Slab:
-        if self.config.network.input_scaling == "none":
-            return x_t
-        scale = self.schedule.abar.sqrt().to(device=x_t.device, dtype=x_t.dtype)[t]
-        return scale.reshape(-1, 1, 1, 1) * x_t
 
     def _absent_skips(self, pet_skips: list[Features]) -> list[Features]:
         """Learned vectors, broadcast, where the MRI's skips would be."""

@@ -7,9 +7,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from m2diff.batch import Conditions
+from m2diff.batch import Batch, Conditions, Losses
+from m2diff.diffusion import Schedule
+from m2diff.families.base import Answer
 from m2diff.families.config import DropoutConfig
-from m2diff.shapes import PerItem, Slab
+from m2diff.shapes import PerItem, Slab, TimeSteps
 
 BALANCE_FLOOR = 1e-3  # an empty slab (no error in the input at all) weighs at most 30 times an average one
 
@@ -43,6 +45,29 @@ def class_error(logits: list[Tensor], classes: Tensor) -> Tensor:
     """Cross-entropy of soft classes: ``logits`` of each head and the true shares, (b, classes, s, h, w)."""
     losses = [-(classes * each.float().log_softmax(dim=1)).sum(dim=1).mean() for each in logits]
     return torch.stack(losses).mean()
+
+
+def of_answer(
+    answer: Answer, batch: Batch, conditions: Conditions, *, balance: bool, classes: float, first: float = 0.0
+) -> Losses:
+    """The loss of a network with one head: its squared error, and where weighted and known those of its classes and of
+    its first version.
+    """
+    weights = item_weights(conditions.low, batch.target, balance=balance)
+    terms, shares = {"pet": squared_error(answer.clean, batch.target, weights)}, {"pet": 1.0}
+    if classes > 0.0 and batch.classes is not None and answer.classes is not None:
+        terms["classes"] = class_error([answer.classes], batch.classes)
+        shares["classes"] = classes
+    if first > 0.0 and answer.first is not None:
+        terms["first"] = squared_error(answer.first, batch.target, weights)
+        shares["first"] = first
+    return Losses(terms, shares)
+
+
+def wiener(x_t: Slab, t: TimeSteps, schedule: Schedule) -> Slab:
+    """sqrt(abar_t) x_t: the best linear estimate of unit-variance data from its noised version."""
+    scale = schedule.abar.sqrt().to(device=x_t.device, dtype=x_t.dtype)[t]
+    return scale.reshape(-1, 1, 1, 1) * x_t
 
 
 def squared_error(estimate: Slab, target: Slab, weights: PerItem) -> Tensor:

@@ -1,0 +1,155 @@
+"""One U-Net that reads everything at once: the trunk of every family that has no second branch.
+
+    stems of the low-dose slab, the MRI (or a learned vector) and x_t, summed -> Encoder -> Middle -> Decoder -> head
+
+Summed stems are one convolution over the concatenated images. ``SingleUNet`` is the trunk, ``SingleDiffusion`` the
+clean-image diffusion on it: a family says what it does to the features on the way (``encoded``), and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
+from m2diff.diffusion import noised
+from m2diff.families.base import Answer, DiffusionFamily, answered, check_view
+from m2diff.families.config import (
+    DiffusionConfig,
+    DropoutConfig,
+    SamplingConfig,
+    Settings,
+    UNetConfig,
+    fit_needs_residual,
+)
+from m2diff.families.terms import hide, of_answer, wiener
+from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelStem, TimeEmbedding
+from m2diff.shapes import Features, Slab, TimeSteps
+
+
+class SingleNetwork(UNetConfig):
+    """The network."""
+
+    residual: bool = True
+    """The head answers a correction to the low-dose image instead of the image; ``fit`` needs it."""
+
+    @model_validator(mode="after")
+    def _fit_has_a_start(self) -> SingleNetwork:
+        return fit_needs_residual(self, self.residual)
+
+
+class SingleLoss(Settings):
+    """The loss: squared error."""
+
+    first: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of the error of the first version of the scan, where the network forms one on its way."""
+    classes: Annotated[float, Field(ge=0.0)] = 0.0
+    """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
+    balance: bool = True
+    """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
+    dropout: DropoutConfig = DropoutConfig()
+
+
+class NoisedNetwork(SingleNetwork):
+    """The network of a diffusion."""
+
+    input_scaling: Literal["none", "wiener"] = "wiener"
+    """``wiener``: x_t enters as sqrt(abar_t) x_t, the best linear estimate of unit-variance data."""
+
+
+class SingleDiffusionConfig(Settings):
+    """Everything that a preset says about a diffusion on one U-Net."""
+
+    network: NoisedNetwork = NoisedNetwork()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    loss: SingleLoss = SingleLoss()
+    sampling: SamplingConfig = SamplingConfig()
+
+
+class SingleUNet(nn.Module):
+    """The trunk and its pieces; the MRI and the dose may be absent."""
+
+    def __init__(self, network: UNetConfig) -> None:
+        super().__init__()
+        shape = network.shape
+        self.dose = DoseEmbedding(shape.embedding)
+        self.stem = PixelStem(network.slices, shape.widths[0], network.fold)
+        self.mri_stem = PixelStem(network.slices, shape.widths[0], network.fold)
+        self.absent = nn.Parameter(0.02 * torch.randn(shape.widths[0]))
+        self.encoder = Encoder(shape)
+        self.middle = Middle(shape, attention=network.middle_attention)
+        self.decoder = Decoder(shape)
+        self.head = network.head_for(shape.widths[0])
+
+    def read(self, conditions: Conditions) -> Features:
+        """The stems of the low-dose slab and the MRI, (b, c, h / fold, w / fold)."""
+        features: Features = self.stem(conditions.low)
+        if conditions.mri is None:
+            return features + self.absent[:, None, None].to(features.dtype)
+        return features + self.mri_stem(conditions.mri)
+
+    def answer_from(self, skips: list[Features], embedding: Tensor, low: Slab | None) -> Answer:
+        """The answer from the encoder's skips: of its own, or, given ``low``, made from that."""
+        return answered(self.head, self.decoder(self.middle(skips[-1], embedding), embedding, skips), low)
+
+
+def needs_of(network: UNetConfig, loss: SingleLoss) -> Needs:
+    """What a family on one U-Net asks of the data."""
+    return Needs("slab", network.slices, network.multiple, mri=True, dose=True, classes=loss.classes > 0)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The encoder's skips, finest first, and the first version of the clean slab that a family formed for them."""
+
+    skips: list[Features]
+    first: Slab | None = None
+
+
+class SingleDiffusion(SingleUNet, DiffusionFamily):
+    """A clean-image diffusion on one U-Net; see ``encoded`` for what a family adds."""
+
+    def __init__(self, config: SingleDiffusionConfig) -> None:
+        super().__init__(config.network)
+        self.config = config
+        self.needs = needs_of(config.network, config.loss)
+        self.schedule = config.diffusion.schedule()
+        self.sampling = config.sampling
+        shape = config.network.shape
+        self.time = TimeEmbedding(config.network.width, shape.embedding)
+        self.noised_stem = PixelStem(config.network.slices, shape.widths[0], config.network.fold)
+
+    def encoded(self, features: Features, embedding: Tensor, conditions: Conditions) -> Encoded:
+        """The way down; a family's own attention or fusion goes in here."""
+        return Encoded(self.encoder(features, embedding))
+
+    def forward(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Estimate:
+        """The clean image (b, s, h, w) from the noised one at the steps ``t`` (b,)."""
+        answer = self.answer(x_t, t, conditions)
+        return Estimate(answer.clean, answer.first)
+
+    def answer(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Answer:
+        """The clean image and, of a fit, its classes."""
+        check_view(self.needs, conditions)
+        network = self.config.network
+        x_in = wiener(x_t, t, self.schedule) if network.input_scaling == "wiener" else x_t
+        embedding = self.time(t) + self.dose(conditions.dose, conditions.low.shape[0])
+        features = self.read(conditions) + self.noised_stem(x_in)
+        encoded = self.encoded(features, embedding, conditions)
+        answer = self.answer_from(encoded.skips, embedding, conditions.low if network.residual else None)
+        return replace(answer, first=encoded.first)
+
+    def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
+        """The squared error of the clean estimate at a random step, with conditions hidden by chance."""
+        settings = self.config.loss
+        conditions = hide(batch.conditions, settings.dropout, generator=generator)
+        share = self.config.diffusion.first_step_share
+        x_t, t = noised(batch.target, self.schedule, generator=generator, first_step_share=share)
+        answer = self.answer(x_t, t, conditions)
+        return of_answer(
+            answer, batch, conditions, balance=settings.balance, classes=settings.classes, first=settings.first
+        )
