@@ -80,6 +80,8 @@ class Estimate:
 
     clean: Slab
     auxiliary: Slab | None = None
+    variance: Slab | None = None
+    """Where the variance of a step lies between its bounds (0 to 1), for a network that learns it."""
 
 
 @dataclass(frozen=True)

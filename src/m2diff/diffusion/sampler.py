@@ -7,13 +7,15 @@ With the clean estimate x0 and the noise that it implies, eps = (x_t - sqrt(abar
 
 (Song et al. 2021, arXiv 2010.02502, equations 12 and 16). eta = 0 is DDIM. eta = 1 is ancestral DDPM sampling; its
 ``spread`` is sigma ("small" variance: the posterior's) or sqrt(beta) ("large"), Ho et al. 2020, section 3.2.
-At the last step abar_s = 1 and x_s = x0: the estimate itself is returned, and no noise.
+At the last step abar_s = 1 and x_s = x0: the estimate itself is returned, and no noise. A network may also say its
+variance (``Denoised.share``, see ``predict``), and a chain may begin at a noised first estimate.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from torch import Tensor
@@ -21,9 +23,17 @@ from torch import Tensor
 from m2diff.diffusion.schedule import Schedule, Spacing
 from m2diff.errors import BadInput
 
-Denoise: TypeAlias = Callable[[Tensor, int], Tensor]  # (x_t, t) -> clean estimate of the same shape
+Denoise: TypeAlias = "Callable[[Tensor, int], Tensor | Denoised]"  # (x_t, t) -> clean estimate of the same shape
 NoiseForStep: TypeAlias = Callable[[int], Tensor]  # number of the step, 1 ... steps - 1 -> noise like x_t
-Variance: TypeAlias = Literal["small", "large"]
+Variance: TypeAlias = Literal["small", "large", "learned"]
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """A clean estimate and where the variance of the step lies between its bounds, both shaped like x_t."""
+
+    clean: Tensor
+    share: Tensor | None = None
 
 
 def sample(
@@ -37,29 +47,50 @@ def sample(
     spacing: Spacing = "linspace",
     noise_for_step: NoiseForStep | None = None,
     clip: float | None = None,
+    stochastic_every: int = 0,
+    start: int | None = None,
+    first: Tensor | None = None,
 ) -> Tensor:
     """Carry ``noise`` to a clean image in ``steps`` calls of ``denoise``.
 
     Any shape: an item, a batch or a whole volume; ``denoise`` cuts it as it likes. ``noise_for_step(k)`` gives the
     noise of the k-th step (k = 1 is the first) and is needed only where eta > 0; no noise is asked for at the last
     step. ``clip``: estimates are limited to [-clip, clip]. One step returns the estimate at t = T - 1.
+    ``stochastic_every``: every so many steps are ancestral, whatever ``eta`` (0: none). ``start`` and ``first``: the
+    chain begins at this step with this estimate noised, not with noise alone at T - 1.
     """
     if variance == "large" and eta != 1.0:
         raise BadInput(f"the large variance belongs to ancestral sampling (eta = 1), got eta = {eta}: use 'small'.")
-    if eta > 0.0 and steps > 1 and noise_for_step is None:
+    if (eta > 0.0 or stochastic_every) and steps > 1 and noise_for_step is None:
         raise BadInput(f"eta = {eta} adds noise at each step: pass noise_for_step, or eta = 0.")
-    chain = schedule.respaced(steps, spacing)
-    x = noise
+    chain, x = schedule.respaced(steps, spacing), noise
+    if start is not None:
+        if first is None:
+            raise BadInput(f"a chain that starts at step {start} needs a first estimate: pass first, or start = None.")
+        chain = schedule.until(start).respaced(steps, spacing)
+        abar = float(chain.abar[-1])
+        x = math.sqrt(abar) * first + math.sqrt(1.0 - abar) * noise
     for number, index in enumerate(reversed(range(len(chain))), start=1):
-        clean = denoise(x, chain.timesteps[index])
+        answer = denoise(x, chain.timesteps[index])
+        clean, share = (answer.clean, answer.share) if isinstance(answer, Denoised) else (answer, None)
         if clip is not None:
             clean = clean.clamp(-clip, clip)
         if index == 0:
             return clean
-        x, spread = _towards_clean(chain, index, x, clean, eta, variance)
+        ancestral = bool(stochastic_every) and number % stochastic_every == 0
+        x, spread = _towards_clean(chain, index, x, clean, 1.0 if ancestral else eta, variance)
         if spread > 0.0 and noise_for_step is not None:
-            x = x + spread * noise_for_step(number)
+            learned = variance == "learned" and share is not None
+            x = x + (_learned_spread(chain, index, share) if learned else spread) * noise_for_step(number)
     return x
+
+
+def _learned_spread(chain: Schedule, index: int, share: Tensor | None) -> Tensor:
+    """The standard deviation of a step, between the posterior's and sqrt(beta) (log-linear)."""
+    if share is None:
+        raise ValueError("a learned variance needs its share")
+    low, high = math.log(float(chain.posterior_variance[index])), math.log(float(chain.betas[index]))
+    return (0.5 * (share * high + (1.0 - share) * low)).exp()
 
 
 def _towards_clean(

@@ -36,6 +36,13 @@ class Schedule:
         """The full chain with betas growing linearly from ``first`` to ``last`` (Ho et al. 2020, section 4)."""
         return cls(torch.linspace(first, last, steps, dtype=torch.float64), tuple(range(steps)))
 
+    @classmethod
+    def cosine(cls, steps: int = 1000, offset: float = 0.008, largest: float = 0.999) -> Schedule:
+        """The full chain with abar falling as a squared cosine (Nichol and Dhariwal 2021, equation 17)."""
+        at = (torch.arange(steps + 1, dtype=torch.float64) / steps + offset) / (1 + offset)
+        abar = torch.cos(at * torch.pi / 2) ** 2
+        return cls((1.0 - abar[1:] / abar[:-1]).clamp(max=largest), tuple(range(steps)))
+
     def __len__(self) -> int:
         return len(self.timesteps)
 
@@ -65,6 +72,10 @@ class Schedule:
         abar = self.abar[torch.tensor(kept)]
         before = torch.cat([torch.ones(1, dtype=torch.float64), abar[:-1]])
         return Schedule(1.0 - abar / before, tuple(self.timesteps[k] for k in kept))
+
+    def until(self, step: int) -> Schedule:
+        """The chain's first ``step`` + 1 steps: what is left of it for an image noised to ``step``."""
+        return self.at(range(step + 1))
 
     def respaced(self, steps: int, spacing: Spacing = "linspace") -> Schedule:
         """The same chain in ``steps`` steps.

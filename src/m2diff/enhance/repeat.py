@@ -24,16 +24,24 @@ class Draws:
     spread: VolumeArray | None
 
 
-def repeat(model: Enhancer, prepared: Prepared, *, samples: int, seed: int, options: Options = Options()) -> Draws:
+def repeat(
+    model: Enhancer,
+    prepared: Prepared,
+    *,
+    samples: int,
+    seed: int,
+    options: Options = Options(),
+    first: VolumeArray | None = None,
+) -> Draws:
     """The mean and the spread of ``samples`` draws; draw n depends on ``seed`` and n alone.
 
-    A model that draws nothing (a regression, a filter) answers once.
+    A model that draws nothing (a regression, a filter) answers once. ``first``: see ``volume.run``.
     """
     count = samples if isinstance(model, DiffusionFamily) else 1
     mean = np.zeros(prepared.low.shape, dtype=np.float64)
     squares = np.zeros_like(mean)  # Welford's sums: no cancellation however small the spread
     for n in range(count):
-        draw = run(model, prepared, seed=seed_of(seed, n), options=options)
+        draw = run(model, prepared, seed=seed_of(seed, n), options=options, first=first)
         difference = draw - mean
         mean += difference / (n + 1)
         squares += difference * (draw - mean)

@@ -7,7 +7,7 @@ import math
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from m2diff.enhance import cards
 from m2diff.enhance.repeat import repeat
 from m2diff.enhance.volume import Options
+from m2diff.enhance.volume import run as run_volume
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily
 from m2diff.io import atomic, nifti
@@ -24,9 +25,11 @@ from m2diff.io.load import load
 from m2diff.io.phi import without_phi
 from m2diff.nn.precision import Precision, best_precision
 from m2diff.prepare.pair import Prepared, prepare
+from m2diff.shapes import VolumeArray
 from m2diff.volume import Volume
 
-DEFAULT = "m2diff-base"
+DEFAULT, FIRST = "m2diff-base", "regress-base"
+"""Weights used where none are named, and those that make a first estimate for chains that start from one."""
 MOST_STEPS = 1000
 SPREAD_STEPS = 5
 """Steps of each of several draws, unless told otherwise: a single step is a regression, which draws nothing."""
@@ -96,7 +99,8 @@ def enhance(
     anchor = float(loaded.card.get("anchor_mm", 0.0)) if anchor_mm is None else anchor_mm
     options = Options(steps, batch, precision, device, anchor, progress)
     prepared = prepare(pet, mri, dose=dose, align=align)
-    draws = repeat(loaded.model, prepared, samples=samples, seed=seed, options=options)
+    first = _first(loaded, prepared, options)
+    draws = repeat(loaded.model, prepared, samples=samples, seed=seed, options=options, first=first)
     warnings = _warnings(loaded, pet, prepared, samples)
     return Enhanced(
         volume=prepared.restore(draws.mean, f"enhanced with {loaded.name}"),
@@ -106,6 +110,15 @@ def enhance(
         settings=_settings(loaded, pet, mri, prepared, options, samples, seed, align) | {"warnings": list(warnings)},
         warnings=warnings,
     )
+
+
+def _first(loaded: cards.Weights, prepared: Prepared, options: Options) -> VolumeArray | None:
+    """The estimate that the model's chain starts from, where it starts from one: by the card's choice or ``FIRST``."""
+    sampling = getattr(loaded.model, "sampling", None)
+    if sampling is None or sampling.start is None:
+        return None
+    control = cards.load(loaded.card.get("first_estimate", FIRST))
+    return run_volume(control.model, prepared, seed=0, options=replace(options, steps=None, anchor_mm=0.0))
 
 
 def write(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) -> Written:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from m2diff.batch import Conditions
 from m2diff.data import views
-from m2diff.diffusion import sample
+from m2diff.diffusion import Denoised, sample
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily, Enhancer
 from m2diff.nn.precision import Precision, autocast
@@ -44,18 +44,28 @@ class Options:
     progress: bool = False
 
 
-def run(model: Enhancer, prepared: Prepared, *, seed: int, options: Options = Options()) -> VolumeArray:
+def run(
+    model: Enhancer,
+    prepared: Prepared,
+    *,
+    seed: int,
+    options: Options = Options(),
+    first: VolumeArray | None = None,
+) -> VolumeArray:
     """One draw of the clean scan, normalised, on the working grid (i, j, k).
 
     Outside the head's box (grown by ``MARGIN`` voxels) the low-dose input stays; over the margin one fades into the
-    other. Raises BadInput where the model answers no finite number.
+    other. ``first``: a normalised estimate for chains that start from one; None is the low-dose scan. Raises BadInput
+    where the model answers no finite number.
     """
     if model.needs.view == "volume":
         estimate = _filtered(model, prepared)
     else:
         box = mask.box(prepared.support, MARGIN)
         estimate = prepared.low.copy()
-        answer = views.from_stack(_Slabs.of(model, prepared, box, options).run(seed))
+        answer = views.from_stack(
+            _Slabs.of(model, prepared, box, options).run(seed, prepared.low if first is None else first)
+        )
         fade = _fade(box, prepared.low.shape)
         estimate[box] += fade * (answer - prepared.low[box])
     if not np.isfinite(estimate).all():
@@ -108,28 +118,30 @@ class _Slabs:
         return cls(model.to(options.device), options, batches, begins, (d, h, w), (box[2], box[1], box[0]), (k, j, i))
 
     @torch.inference_mode()
-    def run(self, seed: int) -> Stack:
-        """The clean box (d, h, w)."""
+    def run(self, seed: int, first: VolumeArray) -> Stack:
+        """The clean box (d, h, w); ``first`` (i, j, k) is the whole volume that a chain may start from."""
         generator = torch.Generator().manual_seed(seed)
         if not isinstance(self.model, DiffusionFamily):
-            return self._stitched(lambda conditions, _: self.model.enhance(conditions, generator=generator), None)
+            return self._stitched(lambda conditions, _: (self.model.enhance(conditions, generator=generator),), None)[0]
 
         def noise(_: int = 0) -> Stack:
             return torch.randn(self.whole, generator=generator)[self.place]
 
-        def denoise(x_t: Stack, t: int) -> Stack:
-            def answer(conditions: Conditions, x: Tensor | None) -> Tensor:
+        def denoise(x_t: Stack, t: int) -> Denoised:
+            def answer(conditions: Conditions, x: Tensor | None) -> tuple[Tensor, ...]:
                 steps = torch.full((len(conditions.low),), t, device=conditions.low.device)
-                return self.model(x, steps, conditions).clean
+                estimate = self.model(x, steps, conditions)
+                return (estimate.clean,) if estimate.variance is None else (estimate.clean, estimate.variance)
 
-            return self._stitched(answer, x_t)
+            return Denoised(*self._stitched(answer, x_t))
 
         sampling = self.model.sampling.model_dump()
         sampling["steps"] = self.options.steps or sampling["steps"]
-        return sample(denoise, self.model.schedule, noise(), noise_for_step=noise, **sampling)
+        begin = views.to_stack(first)[self.place]
+        return sample(denoise, self.model.schedule, noise(), noise_for_step=noise, first=begin, **sampling)
 
-    def _stitched(self, answer: Any, x_t: Stack | None) -> Stack:
-        """The answers to all slabs as one stack; ``x_t`` is cut as the conditions are."""
+    def _stitched(self, answer: Any, x_t: Stack | None) -> tuple[Stack, ...]:
+        """The answers to all slabs, each kind of them as one stack; ``x_t`` is cut as the conditions are."""
         options = self.options
         noised = None if x_t is None else _cut(x_t, self.model, self.starts)
         answers = []
@@ -139,9 +151,11 @@ class _Slabs:
             there = conditions.to(options.device)
             x = None if noised is None else noised[part].to(options.device)
             with autocast(options.device, options.precision):
-                answers.append(answer(there, x).float().cpu())
-        whole = torch.cat(answers)[..., : self.size[1], : self.size[2]]
-        return views.stitch(whole, self.starts, self.size[0])
+                answers.append([each.float().cpu() for each in answer(there, x)])
+        _, h, w = self.size
+        return tuple(
+            views.stitch(torch.cat(each)[..., :h, :w], self.starts, self.size[0]) for each in zip(*answers, strict=True)
+        )
 
 
 def _cut(stack: Stack, model: Any, begins: list[int]) -> Slab:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from m2diff.errors import BadInput
 from m2diff.families.base import DiffusionFamily, Enhancer, Trainable
+from m2diff.families.ddpet3d import DDPET3D, DDPET3DConfig
 from m2diff.families.ddpm import DDPM, DDPMConfig
 from m2diff.families.m2diff import M2Diff, M2DiffConfig
 from m2diff.families.mdaa import MDAA, MDAAConfig
@@ -20,6 +21,7 @@ __all__ = ["DiffusionFamily", "Enhancer", "Trainable", "build", "names", "resolv
 _FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "m2diff": (M2DiffConfig, M2Diff),
     "ddpm": (DDPMConfig, DDPM),
+    "ddpet3d": (DDPET3DConfig, DDPET3D),
     "mdaa": (MDAAConfig, MDAA),
     "mfdiff": (MFdiffConfig, MFdiff),
     "regress": (RegressConfig, Regress),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
-from m2diff.diffusion import Schedule, draw_noise, sample
+from m2diff.diffusion import Denoised, Schedule, draw_noise, sample
 from m2diff.errors import BadInput
 from m2diff.families.config import SamplingConfig
 from m2diff.nn import FitHead, PixelHead
@@ -70,15 +70,17 @@ class DiffusionFamily(Trainable):
         """
         low = conditions.low
 
-        def denoise(x_t: Tensor, t: int) -> Tensor:
+        def denoise(x_t: Tensor, t: int) -> Denoised:
             steps = torch.full((low.shape[0],), t, device=low.device)
-            return self(x_t, steps, conditions).clean
+            estimate = self(x_t, steps, conditions)
+            return Denoised(estimate.clean, estimate.variance)
 
         return sample(
             denoise,
             self.schedule,
             draw_noise(low, generator=generator),
             noise_for_step=lambda _: draw_noise(low, generator=generator),
+            first=low,
             **self.sampling.model_dump(),
         )
 

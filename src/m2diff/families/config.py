@@ -108,6 +108,9 @@ class SamplingConfig(Settings):
     variance: Variance = "small"
     spacing: Spacing = "trailing"
     clip: float | None = None
+    stochastic_every: Annotated[int, Field(ge=0)] = 0
+    start: Annotated[int, Field(ge=0)] | None = None
+    """The step at which a chain begins, from the noised estimate of ``enhance``'s ``first``; None: from noise alone."""
 
 
 class DropoutConfig(Settings):

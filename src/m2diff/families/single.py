@@ -94,7 +94,12 @@ class SingleUNet(nn.Module):
 
     def answer_from(self, skips: list[Features], embedding: Tensor, low: Slab | None) -> Answer:
         """The answer from the encoder's skips: of its own, or, given ``low``, made from that."""
-        return answered(self.head, self.decoder(self.middle(skips[-1], embedding), embedding, skips), low)
+        return answered(self.head, self.decoded(skips, embedding), low)
+
+    def decoded(self, skips: list[Features], embedding: Tensor) -> Features:
+        """The features that the head reads, from the encoder's skips."""
+        features: Features = self.decoder(self.middle(skips[-1], embedding), embedding, skips)
+        return features
 
 
 def needs_of(network: UNetConfig, loss: SingleLoss) -> Needs:
