@@ -262,3 +262,12 @@ def test_a_real_scanners_series(tmp_path):
     assert volume.shape == (192, 192, 89)
     shutil.copytree(NEMA, tmp_path / "copy")
     compare_with_dcm2niix(tmp_path / "copy", volume)
+
+
+def test_magnitude_and_phase_in_one_series_are_two_and_a_number_is_a_number(tmp_path, scan):
+    for kind in ("M", "P"):
+        write_series(tmp_path, scan, mr_header(), name="T1 3", prefix=kind, ImageType=["ORIGINAL", "PRIMARY", kind])
+    with pytest.raises(BadInput, match="2 MRI series"):
+        load(tmp_path, what="MRI")
+    with pytest.raises(BadInput, match="called '9'"):
+        load(tmp_path, what="MRI", series="9")

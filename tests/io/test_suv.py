@@ -103,3 +103,23 @@ def test_a_half_life_in_minutes_is_named_and_the_nuclides_own_is_used():
     found = quantity(wrong)
     assert found.factor == pytest.approx(quantity(right).factor, rel=1e-3)
     assert any("109.8 s" in problem and "6586.2 s" in problem for problem in found.problems)
+
+
+def test_ge_series_dated_later_and_philips_blocks_elsewhere():
+    header = pet_header()
+    header.SeriesTime, header.AcquisitionTime = "140000", "104500"
+    without = quantity(header).wait_s
+    header.private_block(0x0009, "GEMS_PETD_01", create=True).add_new(0x0D, "DT", f"{header.SeriesDate}101500.00")
+    assert without - quantity(header).wait_s == pytest.approx(1800)
+    philips = pet_header()
+    philips.Units = "CNTS"
+    philips.private_block(0x7053, "Somebody else", create=True).add_new(0x00, "DS", "7")
+    philips.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0x00, "DS", "0.0005")
+    assert quantity(philips).factor == pytest.approx(0.0005)
+
+
+def test_a_dummy_date_does_not_hide_a_usable_time():
+    header = pet_header()
+    usual = quantity(header).wait_s
+    info(header).RadiopharmaceuticalStartDateTime = "19000101000000"
+    assert quantity(header).wait_s == usual

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -153,13 +154,15 @@ def test_adni_pairs_each_scan_with_the_nearest_t1_and_averages_frames(archive, t
     out = tmp_path / "bids"
     count, failures = convert(archive, out)
     assert (count, failures) == (3, [])
-    fdg = nifti.load(out / "sub-002S0413/ses-01/pet/sub-002S0413_ses-01_trc-18FFDG_rec-standard_pet.nii.gz")
+    fdg = nifti.load(out / "sub-002S0413/ses-I305547/pet/sub-002S0413_ses-I305547_trc-18FFDG_rec-standard_pet.nii.gz")
     assert fdg.source.sidecar["VisitName"] == "ADNI2 Baseline-New Pt"
-    t1 = nifti.load(out / "sub-002S0413/ses-01/anat/sub-002S0413_ses-01_T1w.nii.gz", what="MRI")
+    t1 = nifti.load(out / "sub-002S0413/ses-I305547/anat/sub-002S0413_ses-I305547_T1w.nii.gz", what="MRI")
     assert t1.data.max() == pytest.approx(head((40, 44, 20)).max(), rel=1e-3)  # the one of five days before
-    dynamic = nifti.load(out / "sub-005S0222/ses-01/pet/sub-005S0222_ses-01_trc-18FFDG_rec-standard_pet.nii.gz")
+    dynamic = nifti.load(
+        out / "sub-005S0222/ses-I400001/pet/sub-005S0222_ses-I400001_trc-18FFDG_rec-standard_pet.nii.gz"
+    )
     assert dynamic.data.max() == pytest.approx(2 * head((40, 44, 20)).max(), rel=1e-3)
-    av45 = nifti.load(out / "sub-005S0222/ses-02/pet/sub-005S0222_ses-02_trc-18FAV45_rec-standard_pet.nii.gz")
+    av45 = nifti.load(other / "ses-I400002/pet/sub-005S0222_ses-I400002_trc-18FAV45_rec-standard_pet.nii.gz")
     assert np.allclose(av45.data, 1.5 * brain(), rtol=1e-4)
     with (out / "participants.tsv").open() as lines:
         groups = {row["participant_id"]: row["group"] for row in csv.DictReader(lines, delimiter="\t")}
@@ -221,7 +224,7 @@ def test_udpet_keeps_the_same_head_of_every_dose(tmp_path, top):
     count, failures = convert(tmp_path / "udpet", tmp_path / "bids", factors=(20.0, 100.0))
     assert (count, failures) == (2, [])
     subjects = find_subjects(tmp_path / "bids")
-    assert [s.label for s in subjects] == ["001_trc-18FFDG", "002_trc-18FFDG"] and subjects[0].t1 is None
+    assert len(subjects) == 2 and all(len(s.person) == 8 and s.t1 is None for s in subjects)
     assert tuple(subjects[0].low) == (20.0, 100.0)
     standard, low = nifti.load(subjects[0].standard), nifti.load(subjects[0].low[100.0])
     assert low.same_grid(standard) and standard.unit == "Bq/mL"
@@ -308,6 +311,8 @@ def test_the_same_conversion_again_redoes_nothing_and_another_is_refused(cohort,
     convert(monash, tmp_path / "bids")
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "bids").rglob("*.nii.gz")}
     sliced.write(cohort, tmp_path / "mat", drf=20.0)
+    with pytest.raises(BadInput, match="choose an empty folder"):
+        sliced.write(cohort, tmp_path / "mat", drf=20.0)
     with pytest.raises(BadInput, match="another data set"):
         convert(tmp_path / "mat", tmp_path / "bids")
 
@@ -325,7 +330,7 @@ def test_dicom_becomes_nifti_bids_and_dicom_again(tmp_path):
     image = nifti.load(tmp_path / "pet.nii.gz")
     assert image.unit == "Bq/mL" and image.data.max() == pytest.approx(volume.max(), rel=1e-3)
     run(Request(tmp_path / "mr", tmp_path / "mr.nii.gz", modality="MRI"))
-    for subject in ("01", "02"):
+    for subject in ("01", "02", "02"):
         run(Request(tmp_path / "pet", tmp_path / "bids", subject=subject, mri=tmp_path / "mr", factors=(20.0,)))
     subjects = find_subjects(tmp_path / "bids")
     assert [s.label for s in subjects] == ["01_trc-18FFDG", "02_trc-18FFDG"] and subjects[0].t1 is not None
@@ -334,8 +339,18 @@ def test_dicom_becomes_nifti_bids_and_dicom_again(tmp_path):
     from m2diff.io import dicom
 
     assert np.allclose(dicom.load(tmp_path / "dicom").data, image.data, atol=image.data.max() / 60000)
-    with pytest.raises(BadInput, match="subject label"):
-        run(Request(tmp_path / "pet", tmp_path / "other", subject="../x"))
+    for label in ("../x", "Jörg", ""):
+        with pytest.raises(BadInput, match="plain letters and digits"):
+            run(Request(tmp_path / "pet", tmp_path / "other", subject=label))
+    assert not (tmp_path / "other").exists()
+    write_series(tmp_path / "pet2", 2 * volume, pet_header(), name="c")
+    with pytest.raises(BadInput, match="comes from another scan"):
+        run(Request(tmp_path / "pet2", tmp_path / "bids", subject="01"))
+    nifti.save(replace(image, unit="kBq/mL"), tmp_path / "kbq.nii.gz", sidecar={})
+    with pytest.raises(BadInput, match="kBq/mL"):
+        run(Request(tmp_path / "kbq.nii.gz", tmp_path / "dicom2", like=tmp_path / "pet"))
+    with pytest.raises(BadInput, match="not empty"):
+        run(Request(tmp_path / "pet.nii.gz", tmp_path / "pet", like=tmp_path / "pet"))
 
 
 def test_the_command_speaks_json_where_asked(tmp_path):
@@ -377,3 +392,95 @@ def test_doses_on_different_grids_are_refused(cohort, tmp_path):
     save(low, brain(), np.diag([2.0, 2.0, 2.2, 1.0]))
     with pytest.raises(BadInput, match="share one grid"):
         prepare_cohort(cohort, tmp_path / "cache")
+
+
+def test_a_mixed_cohort_gives_batches_with_and_without_mri_in_proportion():
+    from m2diff.data.dataset import SlabDataset
+
+    class Session:
+        def __init__(self, mri):
+            self.mri = mri
+
+    sessions = [Session(n % 4 or None) for n in range(40)]  # a quarter has none
+    dataset = SlabDataset(sessions, slices=8, batch=4)
+    kinds = [[bool(dataset._kind(4 * batch + item)[0].mri) for item in range(4)] for batch in range(400)]
+    assert all(len(set(batch)) == 1 for batch in kinds)
+    assert np.mean([batch[0] for batch in kinds]) == pytest.approx(0.75, abs=0.07)
+
+
+def test_one_bad_session_is_named_and_stops_no_other(cohort, tmp_path):
+    from m2diff.data.cohort import open_cohort, prepare_cohort
+
+    next(cohort.glob("sub-02/pet/*drf20*.nii.gz")).write_bytes(b"not an image")
+    with pytest.raises(BadInput, match=r"sub-02_trc-18FFDG: .*readable"):
+        prepare_cohort(cohort, tmp_path / "cache")
+    assert [s.person for s in open_cohort(tmp_path / "cache")] == ["01", "03"]
+
+
+# ---- what a second pair of eyes found -----------------------------------------------------------------------------
+
+
+def test_later_arrivals_change_nobodys_label(tmp_path):
+    root = tmp_path / "udpet"
+    for name in ("NORMAL", "DRF_20"):
+        save(root / "P2" / f"{name}.nii.gz", brain())
+    convert(root, tmp_path / "bids")
+    before = {s.label for s in find_subjects(tmp_path / "bids")}
+    for name in ("NORMAL", "DRF_20"):
+        save(root / "P1" / f"{name}.nii.gz", 2 * brain())
+    assert convert(root, tmp_path / "bids") == (2, [])
+    subjects = {s.label: s for s in find_subjects(tmp_path / "bids")}
+    assert len(subjects) == 2 and before < set(subjects)
+    assert nifti.load(subjects[before.pop()].standard).data.max() == brain().max()
+
+
+def test_sessions_of_one_person_stay_one_person_through_slices(cohort, tmp_path):
+    for path in list(cohort.glob("sub-01/pet/*")):
+        moved = cohort / "sub-01" / "ses-b" / "pet" / path.name.replace("sub-01_", "sub-01_ses-b_")
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        moved.write_bytes(path.read_bytes())
+    sliced.write(cohort, tmp_path / "mat", drf=20.0)
+    convert(tmp_path / "mat", tmp_path / "bids")
+    subjects = find_subjects(tmp_path / "bids")
+    assert [s.person for s in subjects] == ["01", "01", "02", "03"] and len({s.label for s in subjects}) == 4
+
+
+def test_damaged_frames_and_uneven_ones_are_told_of_and_stop_nobody(monash, tmp_path):
+    bad = next(monash.glob("sub-01/pet/*run-1_pet.nii.gz"))
+    content = bytearray(bad.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 50] = bytes(50)
+    bad.write_bytes(content)
+    next(monash.glob("sub-01/pet/*run-2_pet.nii.gz")).write_bytes(b"")  # a link that was not fetched
+    uneven = next(monash.glob("sub-02/pet/*run-1_pet.json"))
+    uneven.write_text(json.dumps({"FrameDuration": [10] * 20 + [300] * 20}))
+    count, failures = convert(monash, tmp_path / "bids")
+    assert count == 4 and len(failures) == 3
+    assert "10 to 300 s" in failures[2][1]
+    assert [s.label for s in find_subjects(tmp_path / "bids")] == ["02_task-checkerboard_trc-18FFDG_run-2"]
+
+
+@pytest.mark.parametrize("factors", [(0.0,), (0.5,), (float("inf"),), (-3.0,)])
+def test_impossible_doses_are_refused(monash, tmp_path, factors):
+    with pytest.raises(BadInput, match="above 1"):
+        run(Request(monash, tmp_path / "bids", factors=factors))
+
+
+def test_names_that_would_leave_the_folder_do_not(cohort, tmp_path):
+    sliced.write(cohort, tmp_path / "mat", drf=20.0)
+    path = tmp_path / "mat" / "geometry.json"
+    content = json.loads(path.read_text())
+    for entry in content.values():
+        entry["entities"] = {"sub": "x/../../evil"}
+    path.write_text(json.dumps(content))
+    _, failures = convert(tmp_path / "mat", tmp_path / "out" / "bids")
+    assert len(failures) == 3 and not list(tmp_path.rglob("*evil*"))
+    path.write_text('{"sub-01": {"drf": 20}}')
+    with pytest.raises(BadInput, match=r"geometry\.json"):
+        convert(tmp_path / "mat", tmp_path / "out" / "bids2")
+
+
+def test_what_is_stated_of_a_tracer_is_kept(archive, tmp_path):
+    path = next((archive / "ADNI").glob("*.xml"))
+    path.write_text(path.read_text().replace("18F-FDG", "18F-MK6240"))
+    convert(archive, tmp_path / "bids")
+    assert list((tmp_path / "bids").rglob("*trc-18FMK6240*_pet.nii.gz"))

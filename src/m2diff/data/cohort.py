@@ -157,11 +157,25 @@ def prepare_cohort(root: Path | str, cache: Path | str, *, jobs: int = 1, progre
     cache.mkdir(parents=True, exist_ok=True)
     missing = [subject for subject in find_subjects(root) if not _is_current(cache / f"sub-{subject.label}", subject)]
     work = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(prepare_subject)(subject, cache) for subject in missing
+        delayed(_prepared)(subject, cache) for subject in missing
     )
-    for _ in tqdm(work, total=len(missing), desc="prepare", unit="scan", disable=not (progress and missing)):
-        pass
+    bar = tqdm(work, total=len(missing), desc="prepare", unit="scan", disable=not (progress and missing))
+    refused = sorted(reason for reason in bar if reason is not None)
+    if refused:
+        raise BadInput(
+            f"{len(refused)} of the cohort's sessions cannot be prepared (the others are): {' '.join(refused[:5])} "
+            "Mend them or take them out."
+        )
     return cache
+
+
+def _prepared(subject: Subject, cache: Path) -> str | None:
+    """Prepare one subject; why it could not be, with its name."""
+    try:
+        prepare_subject(subject, cache)
+    except BadInput as refusal:
+        return f"sub-{subject.label}: {refusal}"
+    return None
 
 
 def open_cohort(cache: Path | str) -> list[PreparedSubject]:

@@ -42,7 +42,8 @@ class SlabDataset(Dataset[Item]):
     """Endless slabs of a cohort: a random subject, dose, height, place and augmentation for every index.
 
     ``slices``: slices of a slab. ``crop``: its height and width in voxels; the crop lies over the head. Nine in ten
-    slabs are centred on a slice of the brain, the others anywhere on the head.
+    slabs are centred on a slice of the brain, the others anywhere on the head. ``batch``: so many items in a row are
+    all of sessions with an MRI, or all of sessions without, where a cohort has both: a batch can then have its MRIs.
     """
 
     def __init__(
@@ -55,8 +56,11 @@ class SlabDataset(Dataset[Item]):
         target: Target = "standard",
         classes: bool = False,
         seed: int = 0,
+        batch: int = 1,
     ) -> None:
-        self.subjects = tuple(subjects)
+        self.subjects, self.batch = tuple(subjects), batch
+        guided = [subject for subject in self.subjects if subject.mri is not None]
+        self.kinds = (tuple(guided), tuple(subject for subject in self.subjects if subject not in guided))
         self.size = (slices, *crop)
         self.augmentation = augmentation or Augmentation()
         self.target, self.classes = target, classes
@@ -68,7 +72,8 @@ class SlabDataset(Dataset[Item]):
     def __getitem__(self, n: int) -> Item:
         """Item ``n``: the same for ever, whoever asks for it and whatever was asked before."""
         rng = np.random.default_rng([self.seed, n])
-        subject = self.subjects[rng.integers(len(self.subjects))]
+        among = self._kind(n)
+        subject = among[rng.integers(len(among))]
         drf = subject.doses[rng.integers(len(subject.doses))]
         corner = self._corner(subject, rng)
         draw = Draw.random(rng, self.augmentation)
@@ -86,6 +91,13 @@ class SlabDataset(Dataset[Item]):
             return None
         mri = recontrasted(self._read(stack, corner, draw.shift), draw.gamma, draw.gain)
         return _tensor(mri[..., ::-1] if draw.flip else mri)
+
+    def _kind(self, n: int) -> tuple[PreparedSubject, ...]:
+        """The sessions that item ``n`` is drawn from: in a mixed cohort those with an MRI or those without."""
+        if not all(self.kinds):
+            return self.subjects
+        share = len(self.kinds[0]) / len(self.subjects)
+        return self.kinds[int(np.random.default_rng([self.seed, n // self.batch, 1]).random() >= share)]
 
     def _tissues(self, subject: PreparedSubject, corner: tuple[int, int, int], draw: Draw) -> Tensor | None:
         """The shares of the tissues (classes, s, h, w), blurred and mirrored as the PET is."""

@@ -90,7 +90,7 @@ def find_subjects(root: Path | str) -> list[Subject]:
         return subjects
     if (root / "derivatives" / "simulation").is_dir():
         raise BadInput(f"{root} lists no finished person; run the same `m2diff simulate` again to finish it.")
-    return _real(root, {_label(row): row.get("group", "unknown") for row in rows})
+    return _real(root, {_label(row): row for row in rows})
 
 
 def _participants(root: Path) -> list[dict[str, str]]:
@@ -102,7 +102,7 @@ def _participants(root: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(lines, delimiter="\t") if row.get("participant_id")]
 
 
-def _real(root: Path, groups: dict[str, str]) -> list[Subject]:
+def _real(root: Path, people: dict[str, dict[str, str]]) -> list[Subject]:
     """Sessions of real scans by their names: those with a standard scan and at least one of a lower dose."""
     doses: dict[str, dict[float, Scan]] = {}
     for scan in find_scans(root) if any(root.glob("sub-*")) else []:
@@ -113,8 +113,8 @@ def _real(root: Path, groups: dict[str, str]) -> list[Subject]:
     subjects = [
         Subject(
             label=label,
-            person=scans[1.0].subject,
-            group=groups.get(scans[1.0].subject, "unknown"),
+            person=people.get(scans[1.0].subject, {}).get("anatomy") or scans[1.0].subject,
+            group=people.get(scans[1.0].subject, {}).get("group") or "unknown",
             t1=scans[1.0].mri,
             standard=scans[1.0].pet,
             low={drf: scan.pet for drf, scan in sorted(scans.items()) if drf != 1.0},
@@ -162,6 +162,5 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """A JSON file, whole or not at all."""
     from m2diff.io.atomic import replacing
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -160,6 +160,12 @@ def _read(image: Any, path: Path, what: str) -> npt.NDArray[np.float32]:
         raise BadInput(f"The {what} {path} is cut off or damaged; copy or convert it again.") from trouble
 
 
+def check_whole(path: Path) -> None:
+    """Read a packed file to its end, where gzip compares its checksum; raises what a damaged one provokes."""
+    if path.name.endswith(".gz"):
+        _read_to_the_end(path)
+
+
 def _read_to_the_end(path: Path) -> int:
     """Bytes in a packed file; gzip compares its checksum, which a reader that stops at the last voxel never meets."""
     held = 0

@@ -9,7 +9,8 @@ from typing import Any
 _PRIVATE = re.compile(
     r"^(?i:patient(?!position)|(other)?patientid|accession|referring|operator|performing|requesting|physician|institution"
     r"|station|deviceserial|studyid|studyinstance|studydescription|seriesinstance|issuer|responsible|medicalrecord"
-    r"|ethnic|occupation|militaryrank|religious|telephone|address)|Date|Birth"
+    r"|ethnic|occupation|militaryrank|religious|telephone|address|order|placer|filler|admission|admitting|interpretation)"
+    r"|Date|Birth|Comments?$|History|Physician|OrderNumber|UID$|Operators?Name"
 )
 
 

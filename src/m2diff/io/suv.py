@@ -14,7 +14,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from m2diff.io.dicom.sidecar import isotope, nuclide, number
+from m2diff.io.dicom.sidecar import LEAST_BQ, isotope, nuclide, number
 
 HALF_LIFE_S = {"F18": 6586.2, "C11": 1223.4, "Ga68": 4057.7, "O15": 122.2, "N13": 597.9, "Cu64": 45723.6}
 PHILIPS_SUV = (0x7053, 0x1000)
@@ -22,6 +22,11 @@ PHILIPS_SUV = (0x7053, 0x1000)
 PHILIPS_ACTIVITY = (0x7053, 0x1009)
 """Philips: Bq/mL of a stored count."""
 
+GE_CREATOR, GE_SCAN_START = "GEMS_PETD_01", 0x0D
+"""GE: date and time at which the scan began, in its private group 0009."""
+PHILIPS_CREATOR = "Philips PET Private Group"
+FIRST_YEAR = 1970
+"""Dates before it are what de-identification leaves."""
 LONGEST_WAIT_S = 24 * 3600.0
 """Between injection and scan: more means that one of the times is wrong."""
 
@@ -49,7 +54,9 @@ def quantity(header: Dataset) -> Quantity:
     decay = str(header.get("DecayCorrection", "") or "")
     if not units:
         problems.append("Units is missing")
-    dose = _within(info, "RadionuclideTotalDose", 1e5, 1e11, "Bq", problems, hint="1e5 to 1e11; perhaps it is in MBq")
+    dose = _within(
+        info, "RadionuclideTotalDose", LEAST_BQ, 1e11, "Bq", problems, hint="1e5 to 1e11; perhaps it is in MBq"
+    )
     weight = _within(header, "PatientWeight", 1.0, 400.0, "kg", problems, hint="1 to 400")
     half_life = _half_life(info, problems)
     wait = _wait(header, info, decay, problems)
@@ -99,6 +106,8 @@ def _wait(header: Dataset, info: Dataset, decay: str, problems: list[str]) -> fl
         problems.append("the scan's date or time is missing or impossible")
         return None
     injected = _datetime(str(info.get("RadiopharmaceuticalStartDateTime", "") or ""))
+    if injected is not None and injected.year < FIRST_YEAR:  # a dummy date, as de-identification leaves it
+        injected = None
     if injected is None:
         clock = str(info.get("RadiopharmaceuticalStartTime", "") or "")
         injected = _datetime(scan.strftime("%Y%m%d") + clock) if clock else None
@@ -120,9 +129,18 @@ def _scan_time(header: Dataset) -> datetime | None:
         _datetime(f"{header.get(f'{kind}Date', '') or ''}{header.get(f'{kind}Time', '') or ''}")
         for kind in ("Series", "Acquisition")
     )
-    if series is not None and acquired is not None:
-        return min(series, acquired)
+    if series is not None and acquired is not None and acquired < series:
+        began = _in_block(header, 0x0009, GE_CREATOR, GE_SCAN_START)
+        return _datetime(str(began or "")) or acquired
     return series or acquired
+
+
+def _in_block(header: Dataset, group: int, creator: str, element: int) -> Any:
+    """The value of a private element, wherever its maker's block lies; None where there is none."""
+    try:
+        return header.private_block(group, creator)[element].value
+    except (KeyError, ValueError):
+        return None
 
 
 def _datetime(text: str) -> datetime | None:
@@ -169,7 +187,7 @@ def _within(
 
 def _private(header: Dataset, tag: tuple[int, int]) -> float | None:
     element: Any = header.get(tag)
-    value = number(element.value) if element is not None else None
-    if value is None and element is not None and isinstance(element.value, bytes):
-        value = number(element.value.decode("ascii", "ignore").strip("\x00 "))
+    found = _in_block(header, tag[0], PHILIPS_CREATOR, tag[1] & 0xFF)
+    found = element.value if found is None and element is not None else found
+    value = number(found.decode("ascii", "ignore").strip("\x00 ") if isinstance(found, bytes) else found)
     return value if value and value > 0 else None

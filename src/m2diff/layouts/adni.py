@@ -6,7 +6,7 @@
     ADNI_002_S_0413_Coreg,_Avg,..._S572522_I863056.xml                                anywhere below: what each image is
 
 The XML says modality, tracer, research group and visit; without it the folder's description has to do. Each PET goes
-with the T1 of the nearest day. Sessions are numbered in the order of their days, which are kept out of the result.
+with the T1 of the nearest day. A session is called by the archive's number of its PET: days stay out of the result.
 Frames (several files or a dynamic series) are averaged. The archive holds no low-dose scans: they are simulated.
 """
 
@@ -32,13 +32,13 @@ _SUBJECT = re.compile(r"\d{3}_S_\d{4,5}")
 _DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})_\d{2}_\d{2}_\d{2}")
 _IMAGE = re.compile(r"[IS](\d+)")
 _XML = re.compile(r"_I(\d+)\.xml$", re.IGNORECASE)
-_T1 = re.compile(r"mp-?_?rage|spgr|t1|MT1|ir-?fspgr", re.IGNORECASE)
+_T1 = re.compile(r"mp-?_?rage|mpr|spgr|t1|ir-?fspgr", re.IGNORECASE)
 _NO_T1 = re.compile(r"t2|flair|dti|mask|seg|localizer|scout|b1[-_ ]cal", re.IGNORECASE)
 _TRACERS = {
-    "AV45": ("18FAV45", "florbetapir", "F18"), "AV1451": ("18FAV1451", "flortaucipir", "F18"),
+    "AV1451": ("18FAV1451", "flortaucipir", "F18"), "AV45": ("18FAV45", "florbetapir", "F18"),
     "FBB": ("18FFBB", "florbetaben", "F18"), "PIB": ("11CPIB", "PiB", "C11"), "FDG": ("18FFDG", "FDG", "F18"),
 }  # fmt: skip
-"""By a word in the tracer's or the series' name: BIDS label, name, nuclide. A plain PET description is FDG's."""
+"""By a word in the tracer's or the series' name: BIDS label, name, nuclide; longer words before those in them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Image:
     day: date
     modality: str
     tracer: str
+    """As the XML states it, or else a word of the description; empty where neither says."""
     group: str
     visit: str
 
@@ -68,20 +69,18 @@ def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
     for subject, images in sorted(people.items()):
         scans = sorted((i for i in images if i.modality == "PET"), key=lambda i: (i.day, i.description, i.folder.name))
         anatomies = [i for i in images if i.modality == "MRI" and _T1.search(i.description) and not _odd(i)]
-        days = sorted({scan.day for scan in scans})
         for scan in scans:
-            label, name, nuclide = _TRACERS[scan.tracer]
-            same = [other for other in scans if (other.day, other.tracer) == (scan.day, scan.tracer)]
-            run = {"run": str(same.index(scan) + 1)} if len(same) > 1 else {}
+            label, name, nuclide = _tracer(scan)
             nearest = min(anatomies, key=lambda i: (abs((i.day - scan.day).days), i.description), default=None)
             yield Visit(
-                {"sub": re.sub(r"\W|_", "", subject), "ses": f"{days.index(scan.day) + 1:02d}", "trc": label, **run},
+                f"adni {scan.folder.name}",
+                {"sub": re.sub(r"\W|_", "", subject), "ses": scan.folder.name, "trc": label},
                 {1.0: partial(read, scan, "PET")},
                 None if nearest is None else partial(read, nearest, "MRI"),
                 about={"group": scan.group},
                 sidecar={
                     "TracerName": name,
-                    "TracerRadionuclide": nuclide,
+                    **({"TracerRadionuclide": nuclide} if nuclide else {}),
                     "SeriesDescription": scan.description.replace("_", " "),
                     **({"VisitName": scan.visit} if scan.visit else {}),
                 },
@@ -111,12 +110,20 @@ def _images(root: Path) -> Iterator[Image]:
         if not when or not _SUBJECT.fullmatch(subject) or not any(entry.is_file() for entry in folder.iterdir()):
             continue
         said = _said(known.get(int(folder.name[1:])))
-        words = f"{said.get('tracer', '')} {description}".upper()
         modality = said.get("modality") or _guess(description)
-        tracer = next((key for key in _TRACERS if key in words), "FDG")
+        tracer = said.get("tracer") or next((key for key in _TRACERS if key in description.upper()), "")
         on = date(*(int(part) for part in when.groups()))
         group = said.get("group", "unknown")
         yield Image(folder, subject, description, on, modality, tracer, group, said.get("visit", ""))
+
+
+def _tracer(scan: Image) -> tuple[str, str, str]:
+    """BIDS label, name and nuclide of a scan's tracer: FDG where nothing is stated, else what is stated."""
+    words = re.sub(r"[^A-Z0-9]", "", scan.tracer.upper())
+    for key, (label, name, nuclide) in _TRACERS.items():
+        if key in words or name.upper() in words or (not words and key == "FDG"):
+            return label, name, nuclide
+    return re.sub(r"[^A-Za-z0-9]", "", scan.tracer), scan.tracer, ""
 
 
 def _said(path: Path | None) -> dict[str, str]:

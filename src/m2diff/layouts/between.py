@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Request:
     mri: Path | None = None
     modality: str = "PET"
     series: str | None = None
+    mri_series: str | None = None
     frame: int | None = None
     like: Path | None = None
     voxel_mm: tuple[float, ...] = ()
@@ -38,7 +40,12 @@ def run(request: Request, *, progress: bool = False) -> list[tuple[str, str]]:
     source, out = request.source, request.out
     if not source.exists():
         raise BadInput(f"{source} does not exist; check the path.")
+    bad = [factor for factor in request.factors if not (math.isfinite(factor) and factor > 1)]
+    if bad:
+        raise BadInput(f"Dose reduction factors lie above 1 (20 for a twentieth), got {bad[0]:g}; correct --drf.")
     form = request.form or _form(request)
+    if form != "nifti" and out.exists() and not out.is_dir():
+        raise BadInput(f"{out} is a file; name a folder for what is made.")
     if form == "nifti":
         _to_nifti(request)
     elif form == "dicom":
@@ -61,7 +68,7 @@ def run(request: Request, *, progress: bool = False) -> list[tuple[str, str]]:
     else:
         dicom_to_bids(
             source, out, subject=request.subject, session=request.session, mri=request.mri, series=request.series,
-            frame=request.frame, factors=request.factors, keep_phi=request.keep_phi,
+            mri_series=request.mri_series, frame=request.frame, factors=request.factors, keep_phi=request.keep_phi,
         )  # fmt: skip
     return []
 
@@ -111,6 +118,12 @@ def _to_dicom(request: Request) -> None:
     image = nifti.load(request.source)
     if not image.same_grid(original):
         raise BadInput(f"{request.source} must lie on the grid of the series in --like, but does not; resample it.")
+    if "unknown" not in (image.unit, original.unit) and image.unit != original.unit:
+        raise BadInput(
+            f"{request.source} is in {image.unit}, the series in --like in {original.unit}; convert the values first."
+        )
+    if request.out.is_dir() and any(request.out.iterdir()):
+        raise BadInput(f"{request.out} is not empty; a series needs a folder of its own.")
     made = version("m2diff")
     derivation = dicom.Derivation(
         f"m2diff {request.source.name[:40]}",

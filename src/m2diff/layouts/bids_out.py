@@ -10,8 +10,10 @@ What is there is not made again. Names, numbers and dates of patients stay out, 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -25,6 +27,8 @@ from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 
 BIDS_VERSION = "1.10.0"
+KEY = "m2diffSource"
+"""In a PET's sidecar: a hash of where it came from, so that no other scan is ever taken for it."""
 
 
 def write(
@@ -51,9 +55,9 @@ def write(
     failures, count = [], 0
     for visit in tqdm(chain([first], visits), desc="convert", unit="scan", disable=not progress):
         count += 1
-        people.setdefault(visit.entities["sub"], visit.about)
         try:
             _write(visit, out, factors, keep_phi)
+            people.setdefault(visit.entities["sub"], visit.about)
         except BadInput as refusal:
             failures.append((_name(visit), " ".join(str(refusal).split())))
     _participants(out, people)
@@ -61,29 +65,41 @@ def write(
 
 
 def _write(visit: Visit, out: Path, factors: Sequence[float], keep_phi: bool) -> None:
-    """The images of one visit that are not there yet."""
+    """The images of one visit that are not there yet: the PET first, so that a bad MRI costs nothing else."""
+    for key, label in visit.entities.items():
+        check_label(key, label)
+    made_from = hashlib.sha256(visit.key.encode()).hexdigest()[:16]
     folder = out / f"sub-{visit.entities['sub']}"
     if "ses" in visit.entities:
         folder /= f"ses-{visit.entities['ses']}"
     anatomy = folder / "anat" / f"{_name(visit, only=('sub', 'ses'))}_T1w.nii.gz"
-    if visit.mri is not None and not anatomy.is_file():
-        mri = visit.mri()
-        nifti.save(mri, anatomy, sidecar={"Modality": "MR", **_kept(mri, keep_phi)})
 
     def place(drf: float) -> Path:
         return folder / "pet" / f"{_name(visit, rec=rec(drf))}_pet.nii.gz"
 
     for drf, read in visit.doses.items():
-        if not place(drf).is_file():
-            scan = read()
-            nifti.save(scan, place(drf), sidecar=_about(visit, scan, drf, keep_phi))
+        if place(drf).is_file():
+            if nifti.read_sidecar(place(drf)).get(KEY) != made_from:
+                raise BadInput(f"{place(drf).name} is there already and comes from another scan; use another label.")
+            continue
+        scan = read()
+        nifti.save(scan, place(drf), sidecar={**_about(visit, scan, drf, keep_phi), KEY: made_from})
     missing = [drf for drf in factors if not place(drf).is_file()] if set(visit.doses) == {1.0} else []
     if missing:
         from m2diff.lower_dose import lower_dose
 
         for drf, low in lower_dose(place(1.0), factors).items():  # all of them, so that the doses stay nested
-            about = _about(visit, low, drf, keep_phi) | {"Simulated": True}
+            about = _about(visit, low, drf, keep_phi) | {"Simulated": True, KEY: made_from}
             nifti.save(low, place(drf), sidecar=about)
+    if visit.mri is not None and not anatomy.is_file():
+        mri = visit.mri()
+        nifti.save(mri, anatomy, sidecar={"Modality": "MR", **_kept(mri, keep_phi)})
+
+
+def check_label(key: str, label: str) -> None:
+    """Refuse what BIDS does not allow as a label: a file's name is made of it."""
+    if not re.fullmatch(r"[A-Za-z0-9]+", str(label)):
+        raise BadInput(f"A label of {key}- has plain letters and digits only, got {label!r}; correct it.")
 
 
 def _about(visit: Visit, scan: Volume, drf: float, keep_phi: bool) -> dict[str, Any]:
@@ -110,7 +126,11 @@ def _describe(out: Path, source: str) -> None:
     """The description of the data set; a folder that holds something else is refused."""
     path = out / "dataset_description.json"
     if path.is_file():
-        if json.loads(path.read_text()).get("SourceLayout") != source:
+        try:
+            earlier = json.loads(path.read_text()).get("SourceLayout")
+        except (ValueError, AttributeError) as trouble:
+            raise BadInput(f"{path} is not readable JSON; correct it or choose an empty folder.") from trouble
+        if earlier != source:
             raise BadInput(f"{out} already holds another data set; choose an empty folder for this one.")
         return
     if out.is_dir() and any(out.iterdir()):
@@ -137,7 +157,10 @@ def _participants(out: Path, people: Mapping[str, Mapping[str, str]]) -> None:
     if table.is_file():  # of an earlier call: nobody is lost
         with table.open(newline="") as lines:
             earlier = list(csv.DictReader(lines, delimiter="\t"))
-        people = {row.pop("participant_id").removeprefix("sub-"): row for row in earlier} | dict(people)
+        rows_before = {row.pop("participant_id", "").removeprefix("sub-"): row for row in earlier}
+        people = {
+            label: {**rows_before.get(label, {}), **people.get(label, {})} for label in rows_before | dict(people)
+        }
     columns = sorted({key for about in people.values() for key in about})
     text = io.StringIO()
     rows = csv.writer(text, delimiter="\t", lineterminator="\n")
@@ -149,7 +172,12 @@ def _participants(out: Path, people: Mapping[str, Mapping[str, str]]) -> None:
     if columns:
         from m2diff.io.bids import write_json
 
-        write_json(out / "participants.json", {key: {"Description": _COLUMNS[key]} for key in columns})
+        known = {key: {"Description": text} for key, text in _COLUMNS.items() if key in columns}
+        write_json(out / "participants.json", known)
 
 
-_COLUMNS = {"group": "diagnostic group, as the source states it", "split": "part of the source that it stood in"}
+_COLUMNS = {
+    "anatomy": "person, where several participants are one; splits go by it",
+    "group": "diagnostic group, as the source states it",
+    "split": "part of the source that it stood in",
+}

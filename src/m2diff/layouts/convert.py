@@ -61,9 +61,10 @@ def convert(
             f"{root} has no layout that is known ({', '.join(LAYOUTS)}); name it with --layout, or give DICOM or BIDS."
         )
     chosen = LAYOUTS[name]
-    visits = chosen.visits(root, factors)
     if name == "mat" and voxel_mm is not None:
         visits = sliced.visits(root, factors, voxel_mm=voxel_mm)
+    else:
+        visits = chosen.visits(root, factors)
     count, failures = bids_out.write(
         visits,
         out,
@@ -85,6 +86,7 @@ def dicom_to_bids(
     session: str | None = None,
     mri: Path | None = None,
     series: str | None = None,
+    mri_series: str | None = None,
     frame: int | None = None,
     factors: Sequence[float] = (),
     keep_phi: bool = False,
@@ -92,14 +94,19 @@ def dicom_to_bids(
     """One person's PET series, and MRI, as a BIDS data set (or one more person of it). BadInput where one fails."""
     from m2diff.io.load import load
 
-    for key, label in (("subject", subject), ("session", session)):
-        if label is not None and not label.isalnum():
-            raise BadInput(f"A {key} label has letters and digits only, got {label!r}; correct it.")
+    for key, label in (("sub", subject), ("ses", session)):
+        if label is not None:
+            bids_out.check_label(key, label)
     scan = load(pet, series=series, frame=frame, keep_phi=keep_phi)
-    anatomy = None if mri is None else load(mri, what="MRI", keep_phi=keep_phi)
+    anatomy = None if mri is None else load(mri, what="MRI", series=mri_series, keep_phi=keep_phi)
     tracer = _trc(scan.source.sidecar if scan.source else {})
     entities = {"sub": subject, **({"ses": session} if session else {}), **({"trc": tracer} if tracer else {})}
-    visit = Visit(entities, {1.0: lambda: scan}, None if anatomy is None else lambda: anatomy)
+    visit = Visit(
+        f"dicom {scan.source.sha256 if scan.source else pet}",
+        entities,
+        {1.0: lambda: scan},
+        None if anatomy is None else lambda: anatomy,
+    )
     _, failures = bids_out.write([visit], out, source="DICOM", factors=factors, keep_phi=keep_phi)
     if failures:
         raise BadInput(failures[0][1])

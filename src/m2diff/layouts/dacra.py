@@ -7,7 +7,8 @@
 Earlier versions of the data set name the scans without ``trc`` and ``rec``. The static scan is the mean of a run's
 frames; a lower dose is the mean of some of them, spread evenly over the run: those counts were really all there was.
 Each frame was reconstructed by itself, so that whatever OSEM does at few counts is in the standard scan as well.
-Sidecars of some runs list the frames of the whole session; the image says how many there are.
+Sidecars of some runs list the frames of the whole session; the image says how many there are. Frames that do not all
+last as long are refused.
 """
 
 from __future__ import annotations
@@ -38,15 +39,19 @@ def recognises(root: Path) -> bool:
 def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
     """Every run of every participant."""
     for scan in find_scans(root):
-        frames = _frames(scan.pet)
-        if frames < 2:
+        try:
+            frames = _frames(scan.pet)
+        except BadInput:
+            frames = 0  # reading it will say what is wrong
+        if frames == 1:
             continue
         wanted = [1.0, *(factors or FACTORS)]
-        subsets = {factor: chosen(frames, factor) for factor in wanted if frames / factor >= 1}
+        subsets = {factor: chosen(frames, factor) for factor in wanted if frames / factor >= 1 or factor == 1.0}
         doses = {factor: partial(mean_frames, scan, subset) for factor, subset in subsets.items()}
-        entities = {key: value for key, value in scan.entities.items() if key != "rec"} | {"trc": "18FFDG"}
+        entities = {"trc": "18FFDG"} | {key: value for key, value in scan.entities.items() if key != "rec"}
         mri = None if scan.mri is None else partial(nifti.load, scan.mri, what="MRI")
-        yield Visit(_ordered(entities), doses, mri, sidecar={"TracerName": "FDG", "TracerRadionuclide": "F18"})
+        about = {"TracerName": "FDG", "TracerRadionuclide": "F18"} if entities["trc"] == "18FFDG" else {}
+        yield Visit(f"dacra {scan.pet.name}", _ordered(entities), doses, mri, sidecar=about)
 
 
 def chosen(frames: int, factor: float) -> list[int]:
@@ -60,16 +65,20 @@ def chosen(frames: int, factor: float) -> list[int]:
 
 
 def mean_frames(scan: Scan, subset: Sequence[int]) -> Volume:
-    """The mean of these frames, one read at a time."""
-    image: Any = nib.load(scan.pet)
-    total = np.zeros(image.shape[:3], dtype=np.float64)
+    """The mean of these frames, read one after the other from a file that is first checked to its end."""
+    _frames(scan.pet)
+    about = nifti.read_sidecar(scan.pet)
+    duration = _duration(about, scan)
     try:
+        nifti.check_whole(scan.pet)
+        image: Any = nib.load(scan.pet, keep_file_open=True)  # a packed file is then read once, not once a frame
+        total = np.zeros(image.shape[:3], dtype=np.float64)
         for frame in subset:
             total += np.asarray(image.dataobj[..., frame], dtype=np.float64)
-    except (OSError, EOFError, ValueError) as trouble:
-        raise BadInput(f"The PET {scan.pet} breaks off or is damaged; download it again.") from trouble
-    about = nifti.read_sidecar(scan.pet)
-    duration = _duration(about)
+    except Exception as trouble:  # nibabel and zlib raise whatever damaged bytes provoke
+        raise BadInput(f"The PET {scan.pet.name} breaks off or is damaged; download it again.") from trouble
+    if not np.isfinite(total).all():
+        raise BadInput(f"The PET {scan.pet.name} holds NaN or infinity; download it again.")
     kept = {key: value for key, value in about.items() if key not in _PER_FRAME}
     kept |= {} if duration is None else {"FrameDuration": [duration * len(subset)]}
     source = Source(scan.pet, nifti.sha256(scan.pet), np.dtype(np.float32), kept | {"m2diffFrames": list(subset)})
@@ -80,12 +89,17 @@ def mean_frames(scan: Scan, subset: Sequence[int]) -> Volume:
 _PER_FRAME = ("FrameTimesStart", "FrameTimeStart", "FrameDuration", "DecayFactor", "ScatterFraction")
 
 
-def _duration(about: Mapping[str, Any]) -> float | None:
-    """Seconds of one frame, where all last as long."""
+def _duration(about: Mapping[str, Any], scan: Scan) -> float | None:
+    """Seconds of one frame, None where they are not stated; frames of several lengths are refused."""
     durations = about.get("FrameDuration")
-    if not isinstance(durations, list) or len(set(map(str, durations))) != 1:
+    if not isinstance(durations, list) or not all(isinstance(each, int | float) for each in durations):
         return None
-    return float(durations[0]) if isinstance(durations[0], int | float) else None
+    if len(set(durations)) > 1:
+        raise BadInput(
+            f"The frames of {scan.pet.name} must all last as long to be averaged, got {min(durations):g} to "
+            f"{max(durations):g} s; average them yourself and use m2diff lower-dose."
+        )
+    return float(durations[0]) if durations else None
 
 
 def _frames(path: Path) -> int:
@@ -93,7 +107,7 @@ def _frames(path: Path) -> int:
     try:
         shape = nib.load(path).shape  # type: ignore[attr-defined]
     except Exception as trouble:  # nibabel raises whatever damaged bytes provoke
-        raise BadInput(f"The PET {path} is no readable NIfTI file; download it again.") from trouble
+        raise BadInput(f"The PET {path.name} is no readable NIfTI file; download it again.") from trouble
     return int(shape[3]) if len(shape) == 4 else 1
 
 

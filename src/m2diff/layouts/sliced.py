@@ -62,10 +62,11 @@ def visits(
             }
             guided = all((root / split / GUIDE / name).is_file() for name in names)
             yield Visit(
+                f"mat {split}/{person}",
                 known.get("entities") or {"sub": re.sub(r"[^A-Za-z0-9]", "", person) or "01"},
                 {1.0: reading[STANDARD], float(drf): reading[LOW]},
                 reading[GUIDE] if guided else None,
-                about={"split": split},
+                about={"split": split, "anatomy": str(known.get("person", person))},
             )
 
 
@@ -91,6 +92,8 @@ def write(root: Path, out: Path, *, drf: float, size: int = 128, seed: int = 0) 
     if not subjects:
         raise BadInput(f"{root} holds no scan at DRF {drf:g}; choose one of its doses with --drf.")
     parts = _split(sorted({subject.person for subject in subjects}), seed)
+    if out.is_dir() and any(out.iterdir()):
+        raise BadInput(f"{out} is not empty; slices of two exports would mix people: choose an empty folder.")
     counts = dict.fromkeys(SPLITS, 0)
     geometry: dict[str, Any] = {}
     with atomic.folder(out) as folder:
@@ -99,7 +102,7 @@ def write(root: Path, out: Path, *, drf: float, size: int = 128, seed: int = 0) 
             sliced = _cut(subject, drf, size)
             geometry[sliced.name] = {
                 "affine": sliced.affine.tolist(), "scale": sliced.scale, "unit": sliced.unit, "drf": drf,
-                "entities": sliced.entities,
+                "entities": sliced.entities, "person": subject.person,
             }  # fmt: skip
             for kind, data in sliced.stacks.items():
                 place = folder / split / kind
@@ -131,7 +134,10 @@ def _cut(subject: Subject, drf: float, size: int) -> _Sliced:
     standard = nifti.load(subject.standard)
     mri = None if subject.t1 is None else nifti.load(subject.t1, what="MRI")
     place = False if mri is None or subject.record is not None else align(mri, standard)
-    prepared = prepare(nifti.load(subject.low[drf]), mri, dose=drf, align=place)
+    low = nifti.load(subject.low[drf])
+    if not low.same_grid(standard):
+        raise BadInput(f"{subject.low[drf].name} and its standard-dose scan must share one grid; resample one of them.")
+    prepared = prepare(low, mri, dose=drf, align=place)
     images = {LOW: prepared.low, STANDARD: grid.to_working(standard).data / np.float32(prepared.scale)}
     if prepared.mri is not None:
         images[GUIDE] = prepared.mri
@@ -139,8 +145,9 @@ def _cut(subject: Subject, drf: float, size: int) -> _Sliced:
     affine = prepared.affine.copy()
     affine[:3, 3] -= affine[:3, :2] @ np.array(offset)
     stacks = {kind: _square(data, size, offset) for kind, data in images.items()}
-    label = re.sub(r"[^A-Za-z0-9]", "", subject.label)
-    return _Sliced(f"sub-{label}", stacks, affine, prepared.scale, prepared.unit, {"sub": label})
+    entities = dict(part.split("-", 1) for part in f"sub-{subject.label}".split("_"))
+    name = f"sub-{subject.label}".replace("_", "-")  # the last underscore stands before the slice's number
+    return _Sliced(name, stacks, affine, prepared.scale, prepared.unit, entities)
 
 
 def _square(data: npt.NDArray[np.float32], size: int, offset: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -204,6 +211,11 @@ def _geometry(root: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as trouble:
-        raise BadInput(f"{path} is not readable JSON; correct or remove it.") from trouble
+        content = dict(json.loads(path.read_text()))
+        for known in content.values():
+            shapes = (np.shape(np.asarray(known["affine"], dtype=float)), float(known["drf"]) > 1)
+            if shapes != ((4, 4), True) or not isinstance(known["entities"], dict) or "sub" not in known["entities"]:
+                raise ValueError("an entry lacks its place, dose or name")
+    except (ValueError, TypeError, KeyError) as trouble:
+        raise BadInput(f"{path} is not what `m2diff convert --to mat` wrote; correct or remove it.") from trouble
+    return content

@@ -10,6 +10,7 @@ activity down is kept, the same slices of every dose.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
@@ -38,20 +39,23 @@ def dose_of(name: str) -> float | None:
 
 def recognises(root: Path) -> bool:
     """Whether some folder of ``root`` holds images named by their dose."""
-    return any(len(_doses(person)) > 1 for person in _people(root))
+    return any(1.0 in found and len(found) > 1 for found in map(_doses, _people(root)))
 
 
 def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
     """Every person with a standard scan; ``factors`` chooses among the doses that are there."""
-    for number, person in enumerate(_people(root), start=1):
+    for person in _people(root):
         found = _doses(person)
         if 1.0 not in found:
             continue
         kept = {drf: path for drf, path in sorted(found.items()) if drf == 1.0 or not factors or drf in factors}
         doses = {drf: partial(head_of, path, found[1.0]) for drf, path in kept.items()}
-        # Folders are named after people and days: they get numbers, in the order of their names.
+        # Folders are named after people and days. A label made of the name stays the same when others come to stand
+        # beside it, which a number would not, and does not show it.
+        name = person.relative_to(root).as_posix()
+        label = hashlib.sha256(name.encode()).hexdigest()[:8]
         about = {"Units": "Bq/mL", "TracerName": "FDG", "TracerRadionuclide": "F18"}
-        yield Visit({"sub": f"{number:03d}", "trc": "18FFDG"}, doses, sidecar=about)
+        yield Visit(f"udpet {name}", {"sub": label, "trc": "18FFDG"}, doses, sidecar=about)
 
 
 def head_of(path: Path, standard: Path) -> Volume:

@@ -19,11 +19,13 @@ Read = Callable[[], Volume]
 class Visit:
     """One scan session.
 
+    ``key``: what tells its source from every other's, whatever else lies beside it: where the scan was found.
     ``entities``: BIDS entities of its PET in BIDS's order (no ``rec``). ``doses``: the scan by dose reduction factor, 1
     the standard one. ``about``: columns of participants.tsv, such as ``group``. ``sidecar``: BIDS keys of the PET that
     the layout knows and the file does not.
     """
 
+    key: str
     entities: Mapping[str, str]
     doses: Mapping[float, Read]
     mri: Read | None = None

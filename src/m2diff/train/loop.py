@@ -184,6 +184,7 @@ class Run:
             target=data.target,
             classes=needs.classes,
             seed=config.seed,
+            batch=data.batch,
         )
         sampler = StepSampler(
             self.step,

@@ -127,7 +127,9 @@ def choose(folder: Path | str, modality: Modality, series: str | None = None) ->
 
 def _named(stacks: list[Stack], series: str) -> list[Stack]:
     """Those whose number or UID is ``series``, or else whose description holds it."""
-    exact = [stack for stack in stacks if series in (stack.uid, str(stack.number))]
+    exact = [stack for stack in stacks if series in (stack.uid, stack.uid.partition("/")[0], str(stack.number))]
+    if series.isdigit():  # a number is a number, also where it is that of a series that does not fit
+        return exact
     return exact or [stack for stack in stacks if series.lower() in stack.description.lower()]
 
 
@@ -186,6 +188,9 @@ def _slices(header: Dataset, path: Path) -> list[tuple[tuple[str, str, int, int]
     found = []
     try:
         uid, modality = str(header.SeriesInstanceUID), str(header.get("Modality", ""))
+        if modality == "MR":  # magnitude and phase, water and fat, echoes: one series of several images to some makers
+            kind = [str(word) for word in header.get("ImageType", None) or []][2:]
+            uid += "".join(f"/{word}" for word in (*kind, header.get("EchoTime", "")))
         rows, columns = int(header.Rows), int(header.Columns)
         for number, frame in enumerate(_frames(header)):
             position = _numbers(frame["ImagePositionPatient"], 3)
@@ -243,7 +248,10 @@ def macro(group: Dataset, shared: Dataset, name: str) -> Dataset:
 def _seconds(header: Dataset, keyword: str) -> float:
     """A number in a header (FrameReferenceTime is in milliseconds; only the order counts), 0 where there is none."""
     value = header.get(keyword)
-    digits = "".join(c for c in str(value) if c.isdigit() or c == ".") if value is not None else ""
+    try:
+        return float(value)  # 1.8e+06 is one
+    except (TypeError, ValueError):
+        digits = "".join(c for c in str(value) if c.isdigit() or c == ".") if value is not None else ""
     return float(digits) if digits.count(".") <= 1 and digits.strip(".") else 0.0
 
 
@@ -270,7 +278,8 @@ def _three(numbers: list[float]) -> tuple[float, float, float]:
 
 def _stack(key: tuple[str, str, int, int], geometry: tuple[float, ...], members: list[tuple[Dataset, Slice]]) -> Stack:
     uid, modality, rows, columns = key
-    header = members[0][0]
+    # The earliest: times are read off it, and slices of one series may have been acquired one after the other.
+    header = min((header for header, _ in members), key=lambda header: _seconds(header, "AcquisitionTime"))
     try:
         number = int(header.SeriesNumber)
     except Exception:  # pydicom raises whatever damaged bytes provoke

@@ -69,6 +69,10 @@ def nuclide(name: str) -> str:
     return f"{element}{mass}" if element and 0 < len(mass) <= 3 else ""
 
 
+LEAST_BQ = 1e5
+"""A dose below it was written in another unit: it is left out, and ``suv`` names it."""
+
+
 def _pet(header: Dataset) -> dict[str, Any]:
     info = isotope(header)
     found: dict[str, Any] = {}
@@ -82,7 +86,7 @@ def _pet(header: Dataset) -> dict[str, Any]:
     if nuclide(meaning):
         found["TracerRadionuclide"] = nuclide(meaning)
     dose = number(info.get("RadionuclideTotalDose"))
-    if dose:
+    if dose and dose >= LEAST_BQ:
         found |= {"InjectedRadioactivity": dose / 1e6, "InjectedRadioactivityUnits": "MBq"}
     duration = number(header.get("ActualFrameDuration"))
     if duration:
