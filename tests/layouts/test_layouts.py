@@ -158,9 +158,8 @@ def test_adni_pairs_each_scan_with_the_nearest_t1_and_averages_frames(archive, t
     assert fdg.source.sidecar["VisitName"] == "ADNI2 Baseline-New Pt"
     t1 = nifti.load(out / "sub-002S0413/ses-I305547/anat/sub-002S0413_ses-I305547_T1w.nii.gz", what="MRI")
     assert t1.data.max() == pytest.approx(head((40, 44, 20)).max(), rel=1e-3)  # the one of five days before
-    dynamic = nifti.load(
-        out / "sub-005S0222/ses-I400001/pet/sub-005S0222_ses-I400001_trc-18FFDG_rec-standard_pet.nii.gz"
-    )
+    other = out / "sub-005S0222"
+    dynamic = nifti.load(other / "ses-I400001/pet/sub-005S0222_ses-I400001_trc-18FFDG_rec-standard_pet.nii.gz")
     assert dynamic.data.max() == pytest.approx(2 * head((40, 44, 20)).max(), rel=1e-3)
     av45 = nifti.load(other / "ses-I400002/pet/sub-005S0222_ses-I400002_trc-18FAV45_rec-standard_pet.nii.gz")
     assert np.allclose(av45.data, 1.5 * brain(), rtol=1e-4)
