@@ -14,8 +14,8 @@ pairs, flips front to back or upside down, half turns, noise, a ball and three o
 A head very like the right one may pass that; left and right exchanged does, so a third question is asked: does the
 MRI explain the finest detail better than its own mirror image, registered as well, does? The folds of a brain are not
 symmetric: true fits explain it 1.2 times as well and more. A symmetric head passes, and the user is told that left and
-right could not be told apart. And does that detail agree far better there than a little beside? Somebody else's MRI finds
-a place by its outline and its ventricles, but its folds do not lock. `reproduce/03-registration` has the rates.
+right could not be told apart. And does that detail agree far better there than a little beside? Somebody else's MRI
+finds a place by its outline and its ventricles, but its folds do not lock. `reproduce/03-registration` has the rates.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ def align(mri: Volume, pet: Volume) -> Alignment:
     if best.locked < SAME_PERSON:
         raise BadInput(
             f"The MRI fits the PET only as another person's would (its finest detail agrees {best.locked:.1f} times as "
-            f"well as a little beside, at least {SAME_PERSON} expected); check that both are of the same person, or align "
-            "the MRI yourself and pass --no-align."
+            f"well as a little beside, at least {SAME_PERSON} expected); check that both are of the same person, or "
+            "align the MRI yourself and pass --no-align."
         )
     return best
 
