@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -483,3 +485,20 @@ def test_what_is_stated_of_a_tracer_is_kept(archive, tmp_path):
     path.write_text(path.read_text().replace("18F-FDG", "18F-MK6240"))
     convert(archive, tmp_path / "bids")
     assert list((tmp_path / "bids").rglob("*trc-18FMK6240*_pet.nii.gz"))
+
+
+@pytest.mark.parametrize("layout", ["monash", "archive", "cohort"])
+def test_the_official_validator_finds_no_error_that_the_source_did_not_have(layout, tmp_path, request):
+    tool = shutil.which("bids-validator-deno", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if tool is None:
+        pytest.skip("bids-validator-deno is not installed")
+    source = request.getfixturevalue(layout)
+    if layout == "cohort":
+        sliced.write(source, tmp_path / "mat", drf=20.0)
+        source = tmp_path / "mat"
+    convert(source, tmp_path / "bids", factors=(20.0,))
+    done = subprocess.run([tool, str(tmp_path / "bids"), "--json"], capture_output=True, text=True, check=False)
+    issues = json.loads(done.stdout)["issues"]["issues"]
+    errors = [issue for issue in issues if issue.get("severity") == "error"]
+    # What a scanner's file does not say, nobody can fill in: required fields of PET sidecars.
+    assert {issue["code"] for issue in errors} <= {"SIDECAR_KEY_REQUIRED"}, errors
