@@ -36,7 +36,10 @@ SPECS = {
     "regress": {"family": "regress", "network": SMALL},
 }
 
-each_family = pytest.mark.parametrize("name", families.names())
+# Each again with convolutions along the slices too.
+SPECS |= {f"{name} in 3D": {**spec, "network": {**spec["network"], "spatial": 3}} for name, spec in SPECS.items()}
+
+each_family = pytest.mark.parametrize("name", SPECS)
 
 
 def shaken(name, seed=0):
@@ -66,7 +69,7 @@ def enhanced(model, conditions, seed=0):
 
 
 def test_every_family_is_in_this_list():
-    assert set(SPECS) == set(families.names())
+    assert {spec["family"] for spec in SPECS.values()} == set(families.names())
 
 
 @each_family

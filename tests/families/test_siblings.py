@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from m2diff.families.config import UNetConfig
 from m2diff.families.mdaa import DoseAttention, WaveletAttention
 from m2diff.families.mfdiff import Fusion
 
 
 def test_the_wavelet_gate_starts_closed_and_flat_guides_say_nothing_when_it_is_open():
     torch.manual_seed(0)
-    attention = WaveletAttention(slices=4, channels=8, fold=2)
+    attention = WaveletAttention(UNetConfig(slices=4, fold=2, width=8), channels=8)
     features, guide = torch.rand(2, 8, 8, 8), torch.rand(2, 4, 16, 16)
     assert torch.equal(attention(features, guide), features)
     torch.nn.init.constant_(attention.gate, 1.0)
@@ -23,7 +24,7 @@ def test_the_wavelet_gate_starts_closed_and_flat_guides_say_nothing_when_it_is_o
 
 def test_dose_attention_starts_at_one_and_then_goes_with_the_dose():
     torch.manual_seed(0)
-    attention = DoseAttention(channels=8, embedding=16, reduction=2)
+    attention = DoseAttention(channels=8, embedding=16, reduction=2, spatial=2)
     skip, one, other = torch.rand(2, 8, 6, 6), torch.rand(2, 16), torch.rand(2, 16)
     torch.testing.assert_close(attention(skip, one), skip)
     for parameter in attention.parameters():
@@ -34,7 +35,7 @@ def test_dose_attention_starts_at_one_and_then_goes_with_the_dose():
 @pytest.mark.parametrize("open_", [True, False])
 def test_a_closed_fusion_gate_keeps_the_mri_out(open_):
     torch.manual_seed(0)
-    fusion = Fusion(slices=4, channels=8, fold=2)
+    fusion = Fusion(UNetConfig(slices=4, fold=2, width=8), channels=8)
     torch.nn.init.constant_(fusion.gate.bias, 0.0 if open_ else -50.0)
     low, mri = torch.rand(1, 4, 16, 16), torch.rand(1, 4, 16, 16)
     same = torch.allclose(fusion(low, mri), fusion(low, None), atol=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from m2diff.nn import FitHead
+from m2diff.nn import FitHead, Folding
 from m2diff.nn.fit import CELL, RIDGE, _along_axes, _cell_means, _solve, _window, local_fits
 
 
@@ -61,7 +61,7 @@ def test_twice_the_image_twice_the_fit() -> None:
 
 def test_the_head_starts_between_the_input_and_its_fits_and_learns() -> None:
     torch.manual_seed(0)
-    head = FitHead(16, slices=8, fold=2, classes=4, windows=(1, 3))
+    head = FitHead(16, Folding(slices=8, fold=2), classes=4, windows=(1, 3))
     features = torch.randn(2, 16, 12, 12)
     low = torch.rand(2, 8, 24, 24)
     clean, classes = head(features, low)

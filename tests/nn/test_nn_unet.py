@@ -9,6 +9,7 @@ from m2diff.nn import (
     Decoder,
     DoseEmbedding,
     Encoder,
+    Folding,
     Middle,
     PixelHead,
     PixelStem,
@@ -65,15 +66,25 @@ def test_attention_does_not_know_where_a_pixel_is():
     torch.testing.assert_close(attention(x.flip(-1)), attention(x).flip(-1), rtol=1e-4, atol=1e-5)
 
 
-def test_folding_loses_no_pixel():
-    stem, head = PixelStem(3, 12, fold=2), PixelHead(12, 3, fold=2)
+@pytest.mark.parametrize("folding", [Folding(4, 2), Folding(4, 2, spatial=3), Folding(3, 1, spatial=3), Folding(3)])
+def test_folding_loses_no_pixel(folding):
+    channels = 2 * folding.channels
+    stem, head = PixelStem(folding, channels, images=2), PixelHead(channels, folding, images=2)
     with torch.no_grad():
         for conv in (stem.conv, head.conv):
             conv.weight.zero_()
             conv.bias.zero_()
-            conv.weight[:, :, 1, 1] = torch.eye(12)
-    x = torch.randn(2, 3, 8, 8)
+            conv.weight[(..., *[1] * folding.spatial)] = torch.eye(channels)
+    x = torch.randn(2, 2 * folding.slices, 8, 8)
     torch.testing.assert_close(head(stem(x)), x)
+
+
+def test_folding_in_three_dimensions_keeps_neighbours_together():
+    x = torch.zeros(1, 4, 4, 4)
+    x[0, 2:, :2, 2:] = 1.0
+    folded = Folding(4, 2, spatial=3).folded(x)
+    assert folded.shape == (1, 8, 2, 2, 2)
+    assert folded[0, :, 1, 0, 1].eq(1).all() and folded.sum() == 8
 
 
 def test_groups_are_the_most_that_divide_the_channels():

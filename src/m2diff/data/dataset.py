@@ -38,6 +38,29 @@ class Item:
     classes: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What was drawn for an item: the number of its session, a dose, the first voxel (d, h, w), and the variation."""
+
+    subject: int
+    drf: float
+    corner: tuple[int, int, int]
+    draw: Draw
+
+
+class PlanDataset(Dataset[Plan]):
+    """Only what is drawn of a dataset's items, for a cohort whose images lie elsewhere."""
+
+    def __init__(self, dataset: SlabDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, n: int) -> Plan:
+        return self.dataset.plan(n)
+
+
 class SlabDataset(Dataset[Item]):
     """Endless slabs of a cohort: a random subject, dose, height, place and augmentation for every index.
 
@@ -59,8 +82,8 @@ class SlabDataset(Dataset[Item]):
         batch: int = 1,
     ) -> None:
         self.subjects, self.batch = tuple(subjects), batch
-        guided = [subject for subject in self.subjects if subject.mri is not None]
-        self.kinds = (tuple(guided), tuple(subject for subject in self.subjects if subject not in guided))
+        guided = [n for n, subject in enumerate(self.subjects) if subject.mri is not None]
+        self.kinds = (guided, [n for n in range(len(self.subjects)) if n not in guided])
         self.size = (slices, *crop)
         self.augmentation = augmentation or Augmentation()
         self.target, self.classes = target, classes
@@ -71,18 +94,27 @@ class SlabDataset(Dataset[Item]):
 
     def __getitem__(self, n: int) -> Item:
         """Item ``n``: the same for ever, whoever asks for it and whatever was asked before."""
-        rng = np.random.default_rng([self.seed, n])
-        among = self._kind(n)
-        subject = among[rng.integers(len(among))]
-        drf = subject.doses[rng.integers(len(subject.doses))]
-        corner = self._corner(subject, rng)
-        draw = Draw.random(rng, self.augmentation)
-        low = self._pet(subject.low(drf), corner, draw, draw.scale)
-        clean = subject.standard if self.target == "standard" else subject.noise_free
-        target = self._pet(clean, corner, draw, draw.scale * subject.meta.ratio[drf])
+        plan = self.plan(n)
+        subject, corner, draw = self.subjects[plan.subject], plan.corner, plan.draw
+        low = self._pet(subject.low(plan.drf), corner, draw, draw.scale)
+        target = self._pet(self.clean(subject), corner, draw, draw.scale * subject.meta.ratio[plan.drf])
         seen, clean_seen = (_tensor(x[..., ::-1] if draw.flip else x) for x in (low, target))
         guide, tissues = self._guide(subject, corner, draw), self._tissues(subject, corner, draw)
-        return Item(seen, guide, clean_seen, drf, tissues)
+        return Item(seen, guide, clean_seen, plan.drf, tissues)
+
+    def plan(self, n: int) -> Plan:
+        """All that is drawn for item ``n``."""
+        rng = np.random.default_rng([self.seed, n])
+        among = self._kind(n)
+        number = among[int(rng.integers(len(among)))]
+        subject = self.subjects[number]
+        drf = subject.doses[rng.integers(len(subject.doses))]
+        corner = self._corner(subject, rng)
+        return Plan(number, drf, corner, Draw.random(rng, self.augmentation))
+
+    def clean(self, subject: PreparedSubject) -> Any:
+        """The stack (d, h, w) that the slabs of ``subject`` should become."""
+        return subject.standard if self.target == "standard" else subject.noise_free
 
     def _guide(self, subject: PreparedSubject, corner: tuple[int, int, int], draw: Draw) -> Tensor | None:
         """The MRI's slab (s, h, w), shifted, recontrasted and mirrored as drawn; None where the session has none."""
@@ -92,10 +124,10 @@ class SlabDataset(Dataset[Item]):
         mri = recontrasted(self._read(stack, corner, draw.shift), draw.gamma, draw.gain)
         return _tensor(mri[..., ::-1] if draw.flip else mri)
 
-    def _kind(self, n: int) -> tuple[PreparedSubject, ...]:
-        """The sessions that item ``n`` is drawn from: in a mixed cohort those with an MRI or those without."""
+    def _kind(self, n: int) -> Sequence[int]:
+        """The numbers of the sessions that item ``n`` is drawn from: in a mixed cohort those with an MRI or those without."""
         if not all(self.kinds):
-            return self.subjects
+            return range(len(self.subjects))
         share = len(self.kinds[0]) / len(self.subjects)
         return self.kinds[int(np.random.default_rng([self.seed, n // self.batch, 1]).random() >= share)]
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from m2diff.batch import CLASSES
 from m2diff.diffusion.sampler import Variance
 from m2diff.diffusion.schedule import Schedule, Spacing
-from m2diff.nn import FitHead, PixelHead, UNetShape
+from m2diff.nn import FitHead, Folding, PixelHead, PixelStem, UNetShape
 from m2diff.nn.fit import CELL
 
 
@@ -36,6 +36,8 @@ class UNetConfig(Settings):
     """Neighbouring slices of a slab; 1 is the paper's single slice."""
     fold: Annotated[int, Field(ge=1)] = 2
     """Pixels of a side that become channels before the first convolution; 2 runs the U-Net at half resolution."""
+    spatial: Literal[2, 3] = 2
+    """3: convolutions run along the slices too; 2: the slices are channels, as in the papers that read single ones."""
     width: Annotated[int, Field(ge=4)] = 64
     """Base channels."""
     multipliers: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 1.5, 2.0)
@@ -51,11 +53,28 @@ class UNetConfig(Settings):
     fit: FitConfig | None = None
     """The end of the network: a mixture of the low-dose slab and its fits, or (None, the papers) a convolution."""
 
-    def head_for(self, channels: int) -> FitHead | PixelHead:
-        """The head of a U-Net that ends in ``channels``."""
+    @model_validator(mode="after")
+    def _slices_fold(self) -> Self:
+        deep = self.fold * self.shape.multiple
+        if self.spatial == 3 and self.slices % deep:
+            raise ValueError(f"with network.spatial=3, network.slices must divide by {deep}, got {self.slices}")
+        return self
+
+    @property
+    def folding(self) -> Folding:
+        """Between slabs and the grid that the U-Net runs on."""
+        return Folding(self.slices, self.fold, self.spatial)
+
+    def new_stem(self, images: int = 1) -> PixelStem:
+        """The first layer of a U-Net that reads so many images."""
+        return PixelStem(self.folding, self.shape.widths[0], images)
+
+    def new_head(self) -> FitHead | PixelHead:
+        """The last layer of a U-Net."""
+        channels = self.shape.widths[0]
         if self.fit is None:
-            return PixelHead(channels, self.slices, self.fold)
-        return FitHead(channels, self.slices, self.fold, self.fit.classes, self.fit.windows)
+            return PixelHead(channels, self.folding)
+        return FitHead(channels, self.folding, self.fit.classes, self.fit.windows)
 
     @property
     def multiple(self) -> int:
@@ -73,6 +92,7 @@ class UNetConfig(Settings):
             heads=self.heads,
             groups=self.groups,
             dropout=self.dropout,
+            spatial=self.spatial,
         )
 
 

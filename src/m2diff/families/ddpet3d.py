@@ -25,7 +25,7 @@ from m2diff.families.base import DiffusionFamily, answered, check_view
 from m2diff.families.config import DiffusionConfig, SamplingConfig, Settings
 from m2diff.families.single import SingleLoss, SingleNetwork, SingleUNet, needs_of
 from m2diff.families.terms import hide, item_weights, squared_error, wiener
-from m2diff.nn import PixelHead, PixelStem, TimeEmbedding
+from m2diff.nn import PixelHead, TimeEmbedding
 from m2diff.shapes import Slab, TimeSteps
 
 
@@ -67,8 +67,8 @@ class DDPET3D(SingleUNet, DiffusionFamily):
         self.schedule = config.diffusion.schedule()
         self.sampling = config.sampling
         self.time = TimeEmbedding(network.width, shape.embedding)
-        self.noised_stem = PixelStem(network.slices, shape.widths[0], network.fold)
-        self.share = PixelHead(shape.widths[0], network.slices, network.fold)
+        self.noised_stem = network.new_stem()
+        self.share = PixelHead(shape.widths[0], network.folding)
 
     def forward(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Estimate:
         """The clean image (b, s, h, w) that the predicted noise implies, and the variance's share."""

@@ -30,7 +30,8 @@ from m2diff.families.config import (
     fit_needs_residual,
 )
 from m2diff.families.terms import class_error, hide, item_weights, squared_error, wiener
-from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelStem, TimeEmbedding, UNetShape
+from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, UNetShape
+from m2diff.nn.blocks import per_channel
 from m2diff.shapes import Features, Slab, TimeSteps
 
 
@@ -94,11 +95,11 @@ class Branch(nn.Module):
 
     def __init__(self, config: UNetConfig, shape: UNetShape, *, attention: bool) -> None:
         super().__init__()
-        self.stem = PixelStem(2 * config.slices, shape.widths[0], config.fold)
+        self.stem = config.new_stem(images=2)
         self.encoder = Encoder(shape)
         self.middle = Middle(shape, attention=attention)
         self.decoder = Decoder(shape, guides=1)
-        self.head = config.head_for(shape.widths[0])
+        self.head = config.new_head()
 
     def encode(self, first: Slab, second: Slab, embedding: Tensor) -> list[Features]:
         """Skips of two images, channel by channel one after the other."""
@@ -197,7 +198,7 @@ class M2Diff(DiffusionFamily):
         if self.absent is None:
             raise BadInput("this M2Diff was built to read an MRI, and none came: pass one, or use m2diff-base weights.")
         pairs = zip(self.absent, pet_skips, strict=True)
-        return [vector.to(skip.dtype)[None, :, None, None].expand_as(skip) for vector, skip in pairs]
+        return [per_channel(vector.to(skip.dtype), skip).expand_as(skip) for vector, skip in pairs]
 
 
 def _classes(*answers: Answer) -> tuple[Tensor, ...]:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2diff.batch import Conditions
+from m2diff.families.config import UNetConfig
 from m2diff.families.single import Encoded, NoisedNetwork, SingleDiffusion, SingleDiffusionConfig
-from m2diff.nn.blocks import conv, zeroed
+from m2diff.nn.blocks import conv, per_channel, zeroed
 from m2diff.nn.wavelet import haar
 from m2diff.shapes import Features, Slab
 
@@ -40,42 +41,44 @@ class MDAAConfig(SingleDiffusionConfig):
 class WaveletAttention(nn.Module):
     """Where the guide has edges, at the features' resolution: weights and values for them, behind a gate."""
 
-    def __init__(self, slices: int, channels: int, fold: int) -> None:
+    def __init__(self, network: UNetConfig, channels: int) -> None:
         super().__init__()
-        self.fold = fold
-        self.details = conv(2, 3 * slices, channels)
-        self.weights_and_values = conv(2, channels, 2 * channels)
+        self.slices, self.spatial = network.slices, network.spatial
+        self.details = conv(self.spatial, 3 if self.spatial == 3 else 3 * self.slices, channels)
+        self.weights_and_values = conv(self.spatial, channels, 2 * channels)
         self.gate = nn.Parameter(torch.zeros(channels))
 
     def forward(self, features: Features, guide: Slab) -> Features:
-        """(b, c, h / fold, w / fold) and the guide (b, s, h, w) to the features, sharpened where it has details."""
+        """(b, c, ...) and the guide (b, s, h, w) to the features, sharpened where it has details."""
         _, details = haar(guide)
-        details = F.interpolate(details, size=features.shape[-2:], mode="area")
+        if self.spatial == 3:
+            details = details.unflatten(1, (3, self.slices))
+        details = F.interpolate(details, size=features.shape[2:], mode="area")
         weights, values = self.weights_and_values(F.silu(self.details(details))).chunk(2, dim=1)
-        gate = torch.tanh(self.gate)[:, None, None]
+        gate = per_channel(torch.tanh(self.gate), features)
         return features * (1.0 + gate * weights.sigmoid()) + gate * values
 
 
 class DoseAttention(nn.Module):
     """Channel and spatial weights of a skip, both moved by the embedding of step and dose; they start at one."""
 
-    def __init__(self, channels: int, embedding: int, reduction: int) -> None:
+    def __init__(self, channels: int, embedding: int, reduction: int, spatial: int) -> None:
         super().__init__()
         middle = max(channels // reduction, 4)
         self.squeeze = nn.Linear(channels, middle)
         self.dose = nn.Linear(embedding, middle)
         self.excite = zeroed(nn.Linear(middle, channels))
-        self.spatial = zeroed(conv(2, 2, 1, kernel=7))
+        self.places = zeroed(conv(spatial, 2, 1, kernel=7))
         self.sharpness = zeroed(nn.Linear(embedding, 1))
 
     def forward(self, skip: Features, embedding: Tensor) -> Features:
-        """(b, c, h, w) and (b, embedding) to the skip, weighted."""
-        pooled = skip.mean(dim=(-2, -1))
+        """(b, c, ...) and (b, embedding) to the skip, weighted."""
+        pooled = skip.flatten(2).mean(dim=2)
         channel = 2.0 * self.excite(F.silu(self.squeeze(pooled) + self.dose(embedding))).sigmoid()
-        skip = skip * channel[..., None, None]
+        skip = skip * per_channel(channel, skip)
         seen = torch.cat([skip.mean(dim=1, keepdim=True), skip.amax(dim=1, keepdim=True)], dim=1)
-        sharpness = 1.0 + self.sharpness(embedding)[..., None, None]
-        return skip * (2.0 * (sharpness * self.spatial(seen)).sigmoid())
+        sharpness = 1.0 + per_channel(self.sharpness(embedding), skip)
+        return skip * (2.0 * (sharpness * self.places(seen)).sigmoid())
 
 
 class MDAA(SingleDiffusion):
@@ -86,9 +89,9 @@ class MDAA(SingleDiffusion):
     def __init__(self, config: MDAAConfig) -> None:
         super().__init__(config)
         network, shape = config.network, config.network.shape
-        self.wavelet = WaveletAttention(network.slices, shape.widths[0], network.fold)
+        self.wavelet = WaveletAttention(network, shape.widths[0])
         self.dosed = nn.ModuleList(
-            DoseAttention(channels, shape.embedding, network.reduction) for channels in shape.skips
+            DoseAttention(channels, shape.embedding, network.reduction, network.spatial) for channels in shape.skips
         )
 
     def encoded(self, features: Features, embedding: Tensor, conditions: Conditions) -> Encoded:

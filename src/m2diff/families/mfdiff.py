@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2diff.batch import Conditions
+from m2diff.families.config import UNetConfig
 from m2diff.families.single import Encoded, SingleDiffusion, SingleDiffusionConfig, SingleLoss
-from m2diff.nn import PixelHead, PixelStem
+from m2diff.nn import PixelHead
 from m2diff.nn.blocks import conv, zeroed
 from m2diff.shapes import Features, Slab
 
@@ -42,15 +43,16 @@ class MFdiffConfig(SingleDiffusionConfig):
 class Fusion(nn.Module):
     """One feature of both modalities, and the clean slab that it stands for."""
 
-    def __init__(self, slices: int, channels: int, fold: int) -> None:
+    def __init__(self, network: UNetConfig, channels: int) -> None:
         super().__init__()
-        self.pet = nn.Sequential(PixelStem(slices, channels, fold), nn.SiLU(), conv(2, channels, channels))
-        self.mri = nn.Sequential(PixelStem(slices, channels, fold), nn.SiLU(), conv(2, channels, channels))
-        self.gate = conv(2, 2 * channels, channels)
-        self.head = PixelHead(channels, slices, fold)
+        spatial = network.spatial
+        self.pet = nn.Sequential(network.new_stem(), nn.SiLU(), conv(spatial, channels, channels))
+        self.mri = nn.Sequential(network.new_stem(), nn.SiLU(), conv(spatial, channels, channels))
+        self.gate = conv(spatial, 2 * channels, channels)
+        self.head = PixelHead(channels, network.folding)
 
     def forward(self, low: Slab, mri: Slab | None) -> Features:
-        """(b, s, h, w) each to (b, c, h / fold, w / fold); the PET's own feature where there is no MRI."""
+        """(b, s, h, w) each to (b, c, ...); the PET's own feature where there is no MRI."""
         of_pet = self.pet(low)
         if mri is None:
             return of_pet
@@ -71,8 +73,8 @@ class MFdiff(SingleDiffusion):
         super().__init__(config)
         network = config.network
         channels = network.shape.widths[0]
-        self.fusion = Fusion(network.slices, channels, network.fold)
-        self.condition = zeroed(conv(2, channels, channels))
+        self.fusion = Fusion(network, channels)
+        self.condition = zeroed(conv(network.spatial, channels, channels))
 
     def encoded(self, features: Features, embedding: Tensor, conditions: Conditions) -> Encoded:
         """The way down, of features with the fused one added; and what that says by itself."""

@@ -27,7 +27,8 @@ from m2diff.families.config import (
     fit_needs_residual,
 )
 from m2diff.families.terms import hide, of_answer, wiener
-from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, PixelStem, TimeEmbedding
+from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding
+from m2diff.nn.blocks import per_channel
 from m2diff.shapes import Features, Slab, TimeSteps
 
 
@@ -77,19 +78,19 @@ class SingleUNet(nn.Module):
         super().__init__()
         shape = network.shape
         self.dose = DoseEmbedding(shape.embedding)
-        self.stem = PixelStem(network.slices, shape.widths[0], network.fold)
-        self.mri_stem = PixelStem(network.slices, shape.widths[0], network.fold)
+        self.stem = network.new_stem()
+        self.mri_stem = network.new_stem()
         self.absent = nn.Parameter(0.02 * torch.randn(shape.widths[0]))
         self.encoder = Encoder(shape)
         self.middle = Middle(shape, attention=network.middle_attention)
         self.decoder = Decoder(shape)
-        self.head = network.head_for(shape.widths[0])
+        self.head = network.new_head()
 
     def read(self, conditions: Conditions) -> Features:
-        """The stems of the low-dose slab and the MRI, (b, c, h / fold, w / fold)."""
+        """The stems of the low-dose slab and the MRI, (b, c, ...)."""
         features: Features = self.stem(conditions.low)
         if conditions.mri is None:
-            return features + self.absent[:, None, None].to(features.dtype)
+            return features + per_channel(self.absent.to(features.dtype), features)
         return features + self.mri_stem(conditions.mri)
 
     def answer_from(self, skips: list[Features], embedding: Tensor, low: Slab | None) -> Answer:
@@ -126,7 +127,7 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
         self.sampling = config.sampling
         shape = config.network.shape
         self.time = TimeEmbedding(config.network.width, shape.embedding)
-        self.noised_stem = PixelStem(config.network.slices, shape.widths[0], config.network.fold)
+        self.noised_stem = config.network.new_stem()
 
     def encoded(self, features: Features, embedding: Tensor, conditions: Conditions) -> Encoded:
         """The way down; a family's own attention or fusion goes in here."""

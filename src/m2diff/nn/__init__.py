@@ -1,7 +1,7 @@
 """The pieces that networks are built of: embeddings, blocks, attention, and the two halves of a U-Net."""
 
 from m2diff.nn.attention import SelfAttention
-from m2diff.nn.blocks import Downsample, PixelHead, PixelStem, ResBlock, Upsample
+from m2diff.nn.blocks import Downsample, Folding, PixelHead, PixelStem, ResBlock, Upsample
 from m2diff.nn.embed import DoseEmbedding, TimeEmbedding
 from m2diff.nn.fit import FitHead
 from m2diff.nn.unet import Decoder, Encoder, Middle, UNetShape
@@ -12,6 +12,7 @@ __all__ = [
     "Downsample",
     "Encoder",
     "FitHead",
+    "Folding",
     "Middle",
     "PixelHead",
     "PixelStem",

@@ -7,6 +7,7 @@ between pixels and features.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,11 @@ def zeroed(layer: nn.Module) -> nn.Module:
     return layer
 
 
+def per_channel(values: Tensor, features: Features) -> Tensor:
+    """One value a channel, (c,) or (b, c), in the shape that multiplies or adds to ``features`` (b, c, ...)."""
+    return values.reshape(*values.shape, *[1] * (features.ndim - 2))
+
+
 class ResBlock(nn.Module):
     """Two convolutions beside a shortcut, modulated by an embedding (scale and shift after the second norm).
 
@@ -56,7 +62,7 @@ class ResBlock(nn.Module):
         """(b, c_in, ...) and (b, embedding) to (b, c_out, ...)."""
         h = self.conv_in(F.silu(self.norm_in(x)))
         modulation = self.modulation(F.silu(embedding))
-        scale, shift = modulation.reshape(*modulation.shape, *[1] * (h.ndim - 2)).chunk(2, dim=1)
+        scale, shift = per_channel(modulation, h).chunk(2, dim=1)
         h = torch.addcmul(shift, self.norm_out(h), 1.0 + scale)
         return self.shortcut(x) + self.conv_out(self.dropout(F.silu(h)))
 
@@ -85,33 +91,67 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
-class PixelStem(nn.Module):
-    """From slices to features: each block of ``fold`` x ``fold`` pixels becomes channels, then one convolution.
+@dataclass(frozen=True)
+class Folding:
+    """How a slab of ``slices`` becomes the grid that a network runs on, and back.
 
-    With ``fold`` = 2 the network behind runs at half resolution and loses nothing: the pixels are all still there.
+    ``spatial`` 2: the slices are channels, and blocks of ``fold`` x ``fold`` pixels too. ``spatial`` 3: the slices stay
+    an axis, and blocks of ``fold`` voxels a side become channels. With ``fold`` = 2 the network behind runs at half
+    resolution and loses nothing: the voxels are all still there.
     """
 
-    def __init__(self, slices: int, channels: int, fold: int = 1) -> None:
+    slices: int
+    fold: int = 1
+    spatial: int = 2
+
+    @property
+    def channels(self) -> int:
+        """Channels of one folded image."""
+        return self.slices * self.fold**2 if self.spatial == 2 else self.fold**3
+
+    def folded(self, x: Slab) -> Features:
+        """Images (b, images * s, h, w) to (b, images * channels, [s / fold,] h / fold, w / fold)."""
+        f = self.fold
+        if self.spatial == 2:
+            return F.pixel_unshuffle(x, f) if f > 1 else x
+        b, _, h, w = x.shape
+        blocks = x.reshape(b, -1, self.slices // f, f, h // f, f, w // f, f)  # (b, images, s', f, h', f, w', f)
+        blocks = blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)
+        return blocks.contiguous(memory_format=torch.channels_last_3d)
+
+    def unfolded(self, y: Features) -> Slab:
+        """The inverse of ``folded``."""
+        f = self.fold
+        if self.spatial == 2:
+            return F.pixel_shuffle(y, f) if f > 1 else y
+        b, _, s, h, w = y.shape
+        blocks = y.reshape(b, -1, f, f, f, s, h, w).permute(0, 1, 5, 2, 6, 3, 7, 4)  # (b, images, s, f, h, f, w, f)
+        return blocks.reshape(b, -1, h * f, w * f)
+
+
+class PixelStem(nn.Module):
+    """From slices to features: the slab folded, then one convolution."""
+
+    def __init__(self, folding: Folding, channels: int, images: int = 1) -> None:
         super().__init__()
-        self.fold = fold
-        self.conv = conv(2, slices * fold**2, channels)
+        self.folding = folding
+        self.conv = conv(folding.spatial, images * folding.channels, channels)
 
     def forward(self, x: Slab) -> Features:
-        """(b, s, h, w) to (b, c, h / fold, w / fold)."""
-        return self.conv(F.pixel_unshuffle(x, self.fold) if self.fold > 1 else x)
+        """Images one after the other, (b, images * s, h, w), to (b, c, ...)."""
+        return self.conv(self.folding.folded(x))
 
 
 class PixelHead(nn.Module):
-    """From features back to slices: one bare convolution, starting at zero unless told not to, and pixels unfolded."""
+    """From features back to slices: one bare convolution, starting at zero unless told not to, and voxels unfolded."""
 
-    def __init__(self, channels: int, slices: int, fold: int = 1, *, zero: bool = True) -> None:
+    def __init__(self, channels: int, folding: Folding, images: int = 1, *, zero: bool = True) -> None:
         super().__init__()
-        self.fold = fold
-        self.conv = conv(2, channels, slices * fold**2)
+        self.folding = folding
+        self.conv = conv(folding.spatial, channels, images * folding.channels)
         if zero:
             zeroed(self.conv)
 
     def forward(self, x: Features) -> Slab:
-        """(b, c, h / fold, w / fold) to (b, s, h, w)."""
-        y = self.conv(x)
-        return F.pixel_shuffle(y, self.fold) if self.fold > 1 else y
+        """(b, c, ...) to images one after the other, (b, images * s, h, w)."""
+        return self.folding.unfolded(self.conv(x))

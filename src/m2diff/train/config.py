@@ -56,6 +56,7 @@ class TrainConfig(BaseModel):
     log_every: int = Field(default=10, ge=1)
     threads: int | None = Field(default=None, ge=1, description="CPU threads; empty: as many as torch takes")
     workers: int | None = Field(default=None, ge=0, description="reading processes; empty: none on a CPU, 8 for a GPU")
+    resident: bool | None = Field(default=None, description="whole cohort on the device; empty: on a GPU with room")
 
     @model_validator(mode="after")
     def _cooldown_belongs_to_constant(self) -> TrainConfig:

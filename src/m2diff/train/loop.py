@@ -25,12 +25,13 @@ from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions
 from m2diff.data.cohort import PreparedSubject, is_cache, open_cohort, prepare_cohort
-from m2diff.data.dataset import SlabDataset, StepSampler, collate
+from m2diff.data.dataset import PlanDataset, SlabDataset, StepSampler, collate
+from m2diff.data.resident import ResidentCohort, fits
 from m2diff.data.splits import Split, by_person
 from m2diff.errors import BadInput
 from m2diff.families import build, resolve
 from m2diff.io.atomic import replacing
-from m2diff.nn.precision import Precision, autocast
+from m2diff.nn.precision import Precision, autocast, channels_last
 from m2diff.train import checkpoint as checkpoints
 from m2diff.train.checkpoint import Checkpoint
 from m2diff.train.config import Preset
@@ -99,7 +100,7 @@ class Run:
         torch.manual_seed(self.config.seed)
         self.spec = resolve(preset.model)
         self.model: nn.Module = build(preset.model).to(accelerator.device)
-        self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = channels_last(self.model)
         self._check_crop()
         self.ema = Ema(self.model, self.config.ema_decay)
         self.optimizer = torch.optim.AdamW(
@@ -193,11 +194,14 @@ class Run:
             rank=self.accelerator.process_index,
             ranks=self.accelerator.num_processes,
         )
-        on_gpu = self.accelerator.device.type == "cuda"
-        workers = config.workers if config.workers is not None else 8 * on_gpu
-        return iter(
-            DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate, pin_memory=False)
-        )
+        device = self.accelerator.device
+        if config.resident if config.resident is not None else fits(dataset, device):
+            cohort = ResidentCohort(dataset, device)
+            workers = config.workers if config.workers is not None else 2 * (device.type == "cuda")
+            plans = DataLoader(PlanDataset(dataset), batch_sampler=sampler, num_workers=workers, collate_fn=list)
+            return map(cohort.batch, plans)
+        workers = config.workers if config.workers is not None else 8 * (device.type == "cuda")
+        return iter(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate))
 
     def _one(self, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step; returns its loss terms."""
