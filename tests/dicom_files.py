@@ -36,6 +36,7 @@ def pet_header() -> Dataset:
     header.PatientWeight, header.PatientSize = "70", "1.75"
     header.ActualFrameDuration, header.FrameReferenceTime = "1200000", "0"
     header.ReconstructionMethod = "OSEM3D 3i21s"
+    header.RescaleSlope, header.RescaleIntercept = "1", "0"
     info = Dataset()
     info.Radiopharmaceutical = "Fluorodeoxyglucose"
     info.RadiopharmaceuticalStartTime = "093000.000000"

@@ -123,3 +123,12 @@ def test_a_dummy_date_does_not_hide_a_usable_time():
     usual = quantity(header).wait_s
     info(header).RadiopharmaceuticalStartDateTime = "19000101000000"
     assert quantity(header).wait_s == usual
+
+
+def test_slow_nuclides_may_wait_for_days():
+    header = pet_header()
+    info(header).RadiopharmaceuticalStartDateTime = "20250312101500"
+    info(header).RadionuclideHalfLife = "282276"
+    info(header).RadionuclideCodeSequence[0].CodeMeaning = "^89^Zirconium"
+    found = quantity(header)
+    assert found.wait_s == 2 * 86400 and found.problems == ()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,10 @@ from m2diff.errors import BadInput
 from m2diff.io import nifti
 from m2diff.io.load import ENDINGS
 from m2diff.io.phi import without_phi
+
+DECAY = {"START": "corrected to the scan's start", "ADMIN": "corrected to the injection", "NONE": "not corrected"}
+_MRI = re.compile(r"(?:^|[^a-z0-9])(?:t1w?|t2w?|mp-?rage|flair|mri?)(?:$|[^a-z0-9])", re.IGNORECASE)
+_PET = re.compile(r"(?:^|[^a-z0-9])pet(?:$|[^a-z0-9])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class About:
     voxel_mm: tuple[float, ...]
     orientation: str
     unit: str
+    decay: str = ""
+    """To what the decay is corrected."""
     tracer: str = ""
     dose_mbq: float | None = None
     weight_kg: float | None = None
@@ -47,6 +56,8 @@ class About:
             f"  grid         {size} voxels of {edges} mm, {self.orientation}",
             f"  unit         {self.unit}",
         ]
+        if self.decay:
+            found.append(f"  decay        {self.decay}")
         if self.tracer:
             found.append(f"  tracer       {self.tracer}")
         if self.dose_mbq is not None:
@@ -88,30 +99,78 @@ def _of_nifti(path: Path) -> About:
     except BadInput as refusal:
         return About(path.name, "NIfTI", "unknown", (), (), "", "unknown", problems=(str(refusal),))
     sidecar = without_phi(volume.source.sidecar) if volume.source else {}
-    modality = str(sidecar.get("Modality") or ("PET" if "_pet" in path.name else "MRI" if "T1w" in path.name else "?"))
-    dose, unit = sidecar.get("InjectedRadioactivity"), str(sidecar.get("InjectedRadioactivityUnits", ""))
+    modality = {"PT": "PET", "MR": "MRI"}.get(str(sidecar.get("Modality")), _guess(path.name))
     problems: list[str] = []
-    mbq = float(dose) if isinstance(dose, int | float) else None
-    if mbq is not None and unit.lower() in ("bq", ""):
-        mbq /= 1e6
-    if mbq is not None and not 0.1 <= mbq <= 1e5:
-        problems.append(f"InjectedRadioactivity is {dose:g} {unit or 'of no stated unit'}, which is impossible")
-    if modality in ("PET", "PT") and volume.unit == "unknown":
+    dose = _megabecquerel(sidecar, problems)
+    if modality == "PET" and volume.unit == "unknown":
         problems.append("the unit is not stated (Units in the JSON sidecar)")
-    weight = sidecar.get("BodyWeight", sidecar.get("PatientWeight"))
+    weight = _number(sidecar, "BodyWeight", "PatientWeight")
+    decay = str(sidecar.get("DecayCorrection", "")) if modality == "PET" else ""
     return About(
         name=path.name,
         format="NIfTI",
-        modality={"PT": "PET", "MR": "MRI"}.get(modality, modality),
+        modality=modality,
         shape=volume.shape,
         voxel_mm=tuple(round(edge, 4) for edge in volume.voxel_size),
         orientation=_orientation(volume.affine),
         unit=volume.unit,
+        decay=DECAY.get(decay, ""),
         tracer=str(sidecar.get("TracerName", sidecar.get("Radiopharmaceutical", ""))),
-        dose_mbq=mbq,
-        weight_kg=float(weight) if isinstance(weight, int | float) else None,
+        dose_mbq=dose,
+        weight_kg=weight,
+        suv_factor=_suv_factor(sidecar, volume.unit, dose, weight),
         problems=tuple(problems),
     )
+
+
+def _guess(name: str) -> str:
+    """The modality by a file's name: nothing else of a NIfTI without sidecar says it."""
+    words = name.replace("_", " ")
+    return "PET" if _PET.search(words) else "MRI" if _MRI.search(words) else "?"
+
+
+def _megabecquerel(sidecar: Mapping[str, Any], problems: list[str]) -> float | None:
+    """The injected dose; one that is impossible is told of and not used."""
+    dose, unit = _number(sidecar, "InjectedRadioactivity"), str(sidecar.get("InjectedRadioactivityUnits", ""))
+    if dose is None:
+        return None
+    known = {"bq": 1e-6, "": 1e-6, "kbq": 1e-3, "mbq": 1.0, "gbq": 1e3, "mci": 37.0}.get(unit.lower())
+    if known is not None and 0.1 <= dose * known <= 1e5:
+        return dose * known
+    hint = "; perhaps it is in Bq" if 1e5 <= dose <= 1e11 else ""
+    said = f"{dose:g} {unit[:16] or 'of no stated unit'}"
+    problems.append(f"InjectedRadioactivity is {said}, which is impossible{hint}")
+    return None
+
+
+def _suv_factor(sidecar: Mapping[str, Any], unit: str, dose: float | None, weight: float | None) -> float | None:
+    """SUV of one unit of the image where a BIDS sidecar says all that it takes."""
+    from m2diff.io.suv import HALF_LIFE_S
+
+    if unit == "SUV":
+        return 1.0
+    scale = {"Bq/mL": 1.0, "kBq/mL": 1000.0}.get(unit)
+    nuclide = re.sub(r"^(\d+)([A-Za-z]+)$", r"\2\1", str(sidecar.get("TracerRadionuclide", "")).replace("-", ""))
+    half_life = HALF_LIFE_S.get(nuclide)
+    corrected, injected = _number(sidecar, "ImageDecayCorrectionTime"), _number(sidecar, "InjectionStart")
+    if scale is None or dose is None or weight is None or half_life is None or corrected is None or injected is None:
+        return None
+    wait = corrected - injected  # both count from the scan's time zero
+    if not (sidecar.get("ImageDecayCorrected") and 1 <= weight <= 400 and 0 <= wait < 24 * 3600):
+        return None
+    return scale * weight * 1000.0 / (dose * 1e6 * 2.0 ** (-wait / half_life))
+
+
+def _number(sidecar: Mapping[str, Any], *keys: str) -> float | None:
+    """The first of these keys that holds a finite number."""
+    values = (sidecar.get(key) for key in keys)
+    return next(
+        (float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and _finite(v)), None
+    )
+
+
+def _finite(value: float) -> bool:
+    return abs(value) < 1e300 and math.isfinite(value)
 
 
 def _of_stack(stack: Any) -> About:
@@ -142,6 +201,7 @@ def _of_stack(stack: Any) -> About:
         voxel_mm=tuple(round(float(edge), 4) for edge in np.linalg.norm(affine[:3, :3], axis=0)),
         orientation=_orientation(affine),
         unit=read.UNITS.get(quantity.units, quantity.units or "unknown") if quantity else "unknown",
+        decay=DECAY.get(quantity.decay_correction, "") if quantity else "",
         tracer=tracer,
         dose_mbq=quantity.dose_bq / 1e6 if quantity and quantity.dose_bq else None,
         weight_kg=quantity.weight_kg if quantity else None,

@@ -16,7 +16,9 @@ from pydicom.dataset import Dataset
 
 from m2diff.io.dicom.sidecar import LEAST_BQ, isotope, nuclide, number
 
-HALF_LIFE_S = {"F18": 6586.2, "C11": 1223.4, "Ga68": 4057.7, "O15": 122.2, "N13": 597.9, "Cu64": 45723.6}
+KNOWN_UNITS = ("BQML", "CNTS", "GML")
+HALF_LIFE_S = {"F18": 6586.2, "C11": 1223.4, "Ga68": 4057.7, "O15": 122.2, "N13": 597.9, "Cu64": 45723.6, "Rb82": 75.5,
+               "Zr89": 282276.0, "I124": 360806.0}  # fmt: skip
 PHILIPS_SUV = (0x7053, 0x1000)
 """Philips: SUV of a stored count."""
 PHILIPS_ACTIVITY = (0x7053, 0x1009)
@@ -28,7 +30,7 @@ PHILIPS_CREATOR = "Philips PET Private Group"
 FIRST_YEAR = 1970
 """Dates before it are what de-identification leaves."""
 LONGEST_WAIT_S = 24 * 3600.0
-"""Between injection and scan: more means that one of the times is wrong."""
+"""Between injection and scan, or five half-lives: more means that one of the times is wrong."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,18 @@ def quantity(header: Dataset) -> Quantity:
     decay = str(header.get("DecayCorrection", "") or "")
     if not units:
         problems.append("Units is missing")
+    elif units not in KNOWN_UNITS:
+        problems.append(f"Units is {_word(units)}, from which no SUV follows")
+    scaled = "RescaleSlope" in header or "PerFrameFunctionalGroupsSequence" in header
+    if not scaled:
+        problems.append("RescaleSlope is missing: the stored numbers are taken as they are")
     dose = _within(
         info, "RadionuclideTotalDose", LEAST_BQ, 1e11, "Bq", problems, hint="1e5 to 1e11; perhaps it is in MBq"
     )
     weight = _within(header, "PatientWeight", 1.0, 400.0, "kg", problems, hint="1 to 400")
     half_life = _half_life(info, problems)
-    wait = _wait(header, info, decay, problems)
-    factor = _factor(header, units, dose, weight, half_life, wait, problems)
+    wait = _wait(header, info, decay, half_life, problems)
+    factor = _factor(header, units, dose, weight, half_life, wait, problems) if scaled else None
     return Quantity(units, decay, dose, weight, half_life, wait, factor, tuple(problems))
 
 
@@ -76,7 +83,7 @@ def _factor(
     if units == "GML":
         kind = str(header.get("SUVType", "BW") or "BW")
         if kind != "BW":
-            problems.append(f"the image is SUV by {kind}, not by body weight")
+            problems.append(f"the image is SUV by {_word(kind)}, not by body weight")
         return 1.0
     scale = 1.0
     if units == "CNTS":
@@ -94,12 +101,13 @@ def _factor(
     return scale * weight * 1000.0 / (dose * 2.0 ** (-wait / half_life))
 
 
-def _wait(header: Dataset, info: Dataset, decay: str, problems: list[str]) -> float | None:
+def _wait(header: Dataset, info: Dataset, decay: str, half_life: float | None, problems: list[str]) -> float | None:
     """Seconds from the injection to the time that the decay correction refers to."""
     if decay == "ADMIN":
         return 0.0
     if decay != "START":
-        problems.append(f"DecayCorrection is {decay or 'missing'}: no time is known to which the activity refers")
+        word = _word(decay) or "missing"
+        problems.append(f"DecayCorrection is {word}: no time is known to which the activity refers")
         return None
     scan = _scan_time(header)
     if scan is None:
@@ -117,14 +125,20 @@ def _wait(header: Dataset, info: Dataset, decay: str, problems: list[str]) -> fl
         problems.append("the injection's time is missing or impossible")
         return None
     wait = (scan - injected).total_seconds()
-    if not 0 <= wait < LONGEST_WAIT_S:
+    if not 0 <= wait < max(LONGEST_WAIT_S, 5 * (half_life or 0)):
         problems.append(f"the injection would lie {wait / 3600:.1f} h before the scan")
         return None
     return wait
 
 
 def _scan_time(header: Dataset) -> datetime | None:
-    """The series' start; the acquisition's where the series was dated later, as post-processing does."""
+    """The series' start; the acquisition's where the series was dated later, as post-processing does.
+
+    Enhanced files say outright to which moment they are corrected.
+    """
+    corrected = _datetime(str(header.get("DecayCorrectionDateTime", "") or ""))
+    if corrected is not None:
+        return corrected
     series, acquired = (
         _datetime(f"{header.get(f'{kind}Date', '') or ''}{header.get(f'{kind}Time', '') or ''}")
         for kind in ("Series", "Acquisition")
@@ -143,9 +157,14 @@ def _in_block(header: Dataset, group: int, creator: str, element: int) -> Any:
         return None
 
 
+def _word(text: str) -> str:
+    """A header's word as it can be shown: short, and with nothing in it that moves a cursor."""
+    return "".join(c for c in text if c.isprintable())[:16]
+
+
 def _datetime(text: str) -> datetime | None:
     """A DICOM date and time (YYYYMMDDHHMMSS, with or without a fraction and a zone)."""
-    digits = text.split("+")[0].split("-")[0].strip()
+    digits = text.split("+")[0].split("-")[0].replace(":", "").strip()
     whole, _, fraction = digits.partition(".")
     if len(whole) < 12 or not whole.isdigit():
         return None

@@ -7,10 +7,10 @@ alone are read here; stray files are passed over.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from m2diff.errors import BadInput
+from m2diff.io.dicom.frames import completed, frames_of, taken
 
 Modality = Literal["PT", "MR"]
 NAMES: dict[str, str] = {"PT": "PET", "MR": "MRI"}
@@ -62,14 +63,19 @@ class Stack:
     """Six direction cosines, LPS: along a row, along a column."""
     slices: tuple[Slice, ...] = field(repr=False)
     header: Dataset = field(repr=False)
-    """Of the first file, without its pixels."""
+    """Of the earliest file, without its pixels."""
+    name: str = ""
+    """What ``--series`` picks it by: its number, with a second one (3:2) where several stacks share it."""
 
     @property
     def label(self) -> str:
-        """What a user can tell it by: number, description and size; no patient data."""
-        number = "without number" if self.number is None else f"{self.number}"
-        name = f" '{self.description}'" if self.description else ""
-        return f"series {number}{name}: {self.modality}, {len(self.slices)} slices of {self.columns} x {self.rows}"
+        """What a user can tell it by: number, description, kind and size; no patient data."""
+        number = "without number" if self.name == "none" else self.name
+        description = f" '{self.description}'" if self.description else ""
+        kind = self.uid.partition("/")[2].replace("/", " ").strip()
+        kind = f" ({kind})" if kind and ":" in self.name else ""
+        size = f"{len(self.slices)} slices of {self.columns} x {self.rows}"
+        return f"series {number}{description}{kind}: {self.modality}, {size}"
 
 
 def is_dicom(path: Path | str) -> bool:
@@ -91,7 +97,7 @@ def find(folder: Path | str) -> list[Stack]:
     groups: dict[tuple[str, str, int, int], list[tuple[tuple[float, ...], list[tuple[Dataset, Slice]]]]]
     groups = defaultdict(list)
     for path in _files(folder):
-        header = _header(path)
+        header = header_of(path)
         if header is None:
             continue
         for key, geometry, piece in _slices(header, path):
@@ -101,7 +107,20 @@ def find(folder: Path | str) -> list[Stack]:
                 groups[key].append((geometry, members := []))
             members.append((header, piece))
     stacks = [_stack(key, *group) for key, found in groups.items() for group in found]
-    return sorted(stacks, key=lambda stack: (stack.number is None, stack.number or 0, stack.uid, -len(stack.slices)))
+    stacks.sort(key=lambda stack: (stack.number is None, stack.number or 0, stack.uid, -len(stack.slices)))
+    return _told_apart(stacks)
+
+
+def _told_apart(stacks: list[Stack]) -> list[Stack]:
+    """The same stacks, each with a name of its own: several may share one number, or one series."""
+    shared = Counter(stack.number for stack in stacks)
+    seen: Counter[int | None] = Counter()
+    found = []
+    for stack in stacks:
+        seen[stack.number] += 1
+        number = "none" if stack.number is None else f"{stack.number}"
+        found.append(replace(stack, name=number if shared[stack.number] == 1 else f"{number}:{seen[stack.number]}"))
+    return found
 
 
 def choose(folder: Path | str, modality: Modality, series: str | None = None) -> Stack:
@@ -126,11 +145,13 @@ def choose(folder: Path | str, modality: Modality, series: str | None = None) ->
 
 
 def _named(stacks: list[Stack], series: str) -> list[Stack]:
-    """Those whose number or UID is ``series``, or else whose description holds it."""
-    exact = [stack for stack in stacks if series in (stack.uid, stack.uid.partition("/")[0], str(stack.number))]
-    if series.isdigit():  # a number is a number, also where it is that of a series that does not fit
-        return exact
-    return exact or [stack for stack in stacks if series.lower() in stack.description.lower()]
+    """Those whose number or UID is ``series``, or else whose description is it, or else whose description holds it."""
+    if series.isdecimal():  # a number is a number, also where it is that of a series that does not fit
+        return [stack for stack in stacks if stack.number == int(series)]
+    wanted = " ".join(series.lower().split())
+    exact = [stack for stack in stacks if series in (stack.name, stack.uid, stack.uid.partition("/")[0])]
+    same = [stack for stack in stacks if stack.description.lower() == wanted]
+    return exact or same or [stack for stack in stacks if wanted in stack.description.lower()]
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -157,7 +178,7 @@ def _bare(start: bytes) -> bool:
     return start[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08") and len(start) >= 8
 
 
-def _header(path: Path) -> Dataset | None:
+def header_of(path: Path) -> Dataset | None:
     """A file's header without pixels; None for what is no DICOM image or cannot be read."""
     try:
         with path.open("rb") as handle:
@@ -192,76 +213,16 @@ def _slices(header: Dataset, path: Path) -> list[tuple[tuple[str, str, int, int]
             kind = [str(word) for word in header.get("ImageType", None) or []][2:]
             uid += "".join(f"/{word}" for word in (*kind, header.get("EchoTime", "")))
         rows, columns = int(header.Rows), int(header.Columns)
-        for number, frame in enumerate(_frames(header)):
-            position = _numbers(frame["ImagePositionPatient"], 3)
-            geometry = (*_numbers(frame["ImageOrientationPatient"], 6), *_numbers(frame["PixelSpacing"], 2))
-            slope, intercept = float(frame["RescaleSlope"]), float(frame["RescaleIntercept"])
-            if not np.isfinite([slope, intercept]).all() or min(geometry[6:]) <= 0:
+        for number, frame in enumerate(frames_of(header)):
+            geometry = (*_numbers(frame.orientation, 6), *_numbers(frame.spacing, 2))
+            if not np.isfinite([frame.slope, frame.intercept]).all() or min(geometry[6:]) <= 0:
                 return []
-            piece = Slice(path, number, _three(position), slope, intercept, frame["when"])
+            place = _three(_numbers(frame.position, 3))
+            piece = Slice(path, number, place, frame.slope, frame.intercept, frame.when)
             found.append(((uid, modality, rows, columns), geometry, piece))
     except Exception:  # pydicom raises whatever damaged bytes provoke
         return []
     return found
-
-
-def _frames(header: Dataset) -> Iterator[dict[str, Any]]:
-    """Place, scale and time of each frame: of a file of one frame, or of an enhanced one of many."""
-    per_frame = header.get("PerFrameFunctionalGroupsSequence")
-    if not per_frame:
-        if int(header.get("NumberOfFrames", 1) or 1) > 1:
-            raise ValueError("several frames that do not say where they lie")
-        # A slice's own time only tells two at one place apart: a static scan's may begin one after the other.
-        when = (_seconds(header, "FrameReferenceTime"), _clock(header), _seconds(header, "AcquisitionTime"))
-        yield {
-            "ImagePositionPatient": header.ImagePositionPatient,
-            "ImageOrientationPatient": header.ImageOrientationPatient,
-            "PixelSpacing": header.PixelSpacing,
-            "RescaleSlope": header.get("RescaleSlope", 1) or 1,
-            "RescaleIntercept": header.get("RescaleIntercept", 0) or 0,
-            "when": when,
-        }
-        return
-    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for group in per_frame:
-        scale = macro(group, shared, "PixelValueTransformationSequence")
-        content = macro(group, shared, "FrameContentSequence")
-        yield {
-            "ImagePositionPatient": macro(group, shared, "PlanePositionSequence").ImagePositionPatient,
-            "ImageOrientationPatient": macro(group, shared, "PlaneOrientationSequence").ImageOrientationPatient,
-            "PixelSpacing": macro(group, shared, "PixelMeasuresSequence").PixelSpacing,
-            "RescaleSlope": scale.get("RescaleSlope", 1),
-            "RescaleIntercept": scale.get("RescaleIntercept", 0),
-            "when": (float(content.get("TemporalPositionIndex") or 0), _seconds(content, "FrameReferenceDateTime")),
-        }
-
-
-def macro(group: Dataset, shared: Dataset, name: str) -> Dataset:
-    """One functional group of a frame: its own, or the one that all share; empty where there is neither."""
-    for place in (group, shared):
-        items = place.get(name)
-        if items:
-            return items[0]
-    return Dataset()
-
-
-def _seconds(header: Dataset, keyword: str) -> float:
-    """A number in a header (FrameReferenceTime is in milliseconds; only the order counts), 0 where there is none."""
-    value = header.get(keyword)
-    try:
-        return float(value)  # 1.8e+06 is one
-    except (TypeError, ValueError):
-        digits = "".join(c for c in str(value) if c.isdigit() or c == ".") if value is not None else ""
-    return float(digits) if digits.count(".") <= 1 and digits.strip(".") else 0.0
-
-
-def _clock(header: Dataset) -> float:
-    """A PET slice's frame in time where the header names it; slices of a static scan may start one after the other."""
-    frames, slices = header.get("NumberOfTimeSlices"), header.get("NumberOfSlices")
-    index = header.get("ImageIndex")
-    if frames and slices and index and int(frames) > 1:
-        return float((int(index) - 1) // int(slices))
-    return float(header.get("TemporalPositionIdentifier") or 0)
 
 
 def _numbers(values: Any, count: int) -> list[float]:
@@ -279,7 +240,7 @@ def _three(numbers: list[float]) -> tuple[float, float, float]:
 def _stack(key: tuple[str, str, int, int], geometry: tuple[float, ...], members: list[tuple[Dataset, Slice]]) -> Stack:
     uid, modality, rows, columns = key
     # The earliest: times are read off it, and slices of one series may have been acquired one after the other.
-    header = min((header for header, _ in members), key=lambda header: _seconds(header, "AcquisitionTime"))
+    header = completed(min((header for header, _ in members), key=taken))
     try:
         number = int(header.SeriesNumber)
     except Exception:  # pydicom raises whatever damaged bytes provoke

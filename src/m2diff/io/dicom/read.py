@@ -18,13 +18,15 @@ from pydicom.dataset import Dataset
 
 from m2diff.errors import BadInput
 from m2diff.io.dicom import index
+from m2diff.io.dicom.frames import completed
 from m2diff.io.dicom.index import NAMES, Modality, Slice, Stack
 from m2diff.io.dicom.sidecar import sidecar
 from m2diff.shapes import Affine
 from m2diff.volume import Source, Volume
 
-STEP_TOLERANCE = 0.02
-"""Share of a step by which steps between slices may differ: headers are written with few digits."""
+STEP_TOLERANCE, ROUNDED_MM = 0.02, 0.101
+"""Share of a step, and millimetres, by which a slice may miss its place: headers are written with as little as one
+digit after the point."""
 
 UNITS = {"BQML": "Bq/mL", "CNTS": "counts", "GML": "SUV", "1CM": "1/cm", "PROPCPS": "proportional to counts/s"}
 
@@ -68,9 +70,10 @@ def _load(
         raise BadInput(f"The {what} series is {data.flat[0]:g} in every voxel and shows nothing; check the series.")
     unit = UNITS.get(str(stack.header.get("Units", "")), str(stack.header.get("Units", "")) or "unknown")
     name = "pet" if modality == "PT" else "mri"
-    source = Source(
-        Path(name), digest, np.dtype(np.float32), sidecar(stack.header, keep_phi=keep_phi), Series(stack, slices)
-    )
+    # A frame's own header: each lasts as long as it lasts.
+    header = None if frame is None else index.header_of(slices[0].path)
+    about = sidecar(stack.header if header is None else completed(header), keep_phi=keep_phi)
+    source = Source(Path(name), digest, np.dtype(np.float32), about, Series(stack, slices))
     return Volume(data, affine(slices, stack), unit if modality == "PT" else "unknown", ("loaded DICOM",), source)
 
 
@@ -93,12 +96,18 @@ def at_one_time(stack: Stack, what: str, *, frame: int | None) -> list[Slice]:
         if frame not in (None, 1):
             raise BadInput(f"The {what} series has one frame, got --frame {frame}; leave the option out.")
         return list(stack.slices)
-    times = {pieces[0].when != pieces[-1].when for pieces in (sorted(p, key=_when) for p in places.values())}
-    if times != {True} or counts != {most}:
+    apart = all(len({piece.when for piece in pieces}) == len(pieces) for pieces in places.values())
+    if not apart:
         doubled = sum(len(pieces) > 1 for pieces in places.values())
         raise BadInput(
             f"The {what} series has {len(stack.slices)} slices at {len(places)} places: {doubled} hold more than "
             "one; export it again, or give a folder that holds it once."
+        )
+    if counts != {most}:
+        short = sum(len(pieces) < most for pieces in places.values())
+        raise BadInput(
+            f"The {what} series has up to {most} frames of {len(places)} slices, but {short} places hold fewer: slices "
+            "are missing or doubled; export the whole series again."
         )
     if frame is None:
         raise BadInput(f"The {what} series is dynamic: {most} frames of {len(places)} slices; pick one with --frame.")
@@ -120,7 +129,8 @@ def ordered(slices: list[Slice], stack: Stack, what: str) -> tuple[Slice, ...]:
     step = float(np.median(steps))
     if len(slices) < index.SMALLEST or step <= 0:
         raise BadInput(f"The {what} series must have at least {index.SMALLEST} slices at different places; got fewer.")
-    uneven = np.flatnonzero(np.abs(steps - step) > STEP_TOLERANCE * step)
+    tolerance = max(STEP_TOLERANCE * step, ROUNDED_MM)
+    uneven = np.flatnonzero(np.abs(steps - step) > tolerance)
     if len(uneven):
         at = int(uneven[0])
         missing = f"; {round(steps[at] / step) - 1} slices seem to be missing" if steps[at] > 1.5 * step else ""
@@ -128,8 +138,16 @@ def ordered(slices: list[Slice], stack: Stack, what: str) -> tuple[Slice, ...]:
             f"The slices of the {what} series must be evenly spaced, but of {len(slices)} slices {step:.3f} mm apart, "
             f"{at + 1} and {at + 2} are {steps[at]:.3f} mm apart{missing}; export the whole series again."
         )
+    places = np.array([slices[i].position for i in order])
+    line = places[0] + np.linspace(0, 1, len(places))[:, None] * (places[-1] - places[0])
+    beside = np.linalg.norm(places - line, axis=1)
+    if beside.max() > 2 * tolerance:
+        raise BadInput(
+            f"The slices of the {what} series must lie in one line, but slice {int(beside.argmax()) + 1} of "
+            f"{len(slices)} is {beside.max():.1f} mm off it; export the series again as one stack."
+        )
     declared = stack.header.get("NumberOfSlices")
-    if declared and int(declared) > len(slices):
+    if declared and len(slices) < int(declared) != len(stack.slices):  # some makers count those of all frames
         raise BadInput(
             f"The {what} series says that it has {int(declared)} slices, but {len(slices)} are here; export it again."
         )
@@ -168,6 +186,10 @@ def _pixels(slices: tuple[Slice, ...], stack: Stack, what: str) -> tuple[npt.NDA
         frames = opened[1]
         assert frames is not None
         plane = frames if frames.ndim == 2 else frames[piece.frame]
+        if piece.slope == 0 and plane.any():
+            raise BadInput(
+                f"RescaleSlope of slice {k + 1} of the {what} series is 0, which leaves nothing of it; repair it."
+            )
         if plane.shape != (stack.rows, stack.columns):
             raise BadInput(f"Slice {k + 1} of the {what} series must be one grey image of its size; export it again.")
         digest.update(plane.tobytes())

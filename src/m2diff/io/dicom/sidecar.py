@@ -24,7 +24,10 @@ TEXT = {
 }
 """DICOM keyword -> BIDS key, for words."""
 
-_ELEMENTS = {"FLUORINE": "F", "CARBON": "C", "GALLIUM": "Ga", "OXYGEN": "O", "NITROGEN": "N", "COPPER": "Cu"}
+_ELEMENTS = {
+    "FLUORINE": "F", "CARBON": "C", "GALLIUM": "Ga", "OXYGEN": "O", "NITROGEN": "N", "COPPER": "Cu",
+    "RUBIDIUM": "Rb", "ZIRCONIUM": "Zr", "IODINE": "I",
+}  # fmt: skip
 """Elements of PET by the names that headers use; their symbols are known too."""
 
 _UNITS = {"BQML": "Bq/mL", "GML": "g/mL", "CNTS": "counts"}

@@ -8,6 +8,7 @@ series, the instances, DERIVED\SECONDARY, what was done, and from which images. 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
@@ -21,6 +22,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from m2diff.errors import BadInput
+from m2diff.io.dicom.frames import macro, mapping, shared_groups
 from m2diff.io.dicom.index import Slice, explained
 from m2diff.io.dicom.read import Series
 from m2diff.volume import Volume
@@ -34,6 +36,8 @@ _STALE = (
     "LossyImageCompressionMethod",
 )  # fmt: skip
 """Elements that describe the source's own pixels."""
+_SCALES = ("PixelValueTransformationSequence", "RealWorldValueMappingSequence", "FrameVOILUTSequence")
+"""Functional groups that do."""
 
 
 @dataclass(frozen=True)
@@ -67,59 +71,78 @@ def _write(volume: Volume, series: Series, folder: Path, derivation: Derivation)
     stack = series.stack
     uid = generate_uid(entropy_srcs=[stack.uid, derivation.identity, str(derivation.offset), "series"])
     planes = [np.ascontiguousarray(volume.data[:, :, k].T, dtype=np.float64) for k in range(volume.shape[2])]
-    if len({piece.path for piece in series.slices}) == 1:
-        paths = [_multi_frame(series.slices, planes, folder, uid, derivation)]
-    else:
-        paths = [
-            _single(piece, plane, folder, number, uid, derivation, signed=bool(volume.data.min() < 0))
-            for number, (piece, plane) in enumerate(zip(series.slices, planes, strict=True), start=1)
-        ]
+    together: dict[Path, list[int]] = {}  # slices by the file that they came from
+    for k, piece in enumerate(series.slices):
+        together.setdefault(piece.path, []).append(k)
+    signed, paths = bool(volume.data.min() < 0), []
+    for number, (path, members) in enumerate(together.items(), start=1):
+        pieces, images = [series.slices[k] for k in members], [planes[k] for k in members]
+        header = _derived(path, uid, derivation)
+        if "PerFrameFunctionalGroupsSequence" in header:
+            paths.append(_multi_frame(header, pieces, images, folder / f"{number:05d}.dcm"))
+        else:
+            _set_window(header, float(volume.data.max()))
+            paths.append(_single(header, images[0], folder / f"{number:05d}.dcm", number, signed=signed))
     return paths
 
 
-def _single(
-    piece: Slice, plane: np.ndarray, folder: Path, number: int, uid: str, derivation: Derivation, *, signed: bool
-) -> Path:
-    """One file of one slice; its name is its number."""
-    header = _derived(piece.path, uid, derivation)
+def _single(header: Any, plane: np.ndarray, path: Path, number: int, *, signed: bool) -> Path:
+    """One slice as one file; its name is its number."""
     stored, slope = packed(plane, signed=signed)
     header.RescaleSlope, header.RescaleIntercept = _decimal(slope), "0"
     header.InstanceNumber = header.get("InstanceNumber") or str(number)
     _set_pixels(header, stored, signed=signed)
-    peak = float(plane.max())
-    header.WindowCenter, header.WindowWidth = _decimal(peak / 2 or 0.5), _decimal(max(peak, 1e-6))
-    return _saved(header, folder / f"{number:05d}.dcm")
+    return _saved(header, path)
 
 
-def _multi_frame(
-    slices: Sequence[Slice], planes: Sequence[np.ndarray], folder: Path, uid: str, derivation: Derivation
-) -> Path:
-    """One enhanced file that holds all slices, in the volume's order."""
-    header = _derived(slices[0].path, uid, derivation)
+def _multi_frame(header: Any, slices: Sequence[Slice], planes: Sequence[np.ndarray], path: Path) -> Path:
+    """The slices of one enhanced file as one file, in the volume's order.
+
+    Note: one slope for all frames, although each could have its own: dcm2niix (1.0.20260724) reads the first frame's
+    slope and takes it for all, so that a slope a frame would put slices wrong by any factor.
+    """
     signed = any(float(plane.min()) < 0 for plane in planes)
-    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    old = header.PerFrameFunctionalGroupsSequence
-    transform = shared.get("PixelValueTransformationSequence") or old[0].get("PixelValueTransformationSequence")
-    kind = transform[0].get("RescaleType", "US") if transform else "US"
-    for name in ("PixelValueTransformationSequence", "RealWorldValueMappingSequence", "FrameVOILUTSequence"):
-        if name in shared:
-            del shared[name]
-    groups, frames = [], []
-    for piece, plane in zip(slices, planes, strict=True):
+    stored, slope = packed(np.stack(planes), signed=signed)
+    shared, old = shared_groups(header), header.PerFrameFunctionalGroupsSequence
+    kind = macro(old[0], shared, "PixelValueTransformationSequence").get("RescaleType", "US")
+    unit = mapping(old[0], shared)
+    groups = []
+    for piece in slices:
         group = old[piece.frame]
-        stored, slope = packed(plane, signed=signed)
+        for name in _SCALES:
+            if name in group:
+                del group[name]
         scale = Dataset()
         scale.RescaleIntercept, scale.RescaleSlope, scale.RescaleType = "0", _decimal(slope), kind
         group.PixelValueTransformationSequence = Items([scale])
-        for name in ("RealWorldValueMappingSequence", "FrameVOILUTSequence"):
-            if name in group:
-                del group[name]
+        if unit is not None:
+            group.RealWorldValueMappingSequence = Items([_mapped(unit, slope, signed=signed)])
         groups.append(group)
-        frames.append(stored)
+    for name in _SCALES:
+        if name in shared:
+            del shared[name]
+    for place in (shared, *groups):
+        for name in ("PETFrameTypeSequence", "MRImageFrameTypeSequence"):
+            for item in place.get(name) or []:
+                kept = [str(word) for word in item.get("FrameType") or []][1:]
+                item.FrameType = ["DERIVED", *(kept or ["PRIMARY", "OTHER", "NONE"])]
     header.PerFrameFunctionalGroupsSequence = Items(groups)
     header.NumberOfFrames = len(groups)
-    _set_pixels(header, np.stack(frames), signed=signed)
-    return _saved(header, folder / "00001.dcm")
+    _set_pixels(header, stored, signed=signed)
+    return _saved(header, path)
+
+
+def _mapped(unit: Dataset, slope: float, *, signed: bool) -> Dataset:
+    """The source's mapping of stored numbers to a unit, with this frame's slope."""
+    found = deepcopy(unit)
+    for name in ("RealWorldValueFirstValueMapped", "RealWorldValueLastValueMapped", "RealWorldValueLUTData"):
+        if name in found:
+            del found[name]
+    kind, low, high = ("SS", -32767, 32767) if signed else ("US", 0, 65535)
+    found.add_new(0x00409216, kind, low)
+    found.add_new(0x00409211, kind, high)
+    found.RealWorldValueSlope, found.RealWorldValueIntercept = float(_decimal(slope)), 0.0
+    return found
 
 
 def _saved(header: Any, path: Path) -> Path:
@@ -184,7 +207,10 @@ def _derived(source: Path, uid: str, derivation: Derivation) -> Dataset:
             del header[name]
     kinds = header.get("ImageType") or []
     kinds = [str(kind) for kind in ([kinds] if isinstance(kinds, str) else kinds)][2:]
-    header.ImageType = ["DERIVED", "SECONDARY", *(kinds or ["OTHER"])]  # dcm2niix misreads a list of just the two
+    kinds = kinds or ["OTHER"]  # dcm2niix misreads a list of just the two
+    if "PerFrameFunctionalGroupsSequence" in header and len(kinds) < 2:
+        kinds.append("NONE")  # an enhanced file has four values
+    header.ImageType = ["DERIVED", "SECONDARY", *kinds]
     header.SourceImageSequence = Items([origin])
     header.DerivationDescription = derivation.description[:1024]
     header.SeriesDescription = f"{derivation.method[:44]} {NOT_FOR_DIAGNOSIS}"
@@ -211,6 +237,16 @@ def _processing() -> Dataset:
     purpose = Dataset()
     purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = "109102", "DCM", "Processing Equipment"
     return purpose
+
+
+def _set_window(header: Any, peak: float) -> None:
+    """One window for the series; below a width of 1, which DICOM does not allow, it is left to the viewer."""
+    if peak >= 1:
+        header.WindowCenter, header.WindowWidth = _decimal(peak / 2), _decimal(peak)
+        return
+    for name in ("WindowCenter", "WindowWidth"):
+        if name in header:
+            del header[name]
 
 
 def _set_pixels(header: Any, stored: np.ndarray, *, signed: bool) -> None:
