@@ -124,3 +124,23 @@ def test_the_official_validator_passes(dataset, tmp_path):
     done = subprocess.run([tool, str(out), "--json"], capture_output=True, text=True, check=False)
     issues = json.loads(done.stdout)["issues"]["issues"]
     assert [issue for issue in issues if issue.get("severity") == "error"] == []
+
+
+def test_a_damaged_sidecar_is_left_out_of_the_table_and_told_of(dataset, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(dataset, out, "participant", "--participant-label", "01", "03", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"event": "result", "done": 3, "scans": 3, "path": str(out)}
+    (out / "sub-03/pet/sub-03_desc-enhanced_pet.json").write_text("{")
+    assert run(dataset, out, "group") == FAILED
+    assert "sub-03_desc-enhanced_pet.json is not what" in capsys.readouterr().err
+    assert len((out / "group_enhanced.tsv").read_text().splitlines()) == 3
+    assert run(dataset, out, "participant", "--participant-label", "03") == 0  # made anew
+    assert run(dataset, out, "group") == 0
+
+
+def test_what_was_kept_of_the_patient_goes_when_it_is_not_asked_for(dataset, tmp_path):
+    out, sidecar = tmp_path / "out", "sub-03/pet/sub-03_desc-enhanced_pet.json"
+    assert run(dataset, out, "participant", "--participant-label", "03", "--keep-phi") == 0
+    assert "Doe" in (out / sidecar).read_text()
+    assert run(dataset, out, "participant", "--participant-label", "03") == 0
+    assert "Doe" not in (out / sidecar).read_text()

@@ -198,3 +198,101 @@ def test_info_names_what_it_sees(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "Fluorodeoxyglucose" in text and "250 MBq" in text and "SUV" in text and "Bq/mL" in text
     assert "Doe" not in text and "4711" not in text
+
+
+def said(arguments: list[object], capsys) -> tuple[int, list[dict]]:
+    """Run a command with --json; its exit code and the objects it spoke."""
+    with pytest.raises(SystemExit) as end:
+        main([*map(str, arguments), "--json"])
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return end.value.code, [json.loads(line) for line in captured.out.splitlines()]
+
+
+def test_every_verb_knows_quiet_and_json():
+    import typer
+
+    from m2diff.bids_app import parser
+    from m2diff.cli import app
+
+    for name, command in typer.main.get_command(app).commands.items():
+        known = {option for parameter in command.params for option in parameter.opts}
+        if name == "bids":
+            known |= {option for action in parser()._actions for option in action.option_strings}
+        assert {"--quiet", "--json"} <= known, name
+
+
+def test_json_is_one_object_a_line_for_results_notes_and_errors(tmp_path, capsys):
+    pet = write(tmp_path / "pet.nii.gz", head())
+    code, lines = said(["enhance", pet, "--out", tmp_path / "out", "--weights", "gaussian"], capsys)
+    assert code == 0 and [line["event"] for line in lines].count("made") == 2
+    code, lines = said(["evaluate", pet, "--reference", pet, "--mask", pet], capsys)
+    assert code == 0 and lines[0]["event"] == "result"
+    code, lines = said(["lower-dose", pet, "--out", tmp_path / "low", "--drf", "4"], capsys)
+    assert code == 0 and {line["event"] for line in lines} == {"made", "note"}
+    for verb in ("info", "convert"):
+        code, lines = said([verb, tmp_path / "no", *([tmp_path / "o"] if verb == "convert" else [])], capsys)
+        assert code == 2 and lines[0]["event"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("m2diff en", "enhance"), ("m2diff enhance --sam", "--samples"), ("m2diff bids --part", "--participant-label")],
+)
+def test_the_shell_completes_verbs_and_options(typed, offered):
+    import os
+
+    environment = {**os.environ, "_M2DIFF_COMPLETE": "complete_bash", "COMP_WORDS": typed}
+    environment["COMP_CWORD"] = str(len(typed.split()) - 1)
+    command = [sys.executable, "-c", "from m2diff.cli import main; import sys; sys.argv = ['m2diff']; main()"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [offered]
+
+
+def test_the_version_is_said(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0 and capsys.readouterr().out.startswith("m2diff 0.")
+
+
+@pytest.mark.parametrize("verb", ["enhance", "evaluate", "lower-dose", "convert"])
+def test_a_file_in_the_way_of_the_output_is_one_sentence(verb, tmp_path, capsys):
+    pet = write(tmp_path / "pet.nii.gz", head())
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file"
+    rest = {
+        "enhance": ["--out", out, "--weights", "gaussian", "--quiet"],
+        "evaluate": ["--reference", pet, "--mask", pet, "--out", out],
+        "lower-dose": ["--drf", "4", "--out", out, "--quiet"],
+        "convert": [out / "x.nii.gz"],
+    }
+    with pytest.raises(SystemExit) as end:
+        main([verb, str(pet), *map(str, rest[verb])])
+    told = capsys.readouterr().err
+    assert end.value.code == 2 and "Traceback" not in told and len(told.strip().splitlines()) == 1
+    assert out.read_text() == "mine"
+
+
+def test_a_frame_of_a_dynamic_nifti_can_be_picked(tmp_path, capsys):
+    first = head()
+    pet = write(tmp_path / "pet.nii.gz", np.stack([first, 2 * first], -1))
+    (tmp_path / "pet.json").write_text(json.dumps({"FrameDuration": [60, 120], "Units": "Bq/mL"}))
+    assert "pick one (--frame)" in refused(["enhance", pet, "--out", tmp_path / "o"], capsys)
+    assert "2 frame(s)" in refused(["enhance", pet, "--out", tmp_path / "o", "--frame", "3"], capsys)
+    with pytest.raises(SystemExit) as end:
+        main(["convert", str(pet), str(tmp_path / "two.nii.gz"), "--frame", "2"])
+    assert end.value.code == 0
+    np.testing.assert_allclose(nib.load(tmp_path / "two.nii.gz").get_fdata(), 2 * first, rtol=1e-6)
+    assert json.loads((tmp_path / "two.json").read_text())["FrameDuration"] == [120]
+
+
+def test_lower_dose_picks_a_series_too(tmp_path, capsys):
+    from dicom_files import head as small_head
+    from dicom_files import pet_header, write_series
+
+    write_series(tmp_path / "in", small_head(), pet_header(), name="AC", number=1)
+    write_series(tmp_path / "in", small_head(), pet_header(), name="NAC", number=2, prefix="n")
+    assert "--series" in refused(["lower-dose", tmp_path / "in", "--out", tmp_path / "o"], capsys)
+    with pytest.raises(SystemExit) as end:
+        main(["lower-dose", str(tmp_path / "in"), "--out", str(tmp_path / "o"), "--series", "ac", "--quiet"])
+    assert end.value.code == 0 and (tmp_path / "o" / "pet_desc-drf20_pet.nii.gz").is_file()

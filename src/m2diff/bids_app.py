@@ -17,7 +17,6 @@ import csv
 import html
 import io
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from m2diff.console import console
 from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
 from m2diff.io.bids import write_json
@@ -68,13 +68,17 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the app; returns the exit code."""
-    given = _parser().parse_args(list(arguments))
+    given = parser().parse_args(list(arguments))
+    console.as_json = given.as_json
     root, out = given.bids_dir, given.output_dir
     if out.resolve() == root.resolve():
         raise BadInput(f"The output must not be the BIDS folder itself ({root}); give {root}/derivatives/m2diff.")
     if given.analysis_level == "group":
-        sys.stdout.write(f"{group(out)}\n")
-        return 0
+        table, unreadable = group(out)
+        console.made(table)
+        for name in unreadable:
+            console.note(f"{name} is not what the participant level wrote and is left out; run that level again.")
+        return FAILED if unreadable else 0
     scans = find_scans(
         root,
         participants=given.participant_label or (),
@@ -87,10 +91,12 @@ def main(arguments: Sequence[str]) -> int:
         given.weights, given.steps, given.samples, given.drf, given.seed,
         given.align, not given.pet_alone, given.device, given.keep_phi,
     )  # fmt: skip
-    failures = participants(root, out, scans, options, jobs=given.n_procs, progress=not given.quiet)
-    sys.stdout.write(f"{len(scans) - len(failures)} of {len(scans)} scans are in {out}\n")
+    quiet = given.quiet or given.as_json
+    failures = participants(root, out, scans, options, jobs=given.n_procs, progress=not quiet)
+    done = len(scans) - len(failures)
+    console.result(f"{done} of {len(scans)} scans are in {out}", done=done, scans=len(scans), path=str(out))
     for name, reason in failures:
-        sys.stderr.write(f"m2diff: {name}: {reason}\n")
+        console.error(f"{name}: {reason}")
     return FAILED if failures else 0
 
 
@@ -180,10 +186,10 @@ def _means(result: Any) -> dict[str, float]:
 
 
 def _asked(options: Options) -> dict[str, Any]:
-    """The options on which a result depends."""
+    """The options on which a result depends, and what is kept in its sidecar."""
     return {
         "weights": options.weights, "steps": options.steps, "samples": options.samples, "drf": options.dose,
-        "seed": options.seed, "align": options.align, "use_mri": options.use_mri,
+        "seed": options.seed, "align": options.align, "use_mri": options.use_mri, "keep_phi": options.keep_phi,
     }  # fmt: skip
 
 
@@ -228,12 +234,17 @@ def describe(root: Path, out: Path) -> None:
         temporary.write_text("reports\nreports/\nreports/**\ngroup_enhanced.*\n")
 
 
-def group(out: Path) -> Path:
-    """The table of all scans in ``out`` (and its page); returns the table's path."""
+def group(out: Path) -> tuple[Path, list[str]]:
+    """The table of all scans in ``out`` (and its page); returns its path, and the sidecars too broken for it."""
     sidecars = sorted(out.glob("sub-*/**/*_desc-enhanced_pet.json")) if out.is_dir() else []
-    if not sidecars:
+    rows, unreadable = [], []
+    for path in sidecars:
+        try:
+            rows.append(_row(json.loads(path.read_text()), path))
+        except (ValueError, KeyError, TypeError, OSError):
+            unreadable.append(path.name)
+    if not rows:
         raise BadInput(f"{out} holds no enhanced scan yet; run the participant level first.")
-    rows = [_row(json.loads(path.read_text()), path) for path in sidecars]
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
     writer.writeheader()
@@ -244,7 +255,7 @@ def group(out: Path) -> Path:
         (folder / "group_enhanced.json").write_text(json.dumps(about, indent=2) + "\n")
         (folder / "reports").mkdir()
         (folder / "reports" / "group.html").write_text(_page(rows), encoding="utf-8")
-    return out / "group_enhanced.tsv"
+    return out / "group_enhanced.tsv", unreadable
 
 
 def _row(sidecar: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -293,9 +304,10 @@ def _page(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """The options, as BIDS-Apps name them."""
     parser = argparse.ArgumentParser("m2diff bids", description="Enhance the PET scans of a BIDS data set.")
+    parser.add_argument("--version", action="version", version=f"m2diff {version('m2diff')}")
     parser.add_argument("bids_dir", type=Path, help="the BIDS data set")
     parser.add_argument("output_dir", type=Path, help="the derivatives' folder")
     parser.add_argument("analysis_level", choices=["participant", "group"])
@@ -314,5 +326,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pet-alone", action="store_true", help="read no MRI")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--keep-phi", action="store_true", help="keep names, numbers and dates in the sidecars")
-    parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", dest="as_json", action="store_true", help="one JSON object a line, and no bar")
     return parser

@@ -6,13 +6,29 @@ one sentence on stderr and exit code 2, never a traceback.
 
 from __future__ import annotations
 
-import errno
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from m2diff.cli_options import (
+    AsJson,
+    AsList,
+    Device,
+    Form,
+    Frame,
+    Group,
+    Head,
+    KeepPhi,
+    MriSeries,
+    PassedOn,
+    PetSeries,
+    Quiet,
+    Version,
+    names,
+    numbers,
+)
 from m2diff.console import console
 from m2diff.errors import BadInput
 
@@ -26,36 +42,8 @@ app = typer.Typer(
 
 
 @app.callback()
-def verbs() -> None:
+def verbs(version: Version = False) -> None:
     """Low-dose brain PET and the same person's MRI in, the standard-dose scan and its report out."""
-
-
-class Group(StrEnum):
-    """Diagnostic group of simulated persons."""
-
-    healthy = "healthy"
-    ad = "ad"
-    both = "both"
-
-
-class Head(StrEnum):
-    """What surrounds a simulated brain."""
-
-    none = "none"
-    grown = "grown"
-    map = "map"
-    mixed = "mixed"
-
-
-def _speak_json(as_json: bool) -> None:
-    console.as_json = as_json
-
-
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
-AsJson = Annotated[
-    bool, typer.Option("--json", callback=_speak_json, help="One JSON object a line, for programs, and no bar.")
-]
-KeepPhi = Annotated[bool, typer.Option("--keep-phi", help="Keep the patient's name, number and dates in the sidecars.")]
 
 
 @app.command()
@@ -90,8 +78,8 @@ def simulate(
         group=group.value,
         seed=seed,
         anatomies=anatomies,
-        persons=_names(persons),
-        without=_names(without),
+        persons=names(persons),
+        without=names(without),
         heads=heads,
         head=head.value,
         randomise=randomise,
@@ -108,11 +96,9 @@ def enhance(
     mri: Annotated[
         Path | None, typer.Option(help="T1-weighted MRI of the same person (NIfTI or DICOM); without it PET alone.")
     ] = None,
-    series: Annotated[
-        str | None, typer.Option(help="PET series of a DICOM folder: number, UID or part of its description.")
-    ] = None,
-    mri_series: Annotated[str | None, typer.Option(help="The same for the MRI's folder.")] = None,
-    frame: Annotated[int | None, typer.Option(help="Frame of a dynamic DICOM series, from 1.")] = None,
+    series: PetSeries = None,
+    mri_series: MriSeries = None,
+    frame: Frame = None,
     weights: Annotated[str, typer.Option(help="Weights by name or path, or a filter's name.")] = "m2diff-base",
     steps: Annotated[int | None, typer.Option(help="Network calls a draw; default: the weights' own.")] = None,
     samples: Annotated[int, typer.Option(help="Draws that are averaged; above 1 a spread map is written.")] = 1,
@@ -121,7 +107,7 @@ def enhance(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same image.")] = 0,
     align: Annotated[bool, typer.Option(help="Register the MRI to the PET; --no-align trusts the headers.")] = True,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     anchor_mm: Annotated[
         float | None,
         typer.Option(help="Keep the input's own means over this FWHM (mm); 0: off; default: the weights'."),
@@ -152,8 +138,9 @@ def enhance(
         anchor_mm=anchor_mm,
         progress=not (quiet or as_json),
     )
+    from_scanner = scan.source is not None and scan.source.series is not None
     page = ReportInputs(
-        title=f"{'A DICOM series' if pet.is_dir() else pet.name} enhanced with {result.settings['weights']['name']}",
+        title=f"{'A DICOM series' if from_scanner else pet.name} enhanced with {result.settings['weights']['name']}",
         low=result.low,
         enhanced=result.volume,
         mri=result.mri,
@@ -171,7 +158,11 @@ def enhance(
     console.made(out / "report.html")
 
 
-@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    cls=PassedOn,
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 def bids(context: typer.Context) -> None:
     """Enhance a BIDS data set as a BIDS-App: bids BIDS_DIR OUT_DIR participant|group [--participant-label ...]."""
     from m2diff.bids_app import main as run  # argparse: BIDS-Apps take several labels behind one option
@@ -187,26 +178,24 @@ def lower(
     counts: Annotated[float, typer.Option(help="The scan's own counts, 1 for a clinical brain scan's.")] = 1.0,
     postfilter_mm: Annotated[float | None, typer.Option(help="FWHM of the filter after reconstruction.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same counts.")] = 0,
+    series: PetSeries = None,
+    frame: Frame = None,
+    keep_phi: KeepPhi = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Make low-dose counterparts of a standard-dose scan: project, thin the counts, reconstruct."""
+    from m2diff.io.load import load
     from m2diff.lower_dose import lower_dose, write
 
-    factors = _numbers(drf, "--drf")
-    for path in write(
-        lower_dose(pet, factors, counts=counts, postfilter_mm=postfilter_mm, seed=seed), out, counts=counts, seed=seed
-    ):
+    factors = numbers(drf, "--drf")
+    scan = load(pet, series=series, frame=frame, keep_phi=keep_phi)
+    made = lower_dose(
+        scan, factors, counts=counts, postfilter_mm=postfilter_mm, seed=seed, progress=not (quiet or as_json)
+    )
+    for path in write(made, out, counts=counts, seed=seed, keep_phi=keep_phi):
         console.made(path)
-    console.note("the noise that the scan already had stays in.")
-
-
-class Form(StrEnum):
-    """What `convert` makes."""
-
-    bids = "bids"
-    nifti = "nifti"
-    dicom = "dicom"
-    mat = "mat"
+    console.note("The noise that the scan already had stays in.")
 
 
 @app.command()
@@ -224,9 +213,9 @@ def convert(
     session: Annotated[str | None, typer.Option(help="DICOM to BIDS: the session's label.")] = None,
     mri: Annotated[Path | None, typer.Option(help="DICOM to BIDS: the MRI of the same person.")] = None,
     modality: Annotated[str, typer.Option(help="DICOM to NIfTI: PET or MRI.")] = "PET",
-    series: Annotated[str | None, typer.Option(help="DICOM: number, UID or part of the description.")] = None,
-    mri_series: Annotated[str | None, typer.Option(help="The same for the folder in --mri.")] = None,
-    frame: Annotated[int | None, typer.Option(help="Frame of a dynamic DICOM series, from 1.")] = None,
+    series: PetSeries = None,
+    mri_series: MriSeries = None,
+    frame: Frame = None,
     like: Annotated[Path | None, typer.Option(help="NIfTI to DICOM: the series that the scan came from.")] = None,
     voxel_mm: Annotated[str, typer.Option(help="mat to BIDS: voxel edges, such as 2,2,2.")] = "",
     size: Annotated[int, typer.Option(help="BIDS to mat: side of a slice, voxels of 2 mm.")] = 128,
@@ -242,7 +231,7 @@ def convert(
         out=out,
         form=None if to is None else to.value,
         layout=layout,
-        factors=_numbers(drf, "--drf"),
+        factors=numbers(drf, "--drf"),
         subject=subject,
         session=session,
         mri=mri,
@@ -251,7 +240,7 @@ def convert(
         mri_series=mri_series,
         frame=frame,
         like=like,
-        voxel_mm=_numbers(voxel_mm, "--voxel-mm"),
+        voxel_mm=numbers(voxel_mm, "--voxel-mm"),
         size=size,
         keep_phi=keep_phi,
     )
@@ -266,7 +255,8 @@ def convert(
 @app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="A NIfTI file, a DICOM file, or a folder of either.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    quiet: Quiet = False,
+    as_json: AsList = False,
 ) -> None:
     """Say what the tool understands of an input: modality, tracer, grid, unit, dose, SUV factor, problems."""
     import json
@@ -342,12 +332,14 @@ def evaluate(
     mri: Annotated[
         Path | None, typer.Option(help="T1 of the person, in which the brain is found where no mask and no labels are.")
     ] = None,
+    mri_series: MriSeries = None,
     region_names: Annotated[Path | None, typer.Option(help="Names of the regions (.json, .tsv, .csv).")] = None,
     truth: Annotated[Path | None, typer.Option(help="Noise-free image, where there is one.")] = None,
     low: Annotated[
         list[str] | None, typer.Option(help="A plain scan for dose equivalence, as DRF=FILE; repeatable.")
     ] = None,
     drf: Annotated[float | None, typer.Option(help="Dose reduction factor of the image's input.")] = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Score an image inside a fixed brain mask: PSNR, SSIM, NRMSE, regions, dose equivalence (docs/metrics.md)."""
@@ -355,8 +347,7 @@ def evaluate(
 
     from m2diff.evaluate.study import evaluate as run
     from m2diff.evaluate.study import load_names
-    from m2diff.io import nifti
-    from m2diff.io.atomic import replacing
+    from m2diff.io import atomic, nifti
     from m2diff.io.load import load
 
     def optional(path: Path | None, what: str) -> Any:
@@ -367,7 +358,7 @@ def evaluate(
     if where is None and labels is None and mri is not None:
         from m2diff.prepare.brain import brain_in_pet
 
-        where = brain_in_pet(load(mri, what="MRI"), standard)
+        where = brain_in_pet(load(mri, what="MRI", series=mri_series), standard)
     result = run(
         nifti.load(image, what="image"),
         standard,
@@ -386,11 +377,9 @@ def evaluate(
         lines.append(f"Dose equivalence {result.dose_equivalence.gain:.1f} times the dose given")
     console.result("\n".join(lines), **(result.to_json() if as_json else {}))
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        with replacing(out / "evaluation.json") as path:
-            path.write_text(json.dumps(result.to_json(), indent=2) + "\n")
-        with replacing(out / "evaluation.tsv") as path:
-            path.write_text("".join("\t".join(row) + "\n" for row in result.to_tsv()))
+        with atomic.folder(out) as folder:
+            (folder / "evaluation.json").write_text(json.dumps(result.to_json(), indent=2) + "\n")
+            (folder / "evaluation.tsv").write_text("".join("\t".join(row) + "\n" for row in result.to_tsv()))
 
 
 def _rung(text: str) -> tuple[float, Path]:
@@ -407,28 +396,20 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the demonstration.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another seed is another person.")] = 2026,
     quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """The main job on one simulated person: simulate, enhance, evaluate, report."""
     from m2diff.demo import demo as run
     from m2diff.demo import table
 
-    report, rows = run(out, seed=seed, progress=not quiet)
+    report, rows = run(out, seed=seed, progress=not (quiet or as_json))
+    if as_json:
+        console.result("", rows=[asdict(row) for row in rows])
+        console.made(report.resolve())
+        return
     typer.echo("\nOne simulated person, DRF 20, against the standard-dose scan, inside the brain:\n")
     typer.echo(table(rows))
     typer.echo(f"\nReport: {report.resolve()}")
-
-
-def _numbers(text: str, option: str) -> tuple[float, ...]:
-    """A comma-separated list of numbers."""
-    try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise BadInput(f"{option} expects numbers such as 4,20, got {text!r}; correct it.") from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """A comma-separated list of names."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -438,10 +419,9 @@ def main(arguments: list[str] | None = None) -> Any:
     except BadInput as refusal:
         _refuse(str(refusal))
     except OSError as trouble:
-        if trouble.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        where = trouble.filename or "the output"
-        _refuse(f"Could not write {where}: {trouble.strerror}; free some space or choose another folder.")
+        where = trouble.filename or "a file"
+        why = trouble.strerror or type(trouble).__name__
+        _refuse(f"Could not read or write {where}: {why}; check the path, its permissions and the disk.")
 
 
 def _refuse(sentence: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
@@ -36,6 +37,7 @@ def lower_dose(
     counts: float = 1.0,
     postfilter_mm: float | None = None,
     seed: int = 0,
+    progress: bool = False,
 ) -> dict[float, Volume]:
     """The scan at each dose reduction factor, on its own grid and in its own unit; the doses are nested.
 
@@ -64,7 +66,9 @@ def lower_dose(
     rng = np.random.default_rng(seed)
     full: np.ndarray | None = None
     made: dict[float, Volume] = {}
-    for factor, drawn in scanner.dose_ladder(acquisition, wanted, rng):
+    drawings = scanner.dose_ladder(acquisition, wanted, rng)
+    bar = tqdm(drawings, total=len(wanted) + 1, desc="lower-dose", unit="dose", disable=not progress)
+    for factor, drawn in bar:
         image = scanner.reconstruct(acquisition, drawn, factor)[place]
         if full is None:
             full = image
@@ -76,13 +80,15 @@ def lower_dose(
     return made
 
 
-def write(made: dict[float, Volume], out: Path | str, *, counts: float, seed: int) -> list[Path]:
+def write(
+    made: dict[float, Volume], out: Path | str, *, counts: float, seed: int, keep_phi: bool = False
+) -> list[Path]:
     """Write every dose as NIfTI with a sidecar that says what it is; all or none."""
     out, names = Path(out), []
     with atomic.folder(out) as folder:
         for factor, volume in made.items():
             source = volume.source
-            kept = {} if source is None else without_phi(source.sidecar)
+            kept = {} if source is None else source.sidecar if keep_phi else without_phi(source.sidecar)
             stem = "pet" if source is None else nifti.stem(source.path).removesuffix("_pet")
             name = f"{stem}_desc-drf{factor:g}_pet.nii.gz".replace(f"drf{factor:g}", f"drf{factor:g}".replace(".", "p"))
             about = {

@@ -19,15 +19,15 @@ def load(
     frame: int | None = None,
     keep_phi: bool = False,
 ) -> Volume:
-    """The image at ``path``; ``series`` and ``frame`` pick one where a DICOM folder holds several.
+    """The image at ``path``; ``series`` picks one of a DICOM folder, ``frame`` one of a dynamic scan.
 
     Raises BadInput as ``io.nifti.load`` and ``io.dicom.load`` do.
     """
     path = Path(path)
     if path.name.lower().endswith(ENDINGS) and not path.is_dir():
-        return nifti.load(path, what=what)
+        return nifti.load(path, what=what, frame=frame)
     from m2diff.io import dicom  # pydicom is only paid for where a scanner's files come in
 
     if dicom.is_dicom(path):
         return dicom.load(path, "PT" if what == "PET" else "MR", series=series, frame=frame, keep_phi=keep_phi)
-    return nifti.load(path, what=what)
+    return nifti.load(path, what=what, frame=frame)

@@ -28,6 +28,16 @@ SMALLEST = 16
 _UNREADABLE = (Exception,)
 """What nibabel raises on damaged bytes: whatever they provoke, from ImageFileError to OverflowError."""
 
+PER_FRAME = (
+    "FrameTimesStart",
+    "FrameTimeStart",
+    "FrameDuration",
+    "DecayFactor",
+    "ScatterFraction",
+    "DecayCorrectionFactor",
+)
+"""Keys of a sidecar that list one value a frame."""
+
 _UNITS = {
     "bqml": "Bq/mL",
     "bq/ml": "Bq/mL",
@@ -41,16 +51,20 @@ _UNITS = {
 }
 
 
-def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False) -> Volume:
+def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False, frame: int | None = None) -> Volume:
     """The image in a NIfTI file (.nii, .nii.gz), float32, with its unit and what lies in the JSON beside it.
 
-    ``what`` names the image in refusals. Trailing axes of one frame are dropped; negative values stay. Raises BadInput
-    for a missing, damaged or foreign file, several frames, a 2D or colour image, NaN or infinity, a place in space that
-    is missing or impossible, and (unless ``allow_blank``) an image that is the same everywhere.
+    ``what`` names the image in refusals. Trailing axes of one frame are dropped, of several ``frame`` (from 1) picks
+    one; negative values stay. Raises BadInput for a missing, damaged or foreign file, several frames, a 2D or colour
+    image, NaN or infinity, a place in space that is missing or impossible, and (unless ``allow_blank``) an image that
+    is the same everywhere.
     """
     path = Path(path)
     image = _open(path, what)
-    data = _three_axes(_read(image, path, what), path, what)
+    stored, count = _read(image, path, what), 1
+    if frame is not None:
+        stored, count = _one_frame(stored, frame, path, what)
+    data = _three_axes(stored, path, what)
     affine = _affine(image, path, what)
     if not np.isfinite(data).all():
         bad = int((~np.isfinite(data)).sum())
@@ -60,6 +74,11 @@ def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False) -> V
             f"The {what} {path} is {data.flat[0]:g} in every voxel and shows nothing; check that it is the right file."
         )
     sidecar = read_sidecar(path)
+    if frame is not None and count > 1:
+        sidecar = {
+            key: [value[frame - 1]] if isinstance(value, list) and len(value) == count and key in PER_FRAME else value
+            for key, value in sidecar.items()
+        }
     source = Source(path, sha256(path), image.get_data_dtype(), sidecar)
     return Volume(data, affine, unit_of(sidecar), (f"loaded {path.name}",), source)
 
@@ -114,7 +133,7 @@ def read_sidecar(path: Path | str) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(beside.read_text())
-    except (ValueError, OSError) as trouble:
+    except (ValueError, OSError, RecursionError) as trouble:
         raise BadInput(f"The sidecar {beside} is not readable JSON; correct or remove it.") from trouble
     if not isinstance(content, dict):
         raise BadInput(f"The sidecar {beside} must be one JSON object, got a {type(content).__name__}; correct it.")
@@ -185,6 +204,14 @@ def _holds_its_voxels(image: Any, held: int) -> None:
         raise ValueError(f"{promised} bytes of voxels promised")
 
 
+def _one_frame(data: npt.NDArray[np.float32], frame: int, path: Path, what: str) -> tuple[npt.NDArray[np.float32], int]:
+    """The frame that is asked for (along the fourth axis), and of how many."""
+    count = data.shape[3] if data.ndim == 4 else 1
+    if not 1 <= frame <= count:
+        raise BadInput(f"The {what} {path} has {count} frame(s), got --frame {frame}; choose one of them.")
+    return (data[..., frame - 1] if data.ndim == 4 else data), count
+
+
 def _three_axes(data: npt.NDArray[np.float32], path: Path, what: str) -> VolumeArray:
     shape = "x".join(map(str, data.shape))
     while data.ndim > 3 and data.shape[-1] == 1:
@@ -192,7 +219,7 @@ def _three_axes(data: npt.NDArray[np.float32], path: Path, what: str) -> VolumeA
     if data.ndim > 3:
         raise BadInput(
             f"The {what} {path} must be one 3D image, but has {data.ndim} axes ({shape}); "
-            "average or extract the frames first."
+            "average the frames first, or pick one (--frame)."
         )
     if data.ndim < 3 or min(data.shape) < SMALLEST:
         raise BadInput(

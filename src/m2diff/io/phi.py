@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 _PRIVATE = re.compile(
-    r"^(?i:patient(?!position)|(other)?patientid|accession|referring|operator|performing|requesting|physician|institution"
+    r"(?i)^(?:patient(?!position)|(other)?patientid|accession|referring|operator|performing|requesting|physician|institution"
     r"|station|deviceserial|studyid|studyinstance|studydescription|seriesinstance|issuer|responsible|medicalrecord"
-    r"|ethnic|occupation|militaryrank|religious|telephone|address|order|placer|filler|admission|admitting|interpretation)"
-    r"|Date|Birth|Comments?$|History|Physician|OrderNumber|UID$|Operators?Name"
+    r"|ethnic|occupation|militaryrank|religious|telephone|address|order|placer|filler|admission|admitting|interpretation"
+    r"|subject_?(?:name|id)|(?:mrn|ssn|dob|nhs_?number)$)"
+    r"|date|birth|comments?$|history|physician|order_?number|uid$|operators?_?name"
 )
 
 

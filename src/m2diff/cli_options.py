@@ -1,0 +1,99 @@
+"""The options that several commands share, so that each is spelled and explained once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from m2diff.console import console
+from m2diff.errors import BadInput
+
+
+class Group(StrEnum):
+    """Diagnostic group of simulated persons."""
+
+    healthy = "healthy"
+    ad = "ad"
+    both = "both"
+
+
+class Head(StrEnum):
+    """What surrounds a simulated brain."""
+
+    none = "none"
+    grown = "grown"
+    map = "map"
+    mixed = "mixed"
+
+
+class Form(StrEnum):
+    """What `convert` makes."""
+
+    bids = "bids"
+    nifti = "nifti"
+    dicom = "dicom"
+    mat = "mat"
+
+
+def _speak_json(as_json: bool) -> bool:
+    """Turn the console; what is returned becomes the option's value."""
+    console.as_json = as_json
+    return as_json
+
+
+def _say_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"m2diff {version('m2diff')}")
+        raise typer.Exit
+    return asked
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which this is.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", callback=_speak_json, help="One JSON object a line, for programs, and no bar.")
+]
+AsList = Annotated[
+    bool, typer.Option("--json", callback=_speak_json, help="A JSON list of what is there, for programs.")
+]
+KeepPhi = Annotated[bool, typer.Option("--keep-phi", help="Keep the patient's name, number and dates in the sidecars.")]
+PetSeries = Annotated[
+    str | None, typer.Option("--series", help="PET series of a DICOM folder: number, UID or part of its description.")
+]
+MriSeries = Annotated[str | None, typer.Option("--mri-series", help="The same for the MRI's folder.")]
+Frame = Annotated[int | None, typer.Option("--frame", help="Frame of a dynamic scan, from 1.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+
+
+class PassedOn(TyperCommand):
+    """A command that another parser reads: BIDS-Apps take several labels behind one option, which click cannot."""
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The options of the BIDS-App, for the shell."""
+        from m2diff.bids_app import parser
+
+        actions: list[Any] = parser()._actions
+        known = [(option, action.help) for action in actions for option in action.option_strings if "_" not in option]
+        return [
+            SimpleNamespace(value=option, type="plain", help=about)  # click's CompletionItem, wherever typer keeps it
+            for option, about in known
+            if incomplete and option.startswith(incomplete)
+        ]
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """A comma-separated list of numbers."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise BadInput(f"{option} expects numbers such as 4,20, got {text!r}; correct it.") from None
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A comma-separated list of names."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
