@@ -15,7 +15,7 @@ from test_dicom import WORK, compare_with_dcm2niix, tool
 
 from dicom_files import _code, head, pet_header, write_enhanced, write_series
 from m2diff.errors import BadInput
-from m2diff.io import dicom
+from m2diff.io import dicom, nifti
 from m2diff.io.info import About, describe
 from m2diff.io.load import load
 
@@ -112,6 +112,9 @@ def test_each_maker_is_understood_and_its_derived_series_reads_back_everywhere(m
     assert np.abs(again.data - signed.data).max() <= np.abs(signed.data).max() / 32767
     assert about(tmp_path / "out").suv_factor == pytest.approx(FACTORS[maker])
     compare_with_dcm2niix(tmp_path / "out", signed)
+    if maker != "philips":  # whose factor is private: counts in a NIfTI have none
+        nifti.save(volume, tmp_path / "x_pet.nii.gz", sidecar=volume.source.sidecar)
+        assert about(tmp_path / "x_pet.nii.gz").suv_factor == pytest.approx(FACTORS[maker])
     fresh = errors(made[0]) - errors(sorted(folder.rglob("*.dcm"))[0])
     assert {line for line in fresh if "<SECONDARY> for value 2" not in line} == set()
 

@@ -71,6 +71,29 @@ def quantity(header: Dataset) -> Quantity:
     return Quantity(units, decay, dose, weight, half_life, wait, factor, tuple(problems))
 
 
+def timing(header: Dataset) -> dict[str, Any]:
+    """The BIDS keys from which the SUV factor can be found again without the header; time of day, no date."""
+    found: dict[str, Any] = {}
+    weight = number(header.get("PatientWeight"))
+    if weight is not None and 1.0 <= weight <= 400.0:
+        found["BodyWeight"] = weight
+    decay, scan = str(header.get("DecayCorrection", "") or ""), _scan_time(header)
+    if scan is None:
+        return found
+    acquired = _datetime(f"{header.get('AcquisitionDate', '') or ''}{header.get('AcquisitionTime', '') or ''}")
+    late = 0.0 if acquired is None else max((acquired - scan).total_seconds(), 0.0)
+    found |= {"TimeZero": scan.strftime("%H:%M:%S"), "ScanStart": 0.0, "FrameTimesStart": [late]}
+    info = isotope(header)
+    wait = _wait(header, info, "START", _half_life(info, []), [])
+    if wait is not None:
+        found["InjectionStart"] = -wait
+    if decay == "START":
+        found["ImageDecayCorrectionTime"] = 0.0
+    elif decay == "ADMIN" and wait is not None:
+        found["ImageDecayCorrectionTime"] = -wait
+    return found
+
+
 def _factor(
     header: Dataset,
     units: str,

@@ -72,7 +72,12 @@ def _load(
     name = "pet" if modality == "PT" else "mri"
     # A frame's own header: each lasts as long as it lasts.
     header = None if frame is None else index.header_of(slices[0].path)
-    about = sidecar(stack.header if header is None else completed(header), keep_phi=keep_phi)
+    header = stack.header if header is None else completed(header)
+    about = sidecar(header, keep_phi=keep_phi)
+    if modality == "PT":
+        from m2diff.io.suv import timing  # it reads this package's sidecar.py
+
+        about |= timing(header)
     source = Source(Path(name), digest, np.dtype(np.float32), about, Series(stack, slices))
     return Volume(data, affine(slices, stack), unit if modality == "PT" else "unknown", ("loaded DICOM",), source)
 
