@@ -296,3 +296,48 @@ def test_lower_dose_picks_a_series_too(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["lower-dose", str(tmp_path / "in"), "--out", str(tmp_path / "o"), "--series", "ac", "--quiet"])
     assert end.value.code == 0 and (tmp_path / "o" / "pet_desc-drf20_pet.nii.gz").is_file()
+
+
+TELLING = (
+    "PatientName PatientID OtherPatientIDs PatientBirthName PatientAddress AccessionNumber StudyID StudyDescription "
+    "ReferringPhysicianName PerformingPhysicianName OperatorsName InstitutionName InstitutionAddress StationName "
+    "PatientComments ImageComments AdditionalPatientHistory DeviceSerialNumber RequestedProcedureID ProtocolName"
+)
+DATES = "PatientBirthDate StudyDate SeriesDate AcquisitionDate ContentDate PerformedProcedureStepStartDate"
+
+
+def test_nothing_that_tells_of_the_patient_leaves_the_headers(tmp_path, capsys):
+    from dicom_files import head as small_head
+    from dicom_files import mr_header, pet_header, write_series
+
+    pet, mri = pet_header(), mr_header()
+    for header in (pet, mri):
+        for number, keyword in enumerate(TELLING.split()):
+            setattr(header, keyword, f"TELL{number}TALE")
+        for keyword in DATES.split():
+            setattr(header, keyword, "20210709")
+    pet.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartDateTime = "20210709093000"
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_series(source / "pet", small_head((64, 64, 24)), pet, name="brain")
+    write_series(source / "mr", small_head((64, 64, 24)), mri, name="T1")
+    for arguments in (
+        ["info", source],
+        ["info", source, "--json"],
+        ["enhance", source, "--mri", source, "--no-align", "--out", out / "enhanced", "--weights", "mr-guided"],
+        ["enhance", source, "--out", out / "json", "--weights", "gaussian", "--json"],
+        ["convert", source, out / "mr.nii.gz", "--modality", "MRI"],
+        ["convert", source, out / "bids", "--mri", source],
+        ["lower-dose", source, "--out", out / "low", "--drf", "4"],
+        ["enhance", source / "mr", "--out", out / "refused"],
+    ):
+        with pytest.raises(SystemExit):
+            main([*map(str, arguments)])
+    captured = capsys.readouterr()
+    texts = [captured.out + captured.err]
+    for path in out.rglob("*"):
+        if path.is_file() and path.suffix != ".dcm":
+            raw = path.read_bytes()
+            texts.append((gzip.decompress(raw)[:1000] if path.suffix == ".gz" else raw).decode("latin1"))
+    assert len(texts) > 10
+    for text in texts:
+        assert not any(secret in text for secret in ("TALE", "20210709", "2021-07-09"))
