@@ -502,3 +502,54 @@ def test_the_official_validator_finds_no_error_that_the_source_did_not_have(layo
     errors = [issue for issue in issues if issue.get("severity") == "error"]
     # What a scanner's file does not say, nobody can fill in: required fields of PET sidecars.
     assert {issue["code"] for issue in errors} <= {"SIDECAR_KEY_REQUIRED"}, errors
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "u1", "i2", "u2", "i4", "bool"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_slices_of_every_kind_are_read_as_scipy_writes_them(kind, packed, tmp_path):
+    from scipy.io import savemat
+
+    plane = (np.random.default_rng(0).random((7, 5)) * 100).astype(kind)
+    content = {"other": np.arange(3), "s": {"x": 1}, "slice_data": plane, "c": np.array(["x"], object)}
+    savemat(tmp_path / "x_1.mat", content, do_compression=packed)
+    np.testing.assert_array_equal(sliced._slice(tmp_path / "x_1.mat"), plane.astype(np.float32))
+
+
+def test_damaged_mat_files_are_refused_and_never_end_the_process(tmp_path):
+    """scipy's own reader crashes on some of these."""
+    import random
+
+    from scipy.io import savemat
+
+    path, ends = tmp_path / "x_1.mat", {"read": 0, "refused": 0}
+    for number in range(400):
+        rng = random.Random(number)
+        savemat(path, {"slice_data": np.ones((9, 8), np.float32)}, do_compression=rng.random() < 0.5)
+        raw = bytearray(path.read_bytes())
+        if rng.random() < 0.3:
+            raw = raw[: rng.randrange(len(raw))]
+        for _ in range(rng.choice([1, 4, 16])):
+            if raw:
+                raw[rng.randrange(len(raw))] = rng.randrange(256)
+        path.write_bytes(raw)
+        try:
+            assert sliced._slice(path).ndim == 2
+            ends["read"] += 1
+        except BadInput:
+            ends["refused"] += 1
+    assert min(ends.values()) > 0
+
+
+def test_other_mat_files_are_refused_by_what_they_are(tmp_path):
+    from scipy.io import savemat
+
+    path = tmp_path / "x_1.mat"
+    for content, word in (
+        ({"slice_data": np.ones((3, 3)) * 1j}, "no real image"),
+        ({"slice_data": np.ones((3, 3, 3))}, "one real 2D image"),
+        ({"slice_data": np.full((3, 3), np.nan)}, "finite"),
+        ({"image": np.ones((3, 3))}, "must hold slice_data"),
+    ):
+        savemat(path, content)
+        with pytest.raises(BadInput, match=word):
+            sliced._slice(path)

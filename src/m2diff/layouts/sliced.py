@@ -28,6 +28,7 @@ import numpy.typing as npt
 from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
 from m2diff.io.bids import Subject, find_subjects
+from m2diff.layouts import mat5
 from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 
@@ -170,19 +171,24 @@ def _split(persons: Sequence[str], seed: int) -> dict[str, str]:
 
 def _slice(path: Path) -> npt.NDArray[np.float32]:
     """The ``slice_data`` of one file."""
-    from scipy.io import loadmat
-
     if not path.is_file():
         raise BadInput(f"{path} is missing: every LD slice needs an SD slice of the same name; complete the folder.")
+    raw = path.read_bytes()
+    if mat5.is_hdf5(raw):
+        raise BadInput(f"{path} is a MATLAB 7.3 file; save it with -v7.")
+    if not mat5.is_mat5(raw):
+        raise BadInput(f"{path} is no readable .mat file (MATLAB 5 and later); save it with -v7.")
     try:
-        content = loadmat(path, variable_names=[KEY])
-    except NotImplementedError as trouble:  # scipy's way to say HDF5
-        raise BadInput(f"{path} is a MATLAB 7.3 file; save it with -v7.") from trouble
-    except Exception as trouble:  # scipy raises whatever damaged bytes provoke
-        raise BadInput(f"{path} is no readable .mat file; copy it again.") from trouble
-    data = np.squeeze(np.asarray(content.get(KEY, np.empty(0))))
-    if data.ndim != 2 or data.dtype.kind not in "iuf":
+        found = mat5.array(raw, KEY)
+    except (ValueError, IndexError) as trouble:
+        raise BadInput(
+            f"{path} is no readable .mat file, or {KEY} is no real image; copy or export it again."
+        ) from trouble
+    data = np.squeeze(np.empty(0) if found is None else found)
+    if data.ndim != 2:
         raise BadInput(f"{path} must hold {KEY}, one real 2D image; got shape {data.shape}; export it so.")
+    if not np.isfinite(data).all():
+        raise BadInput(f"{path} must hold finite numbers, but has NaN or infinite ones; export it again.")
     return data.astype(np.float32)
 
 
