@@ -23,7 +23,16 @@ MAY_IMPORT = {
     "report": {"evaluate", "enhance", "io"},
     "layouts": {"io", "prepare", "lower_dose"},  # beside the verbs: other people's data sets, and the way out of them
 }
-TOP = {"bids_app", "console", "demo", "lower_dose", "cli", "cli_options", "__init__", "__main__"}  # may import everything
+TOP = {
+    "bids_app",
+    "console",
+    "demo",
+    "lower_dose",
+    "cli",
+    "cli_options",
+    "__init__",
+    "__main__",
+}  # may import everything
 
 
 def imported(path: Path) -> set[str]:

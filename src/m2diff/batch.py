@@ -14,8 +14,10 @@ from torch import Tensor
 
 from m2diff.shapes import PerItem, Slab
 
-CLASSES = ("outside", "white_matter", "csf", "cortex", "striatum", "deep_grey")
-"""Tissues between which uptake jumps and within which it is nearly even; the cerebellum's cortex is cortex."""
+CLASSES = ("outside", "white_matter", "csf", "cortex", "putamen", "central_grey", "deep_grey")
+"""Tissues between which uptake jumps and within which it is nearly even; the cerebellum's cortex is cortex. The deep
+nuclei are three, by how FDG usually stands in them: the putamen is hottest, the caudate, the pallidum and the thalamus
+lie near the cortex, the hippocampus, the amygdala and the brainstem below it."""
 
 
 @dataclass(frozen=True)

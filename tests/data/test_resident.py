@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -73,4 +71,3 @@ def test_a_box_repeats_the_edges_of_its_own_stack():
 
 def test_a_cpu_reads_slabs_one_by_one(cohort):
     assert not fits(SlabDataset(cohort, slices=4), CPU)
-    assert Shelf.of({}, CPU) is None and replace(SlabDataset(cohort, slices=4).plan(0), subject=1).subject == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +213,28 @@ def test_malformed_patient_data_stays_out_of_the_log(tmp_path, scan):
     command = [sys.executable, "-m", "m2diff", "enhance", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     done = subprocess.run([*command, "--weights", "gaussian", "--quiet"], capture_output=True, text=True, check=True)
     assert "1950" not in done.stdout + done.stderr and "4711" not in done.stdout + done.stderr
+
+
+def test_the_spread_is_a_second_series_with_the_images_units(tmp_path, scan):
+    from m2diff.enhance.run import enhance, write
+
+    write_series(tmp_path / "in", head((48, 48, 24)), pet_header())
+    result = enhance(load(tmp_path / "in"), weights="gaussian")
+    spread = result.volume.with_data(np.abs(result.volume.data) * np.float32(0.05), "as draws would give it")
+    written = write(replace(result, spread=spread), tmp_path / "out")
+    assert [folder.name for folder in written.dicom] == ["dicom", "dicom-spread"]
+    source, image, map_ = (
+        pydicom.dcmread(sorted(folder.rglob("*.dcm"))[0]) for folder in (tmp_path / "in", *written.dicom)
+    )
+    assert map_.StudyInstanceUID == source.StudyInstanceUID and map_.Units == "BQML"
+    assert len({source.SeriesInstanceUID, image.SeriesInstanceUID, map_.SeriesInstanceUID}) == 3
+    assert len({source.SeriesNumber, image.SeriesNumber, map_.SeriesNumber}) == 3
+    assert (
+        "standard deviation" in map_.DerivationDescription and "in the unit of the image" in map_.DerivationDescription
+    )
+    for made in (image, map_):
+        assert "gaussian" in made.SeriesDescription and "NOT FOR DIAGNOSIS" in made.SeriesDescription
+    again = load(written.dicom[1])
+    assert again.unit == "Bq/mL" and again.same_grid(spread)
+    np.testing.assert_allclose(again.data, spread.data, atol=float(spread.data.max()) / 65535)
+    compare_with_dcm2niix(written.dicom[1], spread)

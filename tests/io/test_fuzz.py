@@ -7,21 +7,25 @@ that fails can be made again.
 from __future__ import annotations
 
 import gzip
+import io
+import json
 import random
 import shutil
 import signal
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from test_dicom import NEMA
 
 from dicom_files import head, mr_header, pet_header, write_enhanced, write_series
+from m2diff.cli import main
 from m2diff.errors import BadInput
 from m2diff.io import dicom, suv
 from m2diff.io.info import describe
@@ -121,12 +125,47 @@ def mutate_element(path: Path, rng: random.Random) -> None:
         return
 
 
+def through_the_command(pet: Path, tmp_path: Path) -> str:
+    """`m2diff enhance` on whatever lies at ``pet``: all of a result or nothing of it, and nothing elsewhere."""
+    out = tmp_path / "out"
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    said = io.StringIO()
+    try:
+        with in_time(), redirect_stderr(said), redirect_stdout(said), pytest.raises(SystemExit) as end:
+            main(["enhance", str(pet), "--out", str(out), "--weights", "gaussian", "--quiet"])
+        left = {path.name for path in out.rglob("*")} if out.exists() else set()
+        assert "Traceback" not in said.getvalue()
+        if end.value.code == 0:
+            assert "report.html" in left and any(name.endswith("_desc-enhanced_pet.nii.gz") for name in left)
+        else:
+            assert end.value.code == 2 and not left and len(said.getvalue().splitlines()) == 1
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+    return "refused" if end.value.code else "loaded"
+
+
+def mutate_sidecar(path: Path, rng: random.Random) -> None:
+    """The JSON beside a NIfTI with values that nobody meant."""
+    about = {"Units": "Bq/mL", "TracerName": "FDG", "InjectedRadioactivity": 250, "InjectedRadioactivityUnits": "MBq",
+             "DoseReductionFactor": 20, "BodyWeight": 70, "FrameDuration": [60], "Modality": "PT"}  # fmt: skip
+    odd = [None, [], {}, {"a": 1}, True, -1, 0, 1e308, 10**400, float("nan"), float("inf"), [[]], *NASTY]
+    for key in rng.sample(sorted(about), rng.choice([1, 2, 8])):
+        about[key] = rng.choice(odd)
+    text = json.dumps(about)
+    if rng.random() < 0.2:
+        text = text[: rng.randrange(len(text))]
+    elif rng.random() < 0.05:
+        text = "[" * 100_000
+    path.with_name("case_pet.json").write_text(text)
+
+
 def mutations(count: int, start: int = 0) -> list[int]:
     return list(range(start, start + count))
 
 
 def fuzz_dicom(base: Path, tmp_path: Path, numbers: list[int]) -> dict[str, int]:
-    kinds = ["pet", "mr", "enhanced", "rle"]
+    kinds = sorted(folder.name for folder in base.iterdir() if folder.is_dir())
     ends = {"refused": 0, "loaded": 0}
     for number in numbers:
         rng = random.Random(number)
@@ -140,7 +179,7 @@ def fuzz_dicom(base: Path, tmp_path: Path, numbers: list[int]) -> dict[str, int]
             change(file, rng)
         before = {path for path in tmp_path.rglob("*") if path.is_file()}
         try:
-            ends[survives(folder, "MRI" if kind == "mr" else "PET", tmp_path / "out")] += 1
+            ends[survives(folder, "MRI" if kind.startswith("mr") else "PET", tmp_path / "out")] += 1
             with in_time(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 with suppress(BadInput):
@@ -175,6 +214,28 @@ def fuzz_nifti(base: Path, tmp_path: Path, numbers: list[int]) -> dict[str, int]
     return ends
 
 
+def real_headers(folder: Path) -> dict[str, pydicom.Dataset]:
+    """Whole headers of real scanners, private elements and all, where medimages4tests and the phantom are at hand."""
+    found = {}
+    with suppress(ImportError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from medimages4tests.dummy.dicom.mri.t1w.siemens.skyra import syngo_d13c
+        from medimages4tests.dummy.dicom.pet.wholebody.siemens.biograph_vision import vr20b
+
+        for name, maker in (("pet-siemens", vr20b), ("mr-siemens", syngo_d13c)):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(maker, "num_vols", 1)
+                maker.get_image(out_dir=folder / name)
+            found[name] = pydicom.dcmread(next((folder / name).rglob("*.dcm")), stop_before_pixels=True)
+    if NEMA.is_dir():
+        found["pet-phantom"] = pydicom.dcmread(next(NEMA.glob("*.dcm")), stop_before_pixels=True)
+        found["pet-phantom"].PixelRepresentation = 1
+    shutil.rmtree(folder, ignore_errors=True)
+    for header in found.values():
+        header.pop("NumberOfSlices", None)
+    return found
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
     root, scan = tmp_path_factory.mktemp("base"), head((24, 20, 18))
@@ -182,6 +243,9 @@ def base(tmp_path_factory) -> Path:
     write_series(root / "mr", scan, mr_header())
     write_series(root / "rle", scan, pet_header(), syntax=pydicom.uid.RLELossless)
     write_enhanced(root / "enhanced" / "scan.dcm", scan)
+    write_enhanced(root / "mr-enhanced" / "scan.dcm", scan, "MR")
+    for name, header in real_headers(root / "real").items():
+        write_series(root / name, scan, header)
     image = nib.Nifti1Image(scan.astype(np.int16), np.diag([3, 3, 4, 1.0]))
     nib.save(image, root / "scan.nii")
     return root
@@ -195,6 +259,45 @@ def test_dicom_mutations(base, tmp_path):
 def test_nifti_mutations(base, tmp_path):
     ends = fuzz_nifti(base, tmp_path, mutations(5 * QUICK))
     assert min(ends.values()) > 0
+
+
+def fuzz_command(base: Path, tmp_path: Path, numbers: list[int]) -> dict[str, int]:
+    """DICOM files, NIfTI headers and sidecars through the whole verb."""
+    ends = {"refused": 0, "loaded": 0}
+    kinds = sorted(folder.name for folder in base.iterdir() if folder.is_dir() and not folder.name.startswith("mr"))
+    for number in numbers:
+        rng = random.Random(number)
+        case = tmp_path / "case"
+        if rng.random() < 0.6:
+            shutil.copytree(base / rng.choice(kinds), case)
+            for file in sorted(case.iterdir()) if rng.random() < 0.5 else [rng.choice(sorted(case.iterdir()))]:
+                mutate_element(file, rng)
+            pet = case
+        else:
+            case.mkdir()
+            pet = case / "case_pet.nii"
+            shutil.copy(base / "scan.nii", pet)
+            mutate_sidecar(pet, rng)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ends[through_the_command(pet, tmp_path)] += 1
+                with in_time(), suppress(BadInput):
+                    describe(pet)
+        except BaseException as trouble:
+            raise AssertionError(f"command mutation {number}: {trouble!r}") from trouble
+        shutil.rmtree(case)
+    return ends
+
+
+def test_mutations_through_the_command(base, tmp_path):
+    assert sum(fuzz_command(base, tmp_path, mutations(10)).values()) == 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_hundreds_of_mutations_through_the_command(base, tmp_path):
+    assert min(fuzz_command(base, tmp_path, mutations(300, 10_000)).values()) > 0
 
 
 @pytest.mark.slow

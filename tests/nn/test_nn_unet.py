@@ -18,7 +18,7 @@ from m2diff.nn import (
     TimeEmbedding,
     UNetShape,
 )
-from m2diff.nn.blocks import group_norm
+from m2diff.nn.blocks import conv, group_norm
 from m2diff.nn.embed import sinusoids
 
 SHAPE = UNetShape(widths=(8, 12, 16), blocks=2, embedding=10, attention=(2,), heads=2, groups=4)
@@ -71,10 +71,10 @@ def test_folding_loses_no_pixel(folding):
     channels = 2 * folding.channels
     stem, head = PixelStem(folding, channels, images=2), PixelHead(channels, folding, images=2)
     with torch.no_grad():
-        for conv in (stem.conv, head.conv):
-            conv.weight.zero_()
-            conv.bias.zero_()
-            conv.weight[(..., *[1] * folding.spatial)] = torch.eye(channels)
+        for layer in (stem.conv, head.conv):
+            layer.weight.zero_()
+            layer.bias.zero_()
+            layer.weight[(..., *[1] * folding.spatial)] = torch.eye(channels)
     x = torch.randn(2, 2 * folding.slices, 8, 8)
     torch.testing.assert_close(head(stem(x)), x)
 
@@ -91,6 +91,31 @@ def test_groups_are_the_most_that_divide_the_channels():
     assert group_norm(96, 32).num_groups == 32
     assert group_norm(80, 32).num_groups == 16
     assert group_norm(7, 32).num_groups == 1
+
+
+def test_norms_answer_bfloat16_in_bfloat16_and_agree_with_pytorchs_own():
+    norm, x = group_norm(8, 4), torch.randn(2, 8, 6, 6)
+    torch.nn.init.normal_(norm.weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = norm(x.bfloat16())
+    assert ours.dtype == torch.bfloat16
+    torch.testing.assert_close(
+        ours.float(), torch.nn.functional.group_norm(x, 4, norm.weight, norm.bias), rtol=0.05, atol=0.05
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_bfloat16_gradients_of_convolutions_over_volumes_are_those_of_float32(depth):
+    layer = conv(3, 16, 16)
+    x, up = torch.randn(2, 2, 16, depth, 8, 8).unbind(0)
+    gradients = []
+    for low in (True, False):
+        layer.weight.grad = None
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
+            y = layer(x.bfloat16() if low else x)
+        y.backward(up.to(y.dtype))
+        gradients.append(layer.weight.grad.clone())
+    assert (gradients[0] - gradients[1]).norm() < 0.02 * gradients[1].norm()
 
 
 def test_step_embeddings_are_cosines_then_sines():

@@ -36,7 +36,7 @@ from m2diff.volume import Volume
 if TYPE_CHECKING:
     from m2diff.prepare.register import Alignment
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the content of the cache changes its meaning: older caches are then made anew."""
 
 Stored = npt.NDArray[np.float16]  # (d, h, w)

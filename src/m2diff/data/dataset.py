@@ -125,7 +125,7 @@ class SlabDataset(Dataset[Item]):
         return _tensor(mri[..., ::-1] if draw.flip else mri)
 
     def _kind(self, n: int) -> Sequence[int]:
-        """The numbers of the sessions that item ``n`` is drawn from: in a mixed cohort those with an MRI or those without."""
+        """The sessions that item ``n`` is drawn from, by number: in a mixed cohort all with an MRI, or all without."""
         if not all(self.kinds):
             return range(len(self.subjects))
         share = len(self.kinds[0]) / len(self.subjects)

@@ -13,9 +13,8 @@ from m2diff.batch import CLASSES
 from m2diff.io import nifti
 from m2diff.prepare import grid
 
-_DEEP = (
-    "thalamus", "globus_pallidus", "brainstem", "pons", "hippocampus", "amygdala", "ventral_diencephalon",
-)  # fmt: skip
+_CENTRAL = ("caudate", "globus_pallidus", "thalamus")
+_DEEP = ("brainstem", "pons", "hippocampus", "amygdala", "ventral_diencephalon")
 
 
 def tissue_shares(labels: Path, record: Path) -> npt.NDArray[np.uint8]:
@@ -50,6 +49,8 @@ def tissue_of(region: str) -> str:
         return "white_matter"
     if region == "csf":
         return "csf"
-    if region.startswith(("caudate", "putamen")):
-        return "striatum"
+    if region.startswith("putamen"):
+        return "putamen"
+    if region.startswith(_CENTRAL):
+        return "central_grey"
     return "deep_grey" if region.startswith(_DEEP) else "cortex"

@@ -16,15 +16,44 @@ from torch.nn import functional as F
 from m2diff.shapes import Features, Slab
 
 
+class Conv3d(nn.Conv3d):
+    """A convolution over volumes whose gradients are right on a CPU too.
+
+    Note: oneDNN 3.12 (PyTorch 2.13) reads memory that nobody wrote where it computes the weights' gradient of a volume
+    two slices deep in bfloat16; such a layer computes in float32 there.
+    """
+
+    def forward(self, x: Features) -> Features:
+        """(b, c_in, d, h, w) to (b, c_out, ...)."""
+        if not (x.device.type == "cpu" and x.shape[2] == 2 and torch.is_grad_enabled()):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float()).to(x.dtype)
+
+
 def conv(spatial: int, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> nn.Module:
     """A convolution over ``spatial`` axes that keeps the image's size (at stride 1)."""
-    layer = {2: nn.Conv2d, 3: nn.Conv3d}[spatial]
+    layer = {2: nn.Conv2d, 3: Conv3d}[spatial]
     return layer(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2)
 
 
-def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+class Norm(nn.GroupNorm):
+    """Group normalisation that answers bfloat16 in bfloat16, its sums in float32 all the same.
+
+    Under autocast PyTorch's own answers float32, which everything behind it then has to move through memory.
+    """
+
+    def forward(self, x: Features) -> Features:
+        """(b, c, ...) to the same."""
+        if x.dtype != torch.bfloat16:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
+def group_norm(channels: int, groups: int) -> Norm:
     """Group normalisation in ``groups`` groups, or in the largest number below that divides the channels."""
-    return nn.GroupNorm(math.gcd(channels, groups), channels)
+    return Norm(math.gcd(channels, groups), channels)
 
 
 def zeroed(layer: nn.Module) -> nn.Module:

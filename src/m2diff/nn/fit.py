@@ -65,28 +65,31 @@ def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:
     sums = _cell_means(torch.cat([guide, image[:, None]], dim=1), cell)
     fits = []
     for passes in windows:
-        levels = _solve(_along_axes(sums, [_window(n, passes) for n in sums.shape[-3:]]))
-        fine = _along_axes(levels, [_between(n, size) for n, size in zip(levels.shape[-3:], sizes, strict=True)])
+        device = sums.device
+        levels = _solve(_along_axes(sums, [_window(n, passes, device) for n in sums.shape[-3:]]))
+        between = [_between(n, size, device) for n, size in zip(levels.shape[-3:], sizes, strict=True)]
+        fine = _along_axes(levels, between)
         fits.append((fine * guide).sum(dim=1))
     return torch.stack(fits, dim=1)
 
 
 @lru_cache
-def _window(cells: int, passes: int) -> Tensor:
+def _window(cells: int, passes: int, device: torch.device) -> Tensor:
     """(cells, cells): so many means over three neighbours, along one axis; at the ends over those that are there."""
     near = (torch.arange(cells)[:, None] - torch.arange(cells)).abs() <= 1
-    return torch.linalg.matrix_power(near.double() / near.sum(dim=1, keepdim=True), passes).float()
+    return torch.linalg.matrix_power(near.double() / near.sum(dim=1, keepdim=True), passes).float().to(device)
 
 
 @lru_cache
-def _between(cells: int, voxels: int) -> Tensor:
+def _between(cells: int, voxels: int, device: torch.device) -> Tensor:
     """(voxels, cells): from cells to the voxels in them along one axis, linear between the cells' centres."""
-    return F.interpolate(torch.eye(cells)[None], size=voxels, mode="linear", align_corners=False)[0].T.contiguous()
+    weights = F.interpolate(torch.eye(cells)[None], size=voxels, mode="linear", align_corners=False)[0]
+    return weights.T.contiguous().to(device)
 
 
 def _along_axes(x: Tensor, matrices: list[Tensor]) -> Tensor:
     """(b, n, d, h, w) after one matrix for each of its last three axes: small products, far cheaper than pooling."""
-    along_d, along_h, along_w = (matrix.to(x.device) for matrix in matrices)
+    along_d, along_h, along_w = matrices
     x = along_h @ (x @ along_w.T)
     return (along_d @ x.flatten(3)).unflatten(3, x.shape[3:])
 
@@ -107,11 +110,28 @@ def _solve(products: Tensor) -> Tensor:
     takes the level of the window's mean.
     """
     side = math.isqrt(products.shape[1])
-    table = products.unflatten(1, (side, side)).movedim((1, 2), (-2, -1))
-    normal, right = table[..., :-1, :-1], table[..., :-1, -1:]
-    mean = right.sum(dim=-2, keepdim=True)  # of the image: the classes sum to one
-    share = normal.sum(dim=-1, keepdim=True)
-    ridge = RIDGE * torch.eye(side - 1, device=products.device)
-    # By elimination: ten times as fast backwards as a Cholesky factor, and the ridge keeps the pivots away from zero.
-    levels, _ = torch.linalg.solve_ex(normal + ridge, right - mean * share)
-    return (mean + levels).squeeze(-1).movedim(-1, 1)
+    table = products.unflatten(1, (side, side))
+    normal, right = table[:, :-1, :-1], table[:, :-1, -1]
+    mean = right.sum(dim=1, keepdim=True)  # of the image: the classes sum to one
+    share = normal.sum(dim=2)
+    ridge = RIDGE * torch.eye(side - 1, device=products.device)[:, :, None, None, None]
+    return mean + _eliminated(normal + ridge, right - mean * share)
+
+
+def _eliminated(matrices: Tensor, right: Tensor) -> Tensor:
+    """The solutions (b, k, ...) of symmetric positive systems (b, k, k, ...), by elimination.
+
+    Step by step over all windows at once: libraries factor many tiny systems one by one, and their gradients cost ten
+    times as much as this.
+    """
+    rows = torch.cat([matrices, right[:, :, None]], dim=2)
+    triangle = []
+    for _ in range(matrices.shape[1]):
+        first, rest = rows[:, :1], rows[:, 1:]
+        triangle.append(first[:, 0])  # the pivot, what stands right of it, the right side
+        rows = rest[:, :, 1:] - rest[:, :, :1] / first[:, :, :1] * first[:, :, 1:]
+    levels: list[Tensor] = []
+    for row in reversed(triangle):
+        known = (row[:, 1:-1] * torch.stack(levels, dim=1)).sum(dim=1) if levels else 0.0
+        levels.insert(0, (row[:, -1] - known) / row[:, 0])
+    return torch.stack(levels, dim=1)

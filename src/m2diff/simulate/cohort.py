@@ -139,7 +139,7 @@ def simulate_person(recipe: Recipe, number: int) -> Scan:
     rng = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(number,)))
     sources = find_anatomies(recipe)
     source, group = sources[number % len(sources)], group_of(recipe, number, len(sources))
-    random_uptake = recipe.randomise and rng.random() < 0.35
+    random_uptake = recipe.randomise and rng.random() < 0.25
     uptake = tracer.draw_uptake(rng, group, "random" if random_uptake else "fdg")
     protocol = scanner.random_protocol(rng) if recipe.randomise else scanner.PET_MR
     anatomy = make_person(source, rng, head=_head(recipe, rng), heads=recipe.heads)

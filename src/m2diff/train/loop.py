@@ -212,6 +212,7 @@ class Run:
         torch.manual_seed(seed)  # for what layers draw by themselves: dropout
         generator = torch.Generator(device).manual_seed(seed)
 
+        torch.backends.cudnn.benchmark = True  # every step has the same shapes
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.loss(_on(batch, device), generator, self.config.precision)
@@ -242,6 +243,7 @@ class Run:
         """Score the averaged weights on held-out scans and keep them where they are the best so far."""
         scans = self.split.valid[: self.config.validate_scans]
         if scans and self.accelerator.is_main_process:
+            torch.backends.cudnn.benchmark = False  # every scan has its own
             result = validate(self.ema.model, scans, device=self.accelerator.device, precision=self.config.precision)
             self.results = {"step": self.step, **result.to_card()}
             journal.validation(self.step, result)
