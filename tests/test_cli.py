@@ -183,6 +183,10 @@ def test_a_dicom_folder_in_gives_a_derived_series_a_nifti_and_a_report_without_t
     from m2diff.io.load import load
 
     ours, series = load(out / "pet_desc-enhanced_pet.nii.gz"), load(out / "dicom")
+    (out / "dicom" / "00025.dcm").write_bytes(b"of an earlier, longer series")
+    with pytest.raises(SystemExit):
+        main(["enhance", str(tmp_path / "Doe^Jane"), "--out", str(out), "--weights", "gaussian", "--quiet"])
+    assert len(list((out / "dicom").glob("*.dcm"))) == 24
     assert series.same_grid(ours)
     assert np.abs(series.data - ours.data).max() <= ours.data.max() / 65535
     assert ours.unit == "Bq/mL"

@@ -154,7 +154,8 @@ def participant(root: Path, scan: Scan, out: Path, options: Options) -> None:
         settings=result.settings,
         warnings=result.warnings,
     )
-    with atomic.folder(out) as folder:
+    spread = f"{scan.folder.as_posix()}/{scan.name}_desc-spread_pet.*"  # of an earlier run with several samples
+    with atomic.folder(out, replaces=(spread,)) as folder:
         place = folder / scan.folder
         place.mkdir(parents=True)
         written = write_into(result, place, keep_phi=options.keep_phi)

@@ -6,6 +6,7 @@ one sentence on stderr and exit code 2, never a traceback.
 
 from __future__ import annotations
 
+import glob
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,7 +120,7 @@ def enhance(
     """Turn a low-dose PET scan (and its MRI) into the standard-dose scan, in the scan's own grid and unit."""
     from m2diff.enhance.run import enhance as run
     from m2diff.enhance.run import write_into
-    from m2diff.io import atomic
+    from m2diff.io import atomic, nifti
     from m2diff.io.load import load
     from m2diff.report.page import ReportInputs
     from m2diff.report.page import write as write_report
@@ -148,7 +149,10 @@ def enhance(
         settings=result.settings,
         warnings=result.warnings,
     )
-    with atomic.folder(out) as folder:
+    # An earlier result in this folder may have had more slices, or a spread.
+    stem = glob.escape("pet" if scan.source is None else nifti.stem(scan.source.path).removesuffix("_pet"))
+    parts = ("dicom/?????.dcm", "dicom-spread/?????.dcm", f"{stem}_desc-spread_pet.*")
+    with atomic.folder(out, replaces=parts if from_scanner else parts[2:]) as folder:
         written = write_into(result, folder, keep_phi=keep_phi)
         write_report(folder / "report.html", page)
     for warning in result.warnings:

@@ -238,3 +238,18 @@ def test_the_spread_is_a_second_series_with_the_images_units(tmp_path, scan):
     assert again.unit == "Bq/mL" and again.same_grid(spread)
     np.testing.assert_allclose(again.data, spread.data, atol=float(spread.data.max()) / 65535)
     compare_with_dcm2niix(written.dicom[1], spread)
+
+
+def test_a_result_inside_the_studys_folder_does_not_stand_in_its_way(tmp_path, scan):
+    write_series(tmp_path / "in", scan, pet_header())
+    volume = load(tmp_path)
+    dicom.write(volume, tmp_path / "out" / "dicom", WORK)
+    assert load(tmp_path).source.sha256 == volume.source.sha256
+    assert load(tmp_path, series="not for diagnosis").same_grid(volume)
+
+
+def test_images_that_do_not_say_where_they_lie_are_refused_by_the_fields_they_lack(tmp_path, scan):
+    write_series(tmp_path, scan, pet_header())
+    edit(tmp_path, ImagePositionPatient=None)
+    with pytest.raises(BadInput, match="ImagePositionPatient"):
+        load(tmp_path)

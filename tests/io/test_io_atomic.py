@@ -88,3 +88,14 @@ def test_a_file_in_the_folders_place_is_one_sentence(tmp_path):
 def test_other_trouble_is_not_disguised(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.txt"):
         (tmp_path / "none.txt").read_text()
+
+
+def test_parts_of_an_earlier_result_go_and_other_files_stay(tmp_path):
+    for name in ("a/1.dcm", "a/2.dcm", "a/mine.txt", "b.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    with folder(tmp_path, replaces=("a/?.dcm", "b.*")) as temporary:
+        (temporary / "a").mkdir()
+        (temporary / "a" / "1.dcm").write_text("new")
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"1.dcm", "mine.txt"}
+    assert (tmp_path / "a" / "1.dcm").read_text() == "new"

@@ -132,3 +132,17 @@ def test_slow_nuclides_may_wait_for_days():
     info(header).RadionuclideCodeSequence[0].CodeMeaning = "^89^Zirconium"
     found = quantity(header)
     assert found.wait_s == 2 * 86400 and found.problems == ()
+
+
+def test_an_injection_that_bears_the_scans_day_was_the_evening_before():
+    header = pet_header()
+    header.SeriesTime = header.AcquisitionTime = "003000"
+    info(header).RadiopharmaceuticalStartDateTime = "20250314234500"
+    assert quantity(header).wait_s == 2700
+
+
+def test_an_injection_after_the_scan_is_no_injection_of_the_day_before():
+    header = pet_header()
+    info(header).RadiopharmaceuticalStartTime = "111500"
+    found = quantity(header)
+    assert found.factor is None and "1.0 h after the scan" in found.problems[0]

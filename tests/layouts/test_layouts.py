@@ -340,6 +340,11 @@ def test_dicom_becomes_nifti_bids_and_dicom_again(tmp_path):
     from m2diff.io import dicom
 
     assert np.allclose(dicom.load(tmp_path / "dicom").data, image.data, atol=image.data.max() / 60000)
+    turned = nib.as_closest_canonical(nib.load(tmp_path / "pet.nii.gz"))  # axes turned, as other software writes them
+    assert not np.allclose(turned.affine, image.affine)
+    nib.save(turned, tmp_path / "turned.nii.gz")
+    run(Request(tmp_path / "turned.nii.gz", tmp_path / "dicom-turned", like=tmp_path / "pet"))
+    assert np.array_equal(dicom.load(tmp_path / "dicom-turned").data, dicom.load(tmp_path / "dicom").data)
     for label in ("../x", "Jörg", ""):
         with pytest.raises(BadInput, match="plain letters and digits"):
             run(Request(tmp_path / "pet", tmp_path / "other", subject=label))

@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,10 +52,11 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def folder(out: Path | str) -> Iterator[Path]:
+def folder(out: Path | str, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
     """A temporary folder beside ``out``; when the block ends well, its files move into ``out``, replacing namesakes.
 
-    Everything is complete before the first file moves. Files that stood in ``out`` under other names stay.
+    Everything is complete before the first file moves. Files that stood in ``out`` under other names stay, but for
+    those that a pattern of ``replaces`` (below ``out``) fits: parts of an earlier result that the new one has not.
     """
     out = Path(out)
     with _explained(out):
@@ -70,6 +71,9 @@ def folder(out: Path | str) -> Iterator[Path]:
                 final = out / file.relative_to(temporary)
                 final.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(final)
+            made = {out / file.relative_to(temporary) for file in files}
+            for stale in {path for pattern in replaces for path in out.glob(pattern)} - made:
+                stale.unlink(missing_ok=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

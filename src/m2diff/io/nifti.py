@@ -132,7 +132,8 @@ def read_sidecar(path: Path | str) -> dict[str, Any]:
     if not beside.is_file():
         return {}
     try:
-        content = json.loads(beside.read_text())
+        # A whole number of hundreds of digits is no amount of anything, and too large for a float.
+        content = json.loads(beside.read_text(), parse_int=lambda text: int(text) if len(text) < 300 else math.inf)
     except (ValueError, OSError, RecursionError) as trouble:
         raise BadInput(f"The sidecar {beside} is not readable JSON; correct or remove it.") from trouble
     if not isinstance(content, dict):

@@ -29,8 +29,9 @@ GE_CREATOR, GE_SCAN_START = "GEMS_PETD_01", 0x0D
 PHILIPS_CREATOR = "Philips PET Private Group"
 FIRST_YEAR = 1970
 """Dates before it are what de-identification leaves."""
-LONGEST_WAIT_S = 24 * 3600.0
-"""Between injection and scan, or five half-lives: more means that one of the times is wrong."""
+LONGEST_WAIT, LEAST_S, UNKNOWN_S = 8, 3 * 3600.0, 24 * 3600.0
+"""Half-lives from injection to scan beyond which one of the times is wrong; at least so many seconds, and so many where
+the half-life is not known."""
 
 
 @dataclass(frozen=True)
@@ -142,14 +143,17 @@ def _wait(header: Dataset, info: Dataset, decay: str, half_life: float | None, p
     if injected is None:
         clock = str(info.get("RadiopharmaceuticalStartTime", "") or "")
         injected = _datetime(scan.strftime("%Y%m%d") + clock) if clock else None
-        if injected is not None and injected > scan:  # the clock passed midnight in between
-            injected -= timedelta(days=1)
     if injected is None:
         problems.append("the injection's time is missing or impossible")
         return None
     wait = (scan - injected).total_seconds()
-    if not 0 <= wait < max(LONGEST_WAIT_S, 5 * (half_life or 0)):
-        problems.append(f"the injection would lie {wait / 3600:.1f} h before the scan")
+    longest = UNKNOWN_S if half_life is None else max(LONGEST_WAIT * half_life, LEAST_S)
+    overnight = wait + timedelta(days=1).total_seconds()
+    if wait < 0 and injected.date() == scan.date() and overnight < longest:
+        return overnight  # the clock passed midnight in between, or the scan's day was written for the injection's
+    if not 0 <= wait < longest:
+        hours = abs(wait) / 3600
+        problems.append(f"the injection would lie {hours:.1f} h {'after' if wait < 0 else 'before'} the scan")
         return None
     return wait
 
@@ -189,13 +193,13 @@ def _datetime(text: str) -> datetime | None:
     """A DICOM date and time (YYYYMMDDHHMMSS, with or without a fraction and a zone)."""
     digits = text.split("+")[0].split("-")[0].replace(":", "").strip()
     whole, _, fraction = digits.partition(".")
-    if len(whole) < 12 or not whole.isdigit():
+    if len(whole) < 12 or not whole.isdecimal():
         return None
     try:
         moment = datetime.strptime(whole[:14].ljust(14, "0"), "%Y%m%d%H%M%S")
     except ValueError:
         return None
-    micro = int(fraction[:6].ljust(6, "0")) if fraction.isdigit() else 0
+    micro = int(fraction[:6].ljust(6, "0")) if fraction.isdecimal() else 0
     return moment.replace(microsecond=micro)
 
 

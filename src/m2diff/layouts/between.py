@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from m2diff.errors import BadInput
 from m2diff.layouts import sliced
 from m2diff.layouts.convert import convert, dicom_to_bids, recognise
+from m2diff.volume import Volume
 
 _NIFTI = (".nii", ".nii.gz")
 
@@ -105,6 +108,16 @@ def _to_nifti(request: Request) -> None:
     nifti.save(volume, request.out, sidecar=about if request.keep_phi else without_phi(about))
 
 
+def _along(image: Volume, other: Volume) -> Volume:
+    """``image`` with its axes in the order and direction of ``other``'s: dcm2niix, for one, turns the rows around."""
+    import nibabel as nib
+
+    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.io_orientation(other.affine))
+    data = np.ascontiguousarray(nib.apply_orientation(image.data, turn))
+    affine = image.affine @ nib.orientations.inv_ornt_aff(turn, image.shape)
+    return Volume(data, affine, image.unit, image.history, image.source)
+
+
 def _to_dicom(request: Request) -> None:
     """A NIfTI on the grid of a DICOM series as a series derived from it."""
     from importlib.metadata import version
@@ -115,7 +128,7 @@ def _to_dicom(request: Request) -> None:
     if request.like is None:
         raise BadInput("A DICOM series needs the one it came from: name its folder with --like.")
     original = load(request.like, series=request.series, frame=request.frame)
-    image = nifti.load(request.source)
+    image = _along(nifti.load(request.source), original)
     if not image.same_grid(original):
         raise BadInput(f"{request.source} must lie on the grid of the series in --like, but does not; resample it.")
     if "unknown" not in (image.unit, original.unit) and image.unit != original.unit:

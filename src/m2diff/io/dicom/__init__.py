@@ -9,6 +9,7 @@
 Patient data stays in the headers: nothing here puts a name, an identifier or a date into a message or a sidecar.
 """
 
+import logging
 import warnings
 
 from m2diff.io.dicom.index import Stack, choose, find, is_dicom
@@ -19,3 +20,4 @@ __all__ = ["NOT_FOR_DIAGNOSIS", "Derivation", "Stack", "choose", "find", "is_dic
 
 # pydicom's warnings quote the values they are about: a malformed birth date would stand in every log.
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+logging.getLogger("pydicom").setLevel(logging.ERROR)

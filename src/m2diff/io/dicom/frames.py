@@ -7,6 +7,7 @@ own for each frame or shared by all. Enhanced PET states its unit as a real-worl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -152,8 +153,9 @@ def _index(header: Dataset) -> float:
 def _digits(value: Any) -> float:
     """A number, or a date and time as one, to sort by; 0 where there is none."""
     try:
-        return float(value)  # 1.8e+06 is one
-    except (TypeError, ValueError):
+        found = float(value)  # 1.8e+06 is one
+    except (TypeError, ValueError, OverflowError):
         text = "" if value is None else str(value).split("+")[0].split("-")[0]
-    digits = "".join(c for c in text if c.isdigit() or c == ".")
-    return float(digits) if digits.count(".") <= 1 and digits.strip(".") else 0.0
+        digits = "".join(c for c in text if c in "0123456789.")
+        found = float(digits) if digits.count(".") <= 1 and digits.strip(".") else 0.0
+    return found if math.isfinite(found) else 0.0

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pydicom
@@ -22,6 +22,7 @@ from m2diff.errors import BadInput
 from m2diff.io.dicom.frames import completed, frames_of, taken
 
 Modality = Literal["PT", "MR"]
+_Found = TypeVar("_Found")
 NAMES: dict[str, str] = {"PT": "PET", "MR": "MRI"}
 SMALLEST = 16
 """Slices of a stack that can be a head."""
@@ -130,10 +131,15 @@ def choose(folder: Path | str, modality: Modality, series: str | None = None) ->
     """
     what, stacks = NAMES[modality], find(folder)
     if not stacks:
-        raise BadInput(f"The {what} folder {folder} holds no DICOM image; give the folder that the scanner exported.")
+        raise BadInput(
+            f"The {what} folder {folder} holds no DICOM image that says where it lies (ImagePositionPatient, "
+            "ImageOrientationPatient, PixelSpacing); give the folder that the scanner exported."
+        )
     fitting = [stack for stack in stacks if stack.modality == modality and len(stack.slices) >= SMALLEST]
     if series is not None:
         fitting = _named(fitting, series)
+    elif len(fitting) > 1:  # results that were written into the folder of the study do not stand in its way
+        fitting = [stack for stack in fitting if not _ours(stack)] or fitting
     if len(fitting) == 1:
         return fitting[0]
     listing = "; ".join(stack.label for stack in stacks[:20]) + ("; ..." if len(stacks) > 20 else "")
@@ -152,6 +158,12 @@ def _named(stacks: list[Stack], series: str) -> list[Stack]:
     exact = [stack for stack in stacks if series in (stack.name, stack.uid, stack.uid.partition("/")[0])]
     same = [stack for stack in stacks if stack.description.lower() == wanted]
     return exact or same or [stack for stack in stacks if wanted in stack.description.lower()]
+
+
+def _ours(stack: Stack) -> bool:
+    """Whether a series is a result of this tool."""
+    tools = stack.header.get("ContributingEquipmentSequence") or []
+    return any(str(tool.get("Manufacturer", "")) == "m2diff" for tool in tools)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -240,12 +252,9 @@ def _three(numbers: list[float]) -> tuple[float, float, float]:
 def _stack(key: tuple[str, str, int, int], geometry: tuple[float, ...], members: list[tuple[Dataset, Slice]]) -> Stack:
     uid, modality, rows, columns = key
     # The earliest: times are read off it, and slices of one series may have been acquired one after the other.
-    header = completed(min((header for header, _ in members), key=taken))
-    try:
-        number = int(header.SeriesNumber)
-    except Exception:  # pydicom raises whatever damaged bytes provoke
-        number = None
-    description = " ".join(str(header.get("SeriesDescription", "") or "").split())[:64]
+    first = min((header for header, _ in members), key=lambda header: _readable(lambda: taken(header), 0.0))
+    number: int | None = _readable(lambda: int(first.SeriesNumber), None)
+    description = _readable(lambda: " ".join(str(first.get("SeriesDescription", "") or "").split())[:64], "")
     return Stack(
         uid=uid,
         number=number,
@@ -256,5 +265,13 @@ def _stack(key: tuple[str, str, int, int], geometry: tuple[float, ...], members:
         spacing=(geometry[6], geometry[7]),
         orientation=geometry[:6],
         slices=tuple(piece for _, piece in members),
-        header=header,
+        header=_readable(lambda: completed(first), first),
     )
+
+
+def _readable(read: Callable[[], _Found], otherwise: _Found) -> _Found:
+    """What ``read`` finds in a header; ``otherwise`` where damage keeps it from being read."""
+    try:
+        return read()
+    except Exception:  # pydicom raises whatever damaged bytes provoke
+        return otherwise
