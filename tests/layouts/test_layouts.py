@@ -409,7 +409,7 @@ def test_a_mixed_cohort_gives_batches_with_and_without_mri_in_proportion():
 
     sessions = [Session(n % 4 or None) for n in range(40)]  # a quarter has none
     dataset = SlabDataset(sessions, slices=8, batch=4)
-    kinds = [[bool(dataset._kind(4 * batch + item)[0].mri) for item in range(4)] for batch in range(400)]
+    kinds = [[bool(sessions[dataset._kind(4 * batch + item)[0]].mri) for item in range(4)] for batch in range(400)]
     assert all(len(set(batch)) == 1 for batch in kinds)
     assert np.mean([batch[0] for batch in kinds]) == pytest.approx(0.75, abs=0.07)
 
