@@ -80,7 +80,7 @@ def run(root: Path, out: Path, shard: int, shards: int) -> None:
             found = register.align(mri, pet)
             outcome = {"accepted": True, "error_mm": miss(found.matrix @ matrix, subject), **found.to_json()}
         except BadInput as refusal:
-            outcome = {"accepted": False, "why": str(refusal)[:60]}
+            outcome = {"accepted": False, "why": str(refusal)[:160]}
         row = {"key": key, "drf": drf, **about, **outcome, "seconds": round(time.process_time() - begun, 1)}
         with kept.open("a") as lines:
             lines.write(json.dumps(row) + "\n")
