@@ -114,13 +114,14 @@ def find(folder: Path | str) -> list[Stack]:
 
 def _told_apart(stacks: list[Stack]) -> list[Stack]:
     """The same stacks, each with a name of its own: several may share one number, or one series."""
-    shared = Counter(stack.number for stack in stacks)
-    seen: Counter[int | None] = Counter()
+    shared = Counter((stack.modality, stack.number) for stack in stacks)
+    seen: Counter[tuple[str, int | None]] = Counter()
     found = []
     for stack in stacks:
-        seen[stack.number] += 1
+        key = stack.modality, stack.number
+        seen[key] += 1
         number = "none" if stack.number is None else f"{stack.number}"
-        found.append(replace(stack, name=number if shared[stack.number] == 1 else f"{number}:{seen[stack.number]}"))
+        found.append(replace(stack, name=number if shared[key] == 1 else f"{number}:{seen[key]}"))
     return found
 
 
@@ -142,12 +143,19 @@ def choose(folder: Path | str, modality: Modality, series: str | None = None) ->
         fitting = [stack for stack in fitting if not _ours(stack)] or fitting
     if len(fitting) == 1:
         return fitting[0]
-    listing = "; ".join(stack.label for stack in stacks[:20]) + ("; ..." if len(stacks) > 20 else "")
     asked = "" if series is None else f" that is called {series!r}"
     if not fitting:
-        raise BadInput(f"The folder holds no {what} series of at least {SMALLEST} slices{asked}, but: {listing}.")
-    option = "--series" if modality == "PT" else "--mri-series"
-    raise BadInput(f"The folder holds {len(fitting)} {what} series{asked}; pick one with {option}: {listing}.")
+        there = _listed(stacks)
+        raise BadInput(f"The folder holds no {what} series of at least {SMALLEST} slices{asked}, but: {there}.")
+    option, others = "--series" if modality == "PT" else "--mri-series", [s for s in stacks if s not in fitting]
+    also = f" (also there: {_listed(others)})" if others else ""
+    raise BadInput(
+        f"The folder holds {len(fitting)} {what} series{asked}; pick one with {option}: {_listed(fitting)}{also}."
+    )
+
+
+def _listed(stacks: list[Stack]) -> str:
+    return "; ".join(stack.label for stack in stacks[:20]) + ("; ..." if len(stacks) > 20 else "")
 
 
 def _named(stacks: list[Stack], series: str) -> list[Stack]:
