@@ -163,3 +163,19 @@ def test_what_was_kept_of_the_patient_goes_when_it_is_not_asked_for(dataset, tmp
     assert "Doe" in (out / sidecar).read_text()
     assert run(dataset, out, "participant", "--participant-label", "03") == 0
     assert "Doe" not in (out / sidecar).read_text()
+
+
+def test_the_table_tells_how_well_an_mri_lies(dataset, tmp_path):
+    from dataclasses import fields
+
+    from m2diff.bids_app import _row
+    from m2diff.prepare.register import Alignment, Quality
+
+    out = tmp_path / "out"
+    assert run(dataset, out, "participant", "--participant-label", "03") == 0
+    path = out / "sub-03/pet/sub-03_desc-enhanced_pet.json"
+    made = json.loads(path.read_text())
+    assert _row(made, path)["alignment"] == "n/a"
+    quality = Quality(**dict.fromkeys((field.name for field in fields(Quality)), 1.0))
+    made["m2diff"]["alignment"] = Alignment(np.eye(4), quality, folds=0.42).to_json()
+    assert _row(made, path)["alignment"] == 0.42

@@ -17,6 +17,7 @@ import csv
 import html
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -42,7 +43,7 @@ COLUMNS = {
     "weights": "what enhanced it",
     "dose_reduction_factor": "as stated, n/a where unknown",
     "mri": "whether an MRI was read",
-    "alignment": "how far the MRI's place stands out among wrong ones; n/a where nothing was registered",
+    "alignment": "how well the MRI's folds lie where the PET's do; n/a where nothing was registered",
     "mean_input": "mean of the low-dose scan in the head",
     "mean_enhanced": "mean of the result in the head",
     "change_percent": "the second less the first, in per cent of the first",
@@ -264,8 +265,7 @@ def _row(sidecar: dict[str, Any], path: Path) -> dict[str, Any]:
     name = path.name.removesuffix("_desc-enhanced_pet.json")
     entities = dict(part.split("-", 1) for part in name.split("_") if "-" in part)
     before, after = made["means"]["input"], made["means"]["enhanced"]
-    alignment = made.get("alignment") or {}
-    peak = alignment.get("peak")
+    folds = (made.get("alignment") or {}).get("folds")
     row = {
         "participant_id": f"sub-{entities['sub']}",
         "session_id": f"ses-{entities['ses']}" if "ses" in entities else None,
@@ -273,7 +273,7 @@ def _row(sidecar: dict[str, Any], path: Path) -> dict[str, Any]:
         "weights": made["weights"]["name"],
         "dose_reduction_factor": made["dose_reduction_factor"],
         "mri": "yes" if made["mri"] else "no",
-        "alignment": peak,
+        "alignment": None if folds is None or not math.isfinite(folds) else folds,
         "mean_input": f"{before:.6g}",
         "mean_enhanced": f"{after:.6g}",
         "change_percent": f"{100 * (after / before - 1):.3f}" if before else None,
