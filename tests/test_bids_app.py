@@ -179,3 +179,12 @@ def test_the_table_tells_how_well_an_mri_lies(dataset, tmp_path):
     quality = Quality(**dict.fromkeys((field.name for field in fields(Quality)), 1.0))
     made["m2diff"]["alignment"] = Alignment(np.eye(4), quality, folds=0.42).to_json()
     assert _row(made, path)["alignment"] == 0.42
+
+
+@pytest.mark.parametrize("option", [("--samples", 0), ("--n-procs", 0), ("--seed", -1), ("--device", "foo")])
+def test_options_that_nobody_can_fulfil_are_refused_before_anything_is_written(option, dataset, tmp_path):
+    with pytest.raises(BadInput, match=str(option[1])):
+        run(dataset, tmp_path / "out", "participant", *option)
+    with pytest.raises(BadInput, match="No weights are called nope"):
+        main([str(dataset), str(tmp_path / "out"), "participant", "--weights", "nope"])
+    assert not (tmp_path / "out").exists()

@@ -345,3 +345,20 @@ def test_nothing_that_tells_of_the_patient_leaves_the_headers(tmp_path, capsys):
     assert len(texts) > 10
     for text in texts:
         assert not any(secret in text for secret in ("TALE", "20210709", "2021-07-09"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["enhance", "--device", "foo"],
+        ["enhance", "--anchor-mm", "nan"],
+        ["enhance", "--anchor-mm", "-3"],
+        ["lower-dose", "--drf", "nan"],
+        ["lower-dose", "--drf", "1e9"],
+        ["lower-dose", "--postfilter-mm", "-2"],
+    ],
+)
+def test_options_that_mean_nothing_are_refused(options, tmp_path, capsys):
+    pet = write(tmp_path / "pet.nii.gz", head())
+    refused([options[0], pet, "--out", tmp_path / "out", *options[1:]], capsys)
+    assert not (tmp_path / "out").exists()

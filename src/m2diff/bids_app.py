@@ -19,13 +19,14 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from m2diff.cli_options import check_device
 from m2diff.console import console
 from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
@@ -65,6 +66,8 @@ class Options:
     use_mri: bool
     device: str
     keep_phi: bool
+    sha256: str | None = None
+    """Of the weights: others under the same name are others."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -92,6 +95,7 @@ def main(arguments: Sequence[str]) -> int:
         given.weights, given.steps, given.samples, given.drf, given.seed,
         given.align, not given.pet_alone, given.device, given.keep_phi,
     )  # fmt: skip
+    options = _checked(options, jobs=given.n_procs)
     quiet = given.quiet or given.as_json
     failures = participants(root, out, scans, options, jobs=given.n_procs, progress=not quiet)
     done = len(scans) - len(failures)
@@ -99,6 +103,17 @@ def main(arguments: Sequence[str]) -> int:
     for name, reason in failures:
         console.error(f"{name}: {reason}")
     return FAILED if failures else 0
+
+
+def _checked(options: Options, *, jobs: int) -> Options:
+    """The options with the hash of their weights; refuses at once what would fail for every scan."""
+    from m2diff.enhance import cards
+
+    for name, value, least in (("--n-procs", jobs, 1), ("--samples", options.samples, 1), ("--seed", options.seed, 0)):
+        if value < least:
+            raise BadInput(f"{name} is a whole number of at least {least}, got {value}; correct it.")
+    check_device(options.device)
+    return replace(options, sha256=cards.load(options.weights, dose=options.dose).sha256)
 
 
 def participants(
@@ -205,7 +220,8 @@ def is_done(scan: Scan, out: Path, options: Options) -> bool:
         made = json.loads(sidecar.read_text())["m2diff"]
         mri = scan.mri if options.use_mri else None
         same_mri = (made["mri"] or {}).get("sha256") == (None if mri is None else nifti.sha256(mri))
-        return bool(made["asked"] == _asked(options) and made["pet"]["sha256"] == nifti.sha256(scan.pet) and same_mri)
+        same = made["asked"] == _asked(options) and made["weights"]["sha256"] == options.sha256
+        return bool(same and made["pet"]["sha256"] == nifti.sha256(scan.pet) and same_mri)
     except (ValueError, KeyError, TypeError, OSError):
         return False
 

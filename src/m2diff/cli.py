@@ -27,6 +27,8 @@ from m2diff.cli_options import (
     PetSeries,
     Quiet,
     Version,
+    check_device,
+    check_width,
     names,
     numbers,
 )
@@ -111,7 +113,9 @@ def enhance(
     device: Device = "cpu",
     anchor_mm: Annotated[
         float | None,
-        typer.Option(help="Keep the input's own means over this FWHM (mm); 0: off; default: the weights'."),
+        typer.Option(
+            help="Keep the input's own means over this FWHM (mm); 0: off; default: the weights'.", callback=check_width
+        ),
     ] = None,
     keep_phi: KeepPhi = False,
     quiet: Quiet = False,
@@ -180,7 +184,9 @@ def lower(
     out: Annotated[Path, typer.Option(help="Folder for the low-dose scans.")],
     drf: Annotated[str, typer.Option(help="Dose reduction factors, comma-separated; the doses are nested.")] = "20",
     counts: Annotated[float, typer.Option(help="The scan's own counts, 1 for a clinical brain scan's.")] = 1.0,
-    postfilter_mm: Annotated[float | None, typer.Option(help="FWHM of the filter after reconstruction.")] = None,
+    postfilter_mm: Annotated[
+        float | None, typer.Option(help="FWHM (mm) of the filter after reconstruction.", callback=check_width)
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same counts.")] = 0,
     series: PetSeries = None,
     frame: Frame = None,
@@ -285,7 +291,7 @@ def train(
     limit_minutes: Annotated[
         float | None, typer.Option(help="Stop after this long; resume with the same command.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, or the best there is.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, or the best there is.", callback=check_device)] = None,
     jobs: Annotated[int, typer.Option(help="Processes that prepare the cohort.")] = 1,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for their card.")] = "",
     about: Annotated[str, typer.Option(help="What the training data is, for the card.")] = "",

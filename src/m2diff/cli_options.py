@@ -53,6 +53,27 @@ def _say_version(asked: bool) -> bool:
     return asked
 
 
+def check_device(name: str | None) -> str | None:
+    """Refuse a device that is not here."""
+    if name in (None, "cpu"):
+        return name
+    import torch
+
+    try:
+        torch.zeros(1, device=name)
+    except Exception as trouble:  # torch raises whatever a backend likes
+        here = "cpu or cuda" if torch.cuda.is_available() else "cpu"
+        raise BadInput(f"The device {name!r} is not on this machine; choose {here}.") from trouble
+    return name
+
+
+def check_width(mm: float | None) -> float | None:
+    """Refuse a filter's width that is none."""
+    if mm is not None and not 0 <= mm <= 1000:
+        raise BadInput(f"A filter's width lies between 0 and 1000 mm, got {mm:g}; correct it.")
+    return mm
+
+
 Version = Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which this is.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 AsJson = Annotated[
@@ -67,7 +88,7 @@ PetSeries = Annotated[
 ]
 MriSeries = Annotated[str | None, typer.Option("--mri-series", help="The same for the MRI's folder.")]
 Frame = Annotated[int | None, typer.Option("--frame", help="Frame of a dynamic scan, from 1.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.", callback=check_device)]
 
 
 class PassedOn(TyperCommand):

@@ -30,6 +30,10 @@ MARGIN = 6
 """Voxels of the working grid around the head that are projected too."""
 
 
+MOST = 100_000
+"""Dose reduction factor beyond which a brain scan has hardly a count left."""
+
+
 def lower_dose(
     pet: Volume | Path | str,
     factors: Sequence[float],
@@ -46,8 +50,10 @@ def lower_dose(
     """
     pet = pet if isinstance(pet, Volume) else load(pet)
     wanted = sorted({float(factor) for factor in factors})
-    if not wanted or wanted[0] <= 1:
-        raise BadInput(f"Dose reduction factors lie above 1, got {list(factors)}; give 20 for a twentieth.")
+    if not wanted or not all(1 < factor <= MOST for factor in wanted):
+        raise BadInput(
+            f"Dose reduction factors lie above 1, up to {MOST:,}, got {list(factors)}; give 20 for a twentieth."
+        )
     if not 1e-4 <= counts <= 1e4:
         raise BadInput(f"The counts are in units of a standard scan's (0.0001 to 10000), got {counts:g}; correct them.")
     working = grid.to_working(pet)
