@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,6 +131,50 @@ def test_values_far_below_one_need_no_window(tmp_path, scan):
     volume = load(tmp_path / "in")
     made = dicom.write(volume.with_data(volume.data / np.float32(1e6), "SUV, say"), tmp_path / "out", WORK)
     assert not any("Window" in line for line in errors(made[0]))
+
+
+def test_frames_whose_places_differ_in_the_last_digit_are_frames(tmp_path, scan):
+    for frame in (1, 2):
+        files = write_series(tmp_path, frame * scan, pet_header(), prefix=f"{frame}-", FrameReferenceTime=str(frame))
+        for file in files:
+            image = pydicom.dcmread(file)
+            image.ImagePositionPatient[2] = f"{float(image.ImagePositionPatient[2]) + 0.005 + frame * 1e-6:.7f}"
+            image.save_as(file)
+    with pytest.raises(BadInput, match="2 frames of 20 slices"):
+        load(tmp_path)
+    assert load(tmp_path, frame=2).data.max() == pytest.approx(2 * scan.max(), rel=1e-3)
+
+
+def test_a_dynamic_enhanced_file_and_one_converted_from_classic_ones(tmp_path, scan):
+    path = write_enhanced(tmp_path / "dynamic" / "a.dcm", scan)
+    image = pydicom.dcmread(path)
+    groups = []
+    for time in (2, 1):  # stored last first
+        for group in deepcopy(list(image.PerFrameFunctionalGroupsSequence)):
+            group.FrameContentSequence[0].TemporalPositionIndex = time
+            transform = group.PixelValueTransformationSequence[0]
+            transform.RescaleSlope = f"{float(transform.RescaleSlope) * time:.9g}"
+            groups.append(group)
+    image.PerFrameFunctionalGroupsSequence, image.NumberOfFrames = Sequence(groups), 40
+    image.PixelData = image.PixelData * 2
+    image.save_as(path)
+    with pytest.raises(BadInput, match="2 frames of 20 slices; pick one with --frame"):
+        load(path)
+    volume = load(path, frame=2)
+    assert volume.data.max() == pytest.approx(2 * scan.max(), rel=1e-3)
+    dicom.write(volume, tmp_path / "out", WORK)
+    np.testing.assert_allclose(load(tmp_path / "out").data, volume.data, atol=float(volume.data.max()) / 65535)
+
+    path = write_enhanced(tmp_path / "converted" / "a.dcm", scan)
+    image, header, unassigned = pydicom.dcmread(path), pet_header(), Dataset()
+    for keyword in ("Units", "DecayCorrection", "RadiopharmaceuticalInformationSequence"):
+        unassigned[keyword] = header[keyword]
+    del image.Units
+    image.PatientWeight = "70"
+    shared = image.SharedFunctionalGroupsSequence[0]
+    shared.UnassignedSharedConvertedAttributesSequence = Sequence([unassigned])
+    image.save_as(path)
+    assert about(tmp_path / "converted").suv_factor == pytest.approx(FROM_START)
 
 
 def test_an_enhanced_series_in_two_files(tmp_path, scan):

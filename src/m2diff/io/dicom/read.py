@@ -7,7 +7,7 @@ slices in one place, uneven steps, several frames in time) is refused with the n
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from m2diff.volume import Source, Volume
 STEP_TOLERANCE, ROUNDED_MM = 0.02, 0.101
 """Share of a step, and millimetres, by which a slice may miss its place: headers are written with as little as one
 digit after the point."""
+
+ONE_PLACE_MM = 0.05
 
 UNITS = {"BQML": "Bq/mL", "CNTS": "counts", "GML": "SUV", "1CM": "1/cm", "PROPCPS": "proportional to counts/s"}
 
@@ -84,32 +86,39 @@ def _load(
 
 def frames(stack: Stack) -> int:
     """Frames of a series: 1 for a static one."""
-    places: dict[tuple[float, ...], int] = defaultdict(int)
-    for piece in stack.slices:
-        places[tuple(round(x, 2) + 0.0 for x in piece.position)] += 1
-    return max(places.values(), default=1)
+    return max(map(len, _places(stack)), default=1)
+
+
+def _places(stack: Stack) -> list[list[Slice]]:
+    """The slices of each place; those of other frames may be written with other digits."""
+    normal = np.cross(stack.orientation[:3], stack.orientation[3:])
+    found: list[list[Slice]] = []
+    for piece in sorted(stack.slices, key=lambda piece: float(np.dot(piece.position, normal))):
+        if found and math.dist(piece.position, found[-1][0].position) < ONE_PLACE_MM:
+            found[-1].append(piece)
+        else:
+            found.append([piece])
+    return found
 
 
 def at_one_time(stack: Stack, what: str, *, frame: int | None) -> list[Slice]:
     """The slices of one frame; BadInput where several share a place and ``frame`` picks none."""
-    places: dict[tuple[float, ...], list[Slice]] = defaultdict(list)
-    for piece in stack.slices:
-        places[tuple(round(x, 2) + 0.0 for x in piece.position)].append(piece)
-    counts = {len(pieces) for pieces in places.values()}
+    places = _places(stack)
+    counts = {len(pieces) for pieces in places}
     most = max(counts)
     if most == 1:
         if frame not in (None, 1):
             raise BadInput(f"The {what} series has one frame, got --frame {frame}; leave the option out.")
         return list(stack.slices)
-    apart = all(len({piece.when for piece in pieces}) == len(pieces) for pieces in places.values())
+    apart = all(len({piece.when for piece in pieces}) == len(pieces) for pieces in places)
     if not apart:
-        doubled = sum(len(pieces) > 1 for pieces in places.values())
+        doubled = sum(len(pieces) > 1 for pieces in places)
         raise BadInput(
             f"The {what} series has {len(stack.slices)} slices at {len(places)} places: {doubled} hold more than "
             "one; export it again, or give a folder that holds it once."
         )
     if counts != {most}:
-        short = sum(len(pieces) < most for pieces in places.values())
+        short = sum(len(pieces) < most for pieces in places)
         raise BadInput(
             f"The {what} series has up to {most} frames of {len(places)} slices, but {short} places hold fewer: slices "
             "are missing or doubled; export the whole series again."
@@ -118,7 +127,7 @@ def at_one_time(stack: Stack, what: str, *, frame: int | None) -> list[Slice]:
         raise BadInput(f"The {what} series is dynamic: {most} frames of {len(places)} slices; pick one with --frame.")
     if not 1 <= frame <= most:
         raise BadInput(f"The {what} series has frames 1 to {most}, got --frame {frame}; choose one of them.")
-    return [sorted(pieces, key=_when)[frame - 1] for pieces in places.values()]
+    return [sorted(pieces, key=_when)[frame - 1] for pieces in places]
 
 
 def _when(piece: Slice) -> tuple[float, ...]:
