@@ -14,7 +14,6 @@ import json
 import sys
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,17 +29,17 @@ GOOD_EACH, BAD_EACH = 10, {"swapped": 4, "flipped x": 2, "flipped y": 2, "flippe
 """Pairs of each scan of the cohort."""
 
 
-def cases(root: Path) -> Iterator[tuple[str, bids.Subject, bids.Subject, int]]:
-    """(kind, whose PET, whose MRI, number) of every pair."""
+def cases(root: Path) -> list[tuple[str, bids.Subject, bids.Subject, int]]:
+    """(kind, whose PET, whose MRI, number) of every pair, every scan and kind in turn: a stop leaves a fair share."""
     subjects = bids.find_subjects(root)
+    found = []
     for at, subject in enumerate(subjects):
-        for number in range(GOOD_EACH):
-            yield "good", subject, subject, number
         others = [other for other in subjects if other.person != subject.person]
-        for kind, count in BAD_EACH.items():
+        for kind, count in {"good": GOOD_EACH, **BAD_EACH}.items():
             for number in range(count):
                 whose = others[(at + number) % len(others)] if kind == "swapped" else subject
-                yield kind, subject, whose, number
+                found.append((number / count, (kind, subject, whose, number)))
+    return [case for _, case in sorted(found, key=lambda one: one[0])]
 
 
 def placed(kind: str, whose: bids.Subject, number: int, seed: int) -> tuple[Volume, np.ndarray, dict]:
@@ -114,9 +113,13 @@ def summarise(out: Path) -> str:
         if errors:
             text = f"{np.median(errors):.2f} | {max(errors):.2f}"
             lines.append(f"| {name} | {len(chosen)} | {text} | {len(chosen) - len(errors)} |")
-    seconds = [row["seconds"] for row in rows if row["accepted"]]
-    if seconds:
-        lines += ["", f"CPU seconds of an accepted pair: median {np.median(seconds):.1f}, longest {max(seconds):.1f}."]
+    taken, left = [r for r in rows if r["accepted"]], [r for r in rows if not r["accepted"]]
+    warned = [r["key"][0] == "good" for r in taken if r["handed"] < register.HANDED]
+    counted = f"{sum(warned)} good, {len(warned) - sum(warned)} bad"
+    lines += ["", f"Accepted, but left and right could not be told apart: {counted}."]
+    for name, chosen in (("accepted", taken), ("refused", left)):
+        seconds = [row["seconds"] for row in chosen] or [0.0]
+        lines.append(f"CPU seconds of a pair {name}: median {np.median(seconds):.1f}, longest {max(seconds):.1f}.")
     return "\n".join(lines) + "\n"
 
 
