@@ -9,8 +9,8 @@ The check asks three things. Do the heads cover each other (Dice overlap of what
 where the PET's do, cube by cube (`pieces`)? Somebody else's, or a flipped one, finds a place too, but not those. On
 thirteen people (DRF 20 to 100, with head and without, scanners and uptake of all kinds) that came to 0.90 and more,
 with another person's MRI to 0.0 to 0.6 and once to 0.86. And does the MRI explain the finest detail better than its
-own mirror image, registered as well, does? The folds of a brain are not symmetric: true fits explain it 1.2 times as well
-and more. A symmetric head passes, and the user is told that left and right could not be told apart.
+own mirror image, registered as well, does? The folds of a brain are not symmetric: true fits explain it 1.2 times as
+well and more. A symmetric head passes, and the user is told that left and right could not be told apart.
 `reproduce/03-registration` has the rates, on other people.
 """
 
