@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "families": {"nn", "diffusion"},
     "train": {"data", "nn", "diffusion", "families", "io"},
     "enhance": {"data", "nn", "diffusion", "families", "io", "prepare"},
-    "evaluate": {"io", "prepare", "enhance"},
+    "evaluate": {"io", "prepare", "data", "diffusion", "enhance"},
     "report": {"evaluate", "enhance", "io"},
     "layouts": {"io", "prepare", "lower_dose"},  # beside the verbs: other people's data sets, and the way out of them
 }

@@ -36,6 +36,8 @@ class Needs:
     dose: bool = False
     classes: bool = False
     """Whether training reads the tissues, where the cohort knows them."""
+    anchors: bool = False
+    """Whether training reads the scans of doses between the input's and the standard, where the cohort has them."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,33 @@ class Conditions:
 
 
 @dataclass(frozen=True)
+class Anchors:
+    """The same slabs at doses between the input's and the standard, on the input's scale.
+
+    ``images``: (b, a, s, h, w). ``doses``: (b, a) dose reduction factors; NaN, with an empty image, where an item has
+    fewer of them than another.
+    """
+
+    images: Tensor
+    doses: Tensor
+
+    def to(self, device: torch.device | str) -> Anchors:
+        """The same on ``device``."""
+        return Anchors(self.images.to(device, non_blocking=True), self.doses.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Conditions and the standard-dose slab to be found, (b, s, h, w).
 
     ``classes``: (b, ``CLASSES``, s, h, w), the share of each tissue in a voxel as the scanner's resolution mixes them,
-    where a simulation knows it.
+    where a simulation knows it. ``anchors``: None where no item has any.
     """
 
     conditions: Conditions
     target: Slab
     classes: Tensor | None = None
+    anchors: Anchors | None = None
 
 
 @dataclass(frozen=True)

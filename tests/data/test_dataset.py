@@ -123,6 +123,28 @@ def test_most_slabs_show_the_brain(cohort):
     assert np.mean([float((dataset[n].mri > 0.2).float().mean()) > 0.2 for n in range(50)]) > 0.9
 
 
+def test_anchors_are_the_doses_between_on_the_scale_of_the_input(tmp_path):
+    subjects = fabricate(tmp_path, doses=(2.0, 4.0, 20.0))
+    dataset = SlabDataset(subjects, slices=SHAPE[0], crop=SHAPE[1:], augmentation=PLAIN, anchors=True)
+    items = [dataset[n] for n in range(12)]
+    assert {item.dose: item.anchor_doses for item in items} == {2.0: (), 4.0: (2.0,), 20.0: (2.0, 4.0)}
+    for item in items:
+        noise = [float((image - item.target).std()) for image in (item.target, *item.anchors, item.low)]
+        assert noise == sorted(noise)  # more dose, nearer to the standard: only if both are on one scale
+    batch = collate(items)
+    assert batch.anchors.images.shape == (12, 2, *SHAPE)
+    there = ~torch.isnan(batch.anchors.doses)
+    assert there.sum(dim=1).tolist() == [len(item.anchors) for item in items]
+    assert (batch.anchors.images[~there] == 0).all()
+    assert collate([item for item in items if not item.anchors]).anchors is None
+    assert SlabDataset(subjects, slices=4)[0].anchors == ()  # nobody pays who does not ask
+
+
+def test_an_mri_that_nobody_wants_is_not_read(cohort):
+    dataset = SlabDataset(cohort, slices=4, crop=(16, 16), mri=False)
+    assert all(dataset[n].mri is None for n in range(4))
+
+
 def test_a_post_filter_keeps_the_mean_of_a_flat_image():
     flat = np.full((4 + 2 * MARGIN,) * 3, 2.0, dtype=np.float32)
     np.testing.assert_allclose(filtered(flat, 1.0), 2.0, rtol=1e-5)

@@ -51,6 +51,18 @@ def test_the_tissues_are_cut_as_the_scan_is(cohort, tmp_path):
         (subject.folder / "classes.npy").unlink()
 
 
+@pytest.mark.parametrize("doses", [(1.5, 4.0, 20.0), (20.0,)])
+def test_the_doses_between_are_cut_as_the_scan_is(tmp_path, doses):
+    dataset = SlabDataset(fabricate(tmp_path, doses=doses), slices=4, crop=(16, 24), anchors=True, mri=False, seed=2)
+    there = ResidentCohort(dataset, CPU).batch([dataset.plan(n) for n in range(12)])
+    read = collate([dataset[n] for n in range(12)])
+    assert there.conditions.mri is None and read.conditions.mri is None
+    assert (there.anchors is None) == (read.anchors is None) == (len(doses) == 1)
+    if read.anchors is not None:
+        torch.testing.assert_close(there.anchors.images, read.anchors.images, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(there.anchors.doses, read.anchors.doses, equal_nan=True)
+
+
 def test_a_batch_with_a_session_without_an_mri_has_none(cohort):
     dataset = SlabDataset(cohort, slices=4, crop=(16, 16))
     resident = ResidentCohort(dataset, CPU)

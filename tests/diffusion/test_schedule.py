@@ -12,7 +12,7 @@ SCHEDULE = Schedule.linear()
 
 
 def test_a_respaced_chain_keeps_abar_at_the_steps_it_keeps():
-    for spacing in ("linspace", "trailing", "leading"):
+    for spacing in ("linspace", "trailing", "leading", "quadratic"):
         chain = SCHEDULE.respaced(7, spacing)
         torch.testing.assert_close(chain.abar, SCHEDULE.abar[list(chain.timesteps)], rtol=1e-12, atol=0)
 
@@ -21,6 +21,8 @@ def test_five_steps_are_the_five_of_the_release():
     assert SCHEDULE.respaced(5).timesteps == (0, 250, 500, 749, 999)
     assert SCHEDULE.respaced(5, "trailing").timesteps == (199, 399, 599, 799, 999)
     assert SCHEDULE.respaced(5, "leading").timesteps == (0, 200, 400, 600, 800)
+    assert SCHEDULE.respaced(5, "quadratic").timesteps == (0, 62, 250, 562, 999)
+    assert all(len(SCHEDULE.respaced(n, "quadratic")) == n for n in (2, 25, 50, 250, 999, 1000))
 
 
 def test_all_steps_are_the_chain_itself():
@@ -43,9 +45,17 @@ def test_one_step_returns_the_estimate_at_the_last_step_untouched():
         return x + 5.0
 
     noise = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
-    for spacing in ("linspace", "trailing", "leading"):
+    for spacing in ("linspace", "trailing", "leading", "quadratic"):
         assert torch.equal(sample(denoise, SCHEDULE, noise, steps=1, eta=1.0, spacing=spacing), noise + 5.0)
-    assert asked == [999, 999, 999]
+    assert asked == [999, 999, 999, 999]
+
+
+def test_whoever_watches_sees_every_clean_estimate_from_the_noisy_end():
+    seen = []
+    noise = torch.zeros(3, dtype=torch.float64)
+    x = sample(lambda x, t: x + t, SCHEDULE, noise, steps=3, watch=lambda t, clean: seen.append((t, clean)))
+    assert [t for t, _ in seen] == [999, 500, 0]
+    assert torch.equal(seen[-1][1], x)
 
 
 def test_estimates_are_clipped_where_asked():

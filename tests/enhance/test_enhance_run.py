@@ -100,6 +100,16 @@ def test_the_seed_decides_and_the_batch_does_not(scans, weights):
     assert np.abs(run(scans, weights, seed=2, batch=8).volume.data - first).max() > 1e-3 * first.max()
 
 
+def test_the_estimates_of_a_chain_can_be_watched_as_whole_volumes(scans, weights):
+    prepared, seen = prepare(*scans, dose=20.0, align=False), {}
+    options = Options(steps=3, precision="fp32")
+    model = cards.load(weights["m2diff"]).model
+    result = volume.run(model, prepared, seed=0, options=options, watch=lambda t, image: seen.update({t: image}))
+    assert list(seen) == [999, 666, 332]
+    assert np.array_equal(seen[332], result) and not np.allclose(seen[999], result)
+    assert seen[999].shape == prepared.low.shape
+
+
 def test_how_the_file_orders_its_axes_does_not_matter(scans, weights):
     pet, mri = scans
     turned = nib.as_closest_canonical(nib.Nifti1Image(pet.data, pet.affine))

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load, save
 
 from m2diff import families
-from m2diff.batch import Batch, Conditions
+from m2diff.batch import Anchors, Batch, Conditions
 from m2diff.errors import BadInput
 
 SIZE = 16
@@ -31,6 +31,7 @@ SPECS = {
     },
     "ddpm": {"family": "ddpm", "network": SMALL},
     "ddpet3d": {"family": "ddpet3d", "network": SMALL},
+    "mapdiff": {"family": "mapdiff", "network": SMALL},
     "mdaa": {"family": "mdaa", "network": SMALL},
     "mfdiff": {"family": "mfdiff", "network": SMALL},
     "regress": {"family": "regress", "network": SMALL},
@@ -56,7 +57,8 @@ def make_batch(count=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
     low, mri, target = (torch.rand(count, 4, SIZE, SIZE, generator=generator) for _ in range(3))
     dose = torch.tensor([20.0, float("nan"), 100.0] * count)[:count]
-    return Batch(Conditions(low, mri, dose), target)
+    anchors = torch.rand(count, 2, 4, SIZE, SIZE, generator=generator)
+    return Batch(Conditions(low, mri, dose), target, anchors=Anchors(anchors, torch.tensor([[2.0, 10.0]] * count)))
 
 
 def seeded(seed=0):
@@ -140,23 +142,35 @@ def test_pet_alone_runs_and_asks_nothing_of_the_mri_branch(name):
     assert not {"mri", "agreement"} & set(losses.terms)
     losses.total.backward()
     mri_parameters = [p for key, p in model.named_parameters() if key.startswith(("mri.", "mri_stem."))]
-    assert mri_parameters and all(p.grad is None for p in mri_parameters)
+    assert bool(mri_parameters) is model.needs.mri and all(p.grad is None for p in mri_parameters)
     assert torch.isfinite(enhanced(model, alone.conditions)).all()
 
 
 @each_family
-def test_the_mri_the_dose_and_the_low_dose_scan_all_change_the_answer(name):
+def test_what_is_needed_changes_the_answer_and_an_mri_that_is_not_changes_nothing(name):
     model, known = shaken(name), make_batch().conditions
     base = answer(model, known)
+    for mri in (None, known.mri.flip(0)):
+        same = torch.allclose(base, answer(model, Conditions(known.low, mri, known.dose)), atol=1e-5)
+        assert same is not model.needs.mri
     others = (
-        known.without_mri(),
-        Conditions(known.low, known.mri.flip(0), known.dose),
         Conditions(known.low, known.mri, None),
         Conditions(known.low, known.mri, known.dose * 2),
         Conditions(known.low.flip(-1), known.mri, known.dose),
     )
+    assert model.needs.dose
     for changed in others:
         assert not torch.allclose(base, answer(model, changed), atol=1e-5)
+
+
+@each_family
+def test_only_a_family_that_says_so_reads_the_doses_between(name):
+    model, batch = shaken(name), make_batch()
+    with_anchors, without = (
+        float(model.loss(each, generator=seeded(1)).total.detach())
+        for each in (batch, Batch(batch.conditions, batch.target))
+    )
+    assert (with_anchors != without) is model.needs.anchors
 
 
 @each_family
@@ -199,5 +213,5 @@ def test_a_balanced_loss_counts_every_dose(name):
 
 
 def test_an_unknown_family_is_an_error():
-    with pytest.raises(BadInput, match="m2diff, ddpm, ddpet3d, mdaa, mfdiff, regress"):
+    with pytest.raises(BadInput, match="m2diff, ddpm, ddpet3d, mapdiff, mdaa, mfdiff, regress"):
         families.build({"family": "wishes"})

@@ -110,6 +110,14 @@ class PreparedSubject:
         """Dose reduction factors at hand, ascending."""
         return tuple(sorted(self.meta.ratio))
 
+    def between(self, drf: float) -> tuple[float, ...]:
+        """The dose reduction factors between the standard's and ``drf``, ascending."""
+        return tuple(dose for dose in self.doses if 1.0 < dose < drf)
+
+    def factor(self, dose: float, drf: float) -> float:
+        """What brings ``low(dose)`` to the scale of ``low(drf)``."""
+        return self.meta.ratio[drf] / self.meta.ratio[dose]
+
     def low(self, drf: float) -> Stored:
         """The normalised low-dose scan (d, h, w)."""
         return self._map(f"low_drf{drf:g}")

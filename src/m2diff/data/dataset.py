@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from m2diff.batch import Batch, Conditions
+from m2diff.batch import Anchors, Batch, Conditions
 from m2diff.data.augment import MARGIN, Augmentation, Draw, Slices, filtered, recontrasted, shifted
 from m2diff.data.cohort import PreparedSubject, open_cohort, prepare_cohort
 from m2diff.shapes import PerItem, Slab
 
-__all__ = ["Item", "SlabDataset", "StepSampler", "collate", "open_cohort", "prepare_cohort"]
+__all__ = ["Item", "SlabDataset", "StepSampler", "collate", "dose_table", "open_cohort", "prepare_cohort"]
 
 ENDLESS = 2**62
 Target = Literal["standard", "noise_free"]
@@ -36,6 +36,9 @@ class Item:
     target: Tensor
     dose: float
     classes: Tensor | None = None
+    anchors: tuple[Tensor, ...] = ()
+    """The same slab at doses between the input's and the standard, on the input's scale."""
+    anchor_doses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,18 @@ class SlabDataset(Dataset[Item]):
         augmentation: Augmentation | None = None,
         target: Target = "standard",
         classes: bool = False,
+        anchors: bool = False,
+        mri: bool = True,
         seed: int = 0,
         batch: int = 1,
     ) -> None:
         self.subjects, self.batch = tuple(subjects), batch
-        guided = [n for n, subject in enumerate(self.subjects) if subject.mri is not None]
+        self.mri = mri
+        guided = [n for n, subject in enumerate(self.subjects) if mri and subject.mri is not None]
         self.kinds = (guided, [n for n in range(len(self.subjects)) if n not in guided])
         self.size = (slices, *crop)
         self.augmentation = augmentation or Augmentation()
-        self.target, self.classes = target, classes
+        self.target, self.classes, self.anchors = target, classes, anchors
         self.seed = seed
 
     def __len__(self) -> int:
@@ -100,7 +106,7 @@ class SlabDataset(Dataset[Item]):
         target = self._pet(self.clean(subject), corner, draw, draw.scale * subject.meta.ratio[plan.drf])
         seen, clean_seen = (_tensor(x[..., ::-1] if draw.flip else x) for x in (low, target))
         guide, tissues = self._guide(subject, corner, draw), self._tissues(subject, corner, draw)
-        return Item(seen, guide, clean_seen, plan.drf, tissues)
+        return Item(seen, guide, clean_seen, plan.drf, tissues, self._anchors(plan), self.between(plan))
 
     def plan(self, n: int) -> Plan:
         """All that is drawn for item ``n``."""
@@ -116,9 +122,22 @@ class SlabDataset(Dataset[Item]):
         """The stack (d, h, w) that the slabs of ``subject`` should become."""
         return subject.standard if self.target == "standard" else subject.noise_free
 
+    def between(self, plan: Plan) -> tuple[float, ...]:
+        """The doses of an item's anchors, where anchors are wanted."""
+        return self.subjects[plan.subject].between(plan.drf) if self.anchors else ()
+
+    def _anchors(self, plan: Plan) -> tuple[Tensor, ...]:
+        """The slabs (s, h, w) at the doses between, varied as the input is."""
+        subject, corner, draw = self.subjects[plan.subject], plan.corner, plan.draw
+        slabs = [
+            self._pet(subject.low(dose), corner, draw, draw.scale * subject.factor(dose, plan.drf))
+            for dose in self.between(plan)
+        ]
+        return tuple(_tensor(slab[..., ::-1] if draw.flip else slab) for slab in slabs)
+
     def _guide(self, subject: PreparedSubject, corner: tuple[int, int, int], draw: Draw) -> Tensor | None:
         """The MRI's slab (s, h, w), shifted, recontrasted and mirrored as drawn; None where the session has none."""
-        stack = subject.mri
+        stack = subject.mri if self.mri else None
         if stack is None:
             return None
         mri = recontrasted(self._read(stack, corner, draw.shift), draw.gamma, draw.gain)
@@ -200,7 +219,25 @@ def collate(items: Sequence[Item]) -> Batch:
     dose: PerItem = torch.tensor([item.dose for item in items], dtype=torch.float32)
     conditions = Conditions(low, _stacked([item.mri for item in items]), dose)
     target: Slab = torch.stack([item.target for item in items])
-    return Batch(conditions, target, _stacked([item.classes for item in items]))
+    return Batch(conditions, target, _stacked([item.classes for item in items]), _anchored(items))
+
+
+def dose_table(doses: Sequence[Sequence[float]]) -> Tensor:
+    """Each item's doses as one tensor (b, a), NaN where an item has fewer than another."""
+    longest = max(map(len, doses), default=0)
+    return torch.tensor([[*each, *[float("nan")] * (longest - len(each))] for each in doses], dtype=torch.float32)
+
+
+def _anchored(items: Sequence[Item]) -> Anchors | None:
+    """The anchors of all items; None where no item has one."""
+    doses = dose_table([item.anchor_doses for item in items])
+    if doses.shape[1] == 0:
+        return None
+    images = torch.zeros(*doses.shape, *items[0].low.shape)
+    for image, item in zip(images, items, strict=True):
+        for place, anchor in zip(image, item.anchors, strict=False):
+            place.copy_(anchor)
+    return Anchors(images, doses)
 
 
 def _stacked(tensors: Sequence[Tensor | None]) -> Tensor | None:

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from m2diff.batch import Batch, Conditions
+from m2diff.batch import Anchors, Batch, Conditions
 from m2diff.data.augment import MARGIN
 from m2diff.data.cohort import PreparedSubject
-from m2diff.data.dataset import Plan, SlabDataset
+from m2diff.data.dataset import Plan, SlabDataset, dose_table
 
 Corner = tuple[int, int, int]
 Matrix = npt.NDArray[np.float32]  # (voxels of the slab, voxels read), along one axis
@@ -65,12 +65,12 @@ class ResidentCohort:
     """The images that ``dataset`` draws from, on ``device``, and the batches that are cut from them."""
 
     def __init__(self, dataset: SlabDataset, device: torch.device) -> None:
-        self.size, self.device, self.classes = dataset.size, device, dataset.classes
+        self.size, self.device, self.classes, self.between = dataset.size, device, dataset.classes, dataset.between
         subjects = self.subjects = dataset.subjects
         numbered = list(enumerate(subjects))
         self.low = Shelf.of({(n, drf): s.low(drf) for n, s in numbered for drf in s.doses}, device)
         self.clean = Shelf.of({n: dataset.clean(s) for n, s in numbered}, device)
-        self.mri = Shelf.of({n: s.mri for n, s in numbered if s.mri is not None}, device)
+        self.mri = Shelf.of({n: s.mri for n, s in numbered if dataset.mri and s.mri is not None}, device)
         tissues = {n: s.classes for n, s in numbered if dataset.classes and s.classes is not None}
         self.tissues = Shelf.of({(n, k): each for n, t in tissues.items() for k, each in enumerate(t)}, device)
 
@@ -83,7 +83,26 @@ class ResidentCohort:
         low = self._column(scale) * self._cut(self.low, [(p.subject, p.drf) for p in plans], corners, axes)
         target = self._column(np.multiply(scale, ratio)) * self._cut(self.clean, subjects, corners, axes)
         dose = torch.tensor([plan.drf for plan in plans], dtype=torch.float32, device=self.device)
-        return Batch(Conditions(low, self._guides(plans), dose), target, self._tissues(subjects, corners, axes))
+        conditions = Conditions(low, self._guides(plans), dose)
+        return Batch(conditions, target, self._tissues(subjects, corners, axes), self._anchors(plans, corners, axes))
+
+    def _anchors(self, plans: Sequence[Plan], corners: list[Corner], axes: list[Tensor]) -> Anchors | None:
+        """The slabs at the doses between, varied as the input is; None where no item has one."""
+        between = [self.between(plan) for plan in plans]
+        doses = dose_table(between)
+        if doses.shape[1] == 0:
+            return None
+        images = []
+        for n in range(doses.shape[1]):
+            there = [each[n] if n < len(each) else None for each in between]
+            keys = [(p.subject, p.drf if dose is None else dose) for p, dose in zip(plans, there, strict=True)]
+            scale = [self._anchor_scale(p, dose) for p, dose in zip(plans, there, strict=True)]
+            images.append(self._column(scale) * self._cut(self.low, keys, corners, axes))
+        return Anchors(torch.stack(images, dim=1), doses.to(self.device))
+
+    def _anchor_scale(self, plan: Plan, dose: float | None) -> float:
+        """What brings a stored scan to the scale of an item's input; 0 empties the place of one that is not there."""
+        return 0.0 if dose is None else plan.draw.scale * self.subjects[plan.subject].factor(dose, plan.drf)
 
     def _guides(self, plans: Sequence[Plan]) -> Tensor | None:
         """The MRIs (b, s, h, w), moved, recontrasted and mirrored; None where one of the sessions has none."""
@@ -130,7 +149,8 @@ def fits(dataset: SlabDataset, device: torch.device) -> bool:
 
 
 def _bytes(dataset: SlabDataset, subject: PreparedSubject) -> int:
-    images = [subject.standard, subject.mri, subject.classes if dataset.classes else None]
+    mri, classes = subject.mri if dataset.mri else None, subject.classes if dataset.classes else None
+    images = [subject.standard, mri, classes]
     return sum(image.nbytes for image in images if image is not None) + len(subject.doses) * subject.standard.nbytes
 
 

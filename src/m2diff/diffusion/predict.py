@@ -3,16 +3,19 @@
     clean = (x_t - sqrt(1 - abar_t) noise) / sqrt(abar_t)                    (Ho et al. 2020, equation 15)
     log variance_t = v log beta_t + (1 - v) log posterior_variance_t         (Nichol and Dhariwal 2021, equation 15)
 
-with v, from 0 to 1, the network's second answer.
+with v, from 0 to 1, the network's second answer. The squared error of the noise that a clean estimate implies is the
+estimate's own times abar_t / (1 - abar_t).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 from m2diff.diffusion.schedule import Schedule
-from m2diff.shapes import TimeSteps
+from m2diff.shapes import PerItem, TimeSteps
 
 
 def clean_from_noise(x_t: Tensor, t: TimeSteps, noise: Tensor, schedule: Schedule) -> Tensor:
@@ -25,6 +28,15 @@ def noise_from_clean(x_t: Tensor, t: TimeSteps, clean: Tensor, schedule: Schedul
     """The noise (b, ...) in ``x_t`` at the steps ``t`` (b,) if ``clean`` is what lies under it."""
     abar = _at(schedule.abar, t, x_t)
     return (x_t - abar.sqrt() * clean) / (1.0 - abar).sqrt()
+
+
+def noise_weight(t: TimeSteps, schedule: Schedule, most: float | None = None) -> PerItem:
+    """(b,) what makes the squared error of a clean estimate that of the noise which it implies at the steps ``t`` (b,).
+
+    ``most``: the largest weight, since that of the first steps is thousands (Hang et al. 2023, arXiv 2303.09556).
+    """
+    abar = schedule.abar.to(t.device)[t]
+    return (abar / (1.0 - abar)).clamp(max=math.inf if most is None else most).float()
 
 
 def log_variance(share: Tensor, t: TimeSteps, schedule: Schedule) -> Tensor:

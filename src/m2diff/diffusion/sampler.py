@@ -8,7 +8,8 @@ With the clean estimate x0 and the noise that it implies, eps = (x_t - sqrt(abar
 (Song et al. 2021, arXiv 2010.02502, equations 12 and 16). eta = 0 is DDIM. eta = 1 is ancestral DDPM sampling; its
 ``spread`` is sigma ("small" variance: the posterior's) or sqrt(beta) ("large"), Ho et al. 2020, section 3.2.
 At the last step abar_s = 1 and x_s = x0: the estimate itself is returned, and no noise. A network may also say its
-variance (``Denoised.share``, see ``predict``), and a chain may begin at a noised first estimate.
+variance (``Denoised.share``, see ``predict``), a chain may begin at a noised first estimate, and whoever wants to see
+the clean estimates on the way may watch.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from m2diff.errors import BadInput
 
 Denoise: TypeAlias = "Callable[[Tensor, int], Tensor | Denoised]"  # (x_t, t) -> clean estimate of the same shape
 NoiseForStep: TypeAlias = Callable[[int], Tensor]  # number of the step, 1 ... steps - 1 -> noise like x_t
+Watch: TypeAlias = Callable[[int, Tensor], None]  # (t, clean estimate there), from the noisy end on
 Variance: TypeAlias = Literal["small", "large", "learned"]
 
 
@@ -50,6 +52,7 @@ def sample(
     stochastic_every: int = 0,
     start: int | None = None,
     first: Tensor | None = None,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Carry ``noise`` to a clean image in ``steps`` calls of ``denoise``.
 
@@ -57,7 +60,8 @@ def sample(
     noise of the k-th step (k = 1 is the first) and is needed only where eta > 0; no noise is asked for at the last
     step. ``clip``: estimates are limited to [-clip, clip]. One step returns the estimate at t = T - 1.
     ``stochastic_every``: every so many steps are ancestral, whatever ``eta`` (0: none). ``start`` and ``first``: the
-    chain begins at this step with this estimate noised, not with noise alone at T - 1.
+    chain begins at this step with this estimate noised, not with noise alone at T - 1. ``watch`` is told every clean
+    estimate, the last one too.
     """
     if variance == "large" and eta != 1.0:
         raise BadInput(f"the large variance belongs to ancestral sampling (eta = 1), got eta = {eta}: use 'small'.")
@@ -75,6 +79,8 @@ def sample(
         clean, share = (answer.clean, answer.share) if isinstance(answer, Denoised) else (answer, None)
         if clip is not None:
             clean = clean.clamp(-clip, clip)
+        if watch is not None:
+            watch(chain.timesteps[index], clean)
         if index == 0:
             return clean
         ancestral = bool(stochastic_every) and number % stochastic_every == 0

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from m2diff.errors import BadInput
 
-Spacing: TypeAlias = Literal["linspace", "trailing", "leading"]
+Spacing: TypeAlias = Literal["linspace", "trailing", "leading", "quadratic"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,8 @@ class Schedule:
 
         ``linspace`` runs from the first step to the last (5 of 1000: 0, 250, 500, 749, 999, as in the paper's release);
         ``trailing`` leaves out the clean end, where a network has nothing left to do (5 of 1000: 199, 399 ... 999);
-        ``leading`` leaves out the noisy end (0, 200 ... 800). One step is always the last one.
+        ``leading`` leaves out the noisy end (0, 200 ... 800); ``quadratic`` is dense at the clean end (0, 62, 250, 562,
+        999; Song et al. 2021, section D.2). One step is always the last one.
         """
         total = len(self)
         if not 1 <= steps <= total:
@@ -91,6 +92,8 @@ class Schedule:
             return self.at([total - 1])
         if spacing == "linspace":
             return self.at([round(k * (total - 1) / (steps - 1)) for k in range(steps)])
+        if spacing == "quadratic":
+            return self.at([max(round((total - 1) * (k / (steps - 1)) ** 2), k) for k in range(steps)])
         if spacing == "trailing":
             return self.at([round((k + 1) * total / steps) - 1 for k in range(steps)])
         return self.at([k * (total // steps) for k in range(steps)])

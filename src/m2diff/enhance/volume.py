@@ -7,9 +7,9 @@ seed gives the same image whatever the batch, the box or the order of slices.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from m2diff.batch import Conditions
 from m2diff.data import views
-from m2diff.diffusion import Denoised, sample
+from m2diff.diffusion import Denoised, Watch, sample
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily, Enhancer
 from m2diff.nn.precision import Precision, autocast
@@ -29,6 +29,10 @@ from m2diff.shapes import Slab, Stack, VolumeArray
 
 MARGIN = 4
 """Voxels around the head's box that the network sees and that fade into the input."""
+
+
+WatchVolume: TypeAlias = Callable[[int, VolumeArray], None]
+"""Told the step and the clean estimate there, normalised, on the working grid (i, j, k)."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +55,21 @@ def run(
     seed: int,
     options: Options = Options(),
     first: VolumeArray | None = None,
+    watch: WatchVolume | None = None,
 ) -> VolumeArray:
     """One draw of the clean scan, normalised, on the working grid (i, j, k).
 
     Outside the head's box (grown by ``MARGIN`` voxels) the low-dose input stays; over the margin one fades into the
-    other. ``first``: a normalised estimate for chains that start from one; None is the low-dose scan. Raises BadInput
-    where the model answers no finite number.
+    other. ``first``: a normalised estimate for chains that start from one; None is the low-dose scan. ``watch``: told
+    the estimates of a chain on the way. Raises BadInput where the model answers no finite number.
     """
     if model.needs.view == "volume":
         estimate = _filtered(model, prepared)
     else:
         box = mask.box(prepared.support, MARGIN)
-        estimate = prepared.low.copy()
-        answer = views.from_stack(
-            _Slabs.of(model, prepared, box, options).run(seed, prepared.low if first is None else first)
-        )
-        fade = _fade(box, prepared.low.shape)
-        estimate[box] += fade * (answer - prepared.low[box])
+        seen: Watch | None = None if watch is None else lambda t, clean: watch(t, _whole(clean, prepared, box))
+        slabs = _Slabs.of(model, prepared, box, options)
+        estimate = _whole(slabs.run(seed, prepared.low if first is None else first, seen), prepared, box)
     if not np.isfinite(estimate).all():
         raise BadInput("The model answered NaN or infinity; try precision fp32, or other weights.")
     return anchored(estimate, prepared, options.anchor_mm)
@@ -118,7 +120,7 @@ class _Slabs:
         return cls(model.to(options.device), options, batches, begins, (d, h, w), (box[2], box[1], box[0]), (k, j, i))
 
     @torch.inference_mode()
-    def run(self, seed: int, first: VolumeArray) -> Stack:
+    def run(self, seed: int, first: VolumeArray, watch: Watch | None = None) -> Stack:
         """The clean box (d, h, w); ``first`` (i, j, k) is the whole volume that a chain may start from."""
         generator = torch.Generator().manual_seed(seed)
         if not isinstance(self.model, DiffusionFamily):
@@ -138,7 +140,7 @@ class _Slabs:
         sampling = self.model.sampling.model_dump()
         sampling["steps"] = self.options.steps or sampling["steps"]
         begin = views.to_stack(first)[self.place]
-        return sample(denoise, self.model.schedule, noise(), noise_for_step=noise, first=begin, **sampling)
+        return sample(denoise, self.model.schedule, noise(), noise_for_step=noise, first=begin, watch=watch, **sampling)
 
     def _stitched(self, answer: Any, x_t: Stack | None) -> tuple[Stack, ...]:
         """The answers to all slabs, each kind of them as one stack; ``x_t`` is cut as the conditions are."""
@@ -174,6 +176,13 @@ def _filtered(model: Enhancer, prepared: Prepared) -> VolumeArray:
     mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri)[None]
     conditions = Conditions(views.to_stack(prepared.low)[None], mri, torch.tensor([prepared.dose]))
     return views.from_stack(model.enhance(conditions, generator=torch.Generator())[0])
+
+
+def _whole(answer: Stack, prepared: Prepared, box: tuple[slice, slice, slice]) -> VolumeArray:
+    """The low-dose volume with the answer (d, h, w) in its box (i, j, k)."""
+    volume = prepared.low.copy()
+    volume[box] += _fade(box, volume.shape) * (views.from_stack(answer) - prepared.low[box])
+    return volume
 
 
 def _fade(box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> VolumeArray:

@@ -12,6 +12,7 @@ from m2diff.families.base import DiffusionFamily, Enhancer, Trainable
 from m2diff.families.ddpet3d import DDPET3D, DDPET3DConfig
 from m2diff.families.ddpm import DDPM, DDPMConfig
 from m2diff.families.m2diff import M2Diff, M2DiffConfig
+from m2diff.families.mapdiff import MAPDiff, MAPDiffConfig
 from m2diff.families.mdaa import MDAA, MDAAConfig
 from m2diff.families.mfdiff import MFdiff, MFdiffConfig
 from m2diff.families.regress import Regress, RegressConfig
@@ -22,6 +23,7 @@ _FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "m2diff": (M2DiffConfig, M2Diff),
     "ddpm": (DDPMConfig, DDPM),
     "ddpet3d": (DDPET3DConfig, DDPET3D),
+    "mapdiff": (MAPDiffConfig, MAPDiff),
     "mdaa": (MDAAConfig, MDAA),
     "mfdiff": (MFdiffConfig, MFdiff),
     "regress": (RegressConfig, Regress),

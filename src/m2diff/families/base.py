@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
-from m2diff.diffusion import Denoised, Schedule, draw_noise, sample
+from m2diff.diffusion import Denoised, Schedule, Watch, draw_noise, sample
 from m2diff.errors import BadInput
 from m2diff.families.config import SamplingConfig
 from m2diff.nn import FitHead, PixelHead
@@ -63,8 +63,8 @@ class DiffusionFamily(Trainable):
     def forward(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Estimate:
         """The clean image (b, s, h, w), from the noised one at the steps ``t`` (b,) and the conditions."""
 
-    def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> Tensor:
-        """One draw for these slabs with the family's own sampling options.
+    def enhance(self, conditions: Conditions, *, generator: torch.Generator, watch: Watch | None = None) -> Tensor:
+        """One draw for these slabs with the family's own sampling options; ``watch`` sees the estimates on the way.
 
         Whole volumes go through ``m2diff.enhance``, which draws one noise for the volume and cuts slabs inside.
         """
@@ -81,6 +81,7 @@ class DiffusionFamily(Trainable):
             draw_noise(low, generator=generator),
             noise_for_step=lambda _: draw_noise(low, generator=generator),
             first=low,
+            watch=watch,
             **self.sampling.model_dump(),
         )
 

@@ -9,7 +9,7 @@ clean-image diffusion on it: a family says what it does to the features on the w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -74,13 +74,17 @@ class SingleDiffusionConfig(Settings):
 class SingleUNet(nn.Module):
     """The trunk and its pieces; the MRI and the dose may be absent."""
 
+    reads_mri: ClassVar[bool] = True
+    """Whether there is a stem for the MRI; a family of PET alone has none and never looks at one."""
+
     def __init__(self, network: UNetConfig) -> None:
         super().__init__()
         shape = network.shape
         self.dose = DoseEmbedding(shape.embedding)
         self.stem = network.new_stem()
-        self.mri_stem = network.new_stem()
-        self.absent = nn.Parameter(0.02 * torch.randn(shape.widths[0]))
+        if self.reads_mri:
+            self.mri_stem = network.new_stem()
+            self.absent = nn.Parameter(0.02 * torch.randn(shape.widths[0]))
         self.encoder = Encoder(shape)
         self.middle = Middle(shape, attention=network.middle_attention)
         self.decoder = Decoder(shape)
@@ -89,6 +93,8 @@ class SingleUNet(nn.Module):
     def read(self, conditions: Conditions) -> Features:
         """The stems of the low-dose slab and the MRI, (b, c, ...)."""
         features: Features = self.stem(conditions.low)
+        if not self.reads_mri:
+            return features
         if conditions.mri is None:
             return features + per_channel(self.absent.to(features.dtype), features)
         return features + self.mri_stem(conditions.mri)
@@ -103,9 +109,18 @@ class SingleUNet(nn.Module):
         return features
 
 
-def needs_of(network: UNetConfig, loss: SingleLoss) -> Needs:
+def needs_of(network: UNetConfig, loss: SingleLoss, *, mri: bool = True) -> Needs:
     """What a family on one U-Net asks of the data."""
-    return Needs("slab", network.slices, network.multiple, mri=True, dose=True, classes=loss.classes > 0)
+    return Needs("slab", network.slices, network.multiple, mri=mri, dose=True, classes=loss.classes > 0)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What training drew for a batch: its conditions, some hidden, and the noised target (b, s, h, w) at its steps."""
+
+    conditions: Conditions
+    x_t: Slab
+    t: TimeSteps
 
 
 @dataclass(frozen=True)
@@ -122,7 +137,7 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
     def __init__(self, config: SingleDiffusionConfig) -> None:
         super().__init__(config.network)
         self.config = config
-        self.needs = needs_of(config.network, config.loss)
+        self.needs = needs_of(config.network, config.loss, mri=self.reads_mri)
         self.schedule = config.diffusion.schedule()
         self.sampling = config.sampling
         shape = config.network.shape
@@ -149,13 +164,16 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
         answer = self.answer_from(encoded.skips, embedding, conditions.low if network.residual else None)
         return replace(answer, first=encoded.first)
 
-    def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
-        """The squared error of the clean estimate at a random step, with conditions hidden by chance."""
-        settings = self.config.loss
-        conditions = hide(batch.conditions, settings.dropout, generator=generator)
+    def drawn(self, batch: Batch, *, generator: torch.Generator) -> Drawn:
+        """The batch at random steps, with conditions hidden by chance."""
+        conditions = hide(batch.conditions, self.config.loss.dropout, generator=generator)
         share = self.config.diffusion.first_step_share
-        x_t, t = noised(batch.target, self.schedule, generator=generator, first_step_share=share)
-        answer = self.answer(x_t, t, conditions)
+        return Drawn(conditions, *noised(batch.target, self.schedule, generator=generator, first_step_share=share))
+
+    def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
+        """The squared error of the clean estimate at a random step."""
+        settings, drawn = self.config.loss, self.drawn(batch, generator=generator)
+        answer = self.answer(drawn.x_t, drawn.t, drawn.conditions)
         return of_answer(
-            answer, batch, conditions, balance=settings.balance, classes=settings.classes, first=settings.first
+            answer, batch, drawn.conditions, balance=settings.balance, classes=settings.classes, first=settings.first
         )

@@ -48,13 +48,21 @@ def class_error(logits: list[Tensor], classes: Tensor) -> Tensor:
 
 
 def of_answer(
-    answer: Answer, batch: Batch, conditions: Conditions, *, balance: bool, classes: float, first: float = 0.0
+    answer: Answer,
+    batch: Batch,
+    conditions: Conditions,
+    *,
+    balance: bool,
+    classes: float,
+    first: float = 0.0,
+    emphasis: PerItem | None = None,
 ) -> Losses:
     """The loss of a network with one head: its squared error, and where weighted and known those of its classes and of
-    its first version.
+    its first version. ``emphasis`` (b,): a further weight of each item's first term.
     """
     weights = item_weights(conditions.low, batch.target, balance=balance)
-    terms, shares = {"pet": squared_error(answer.clean, batch.target, weights)}, {"pet": 1.0}
+    emphasised = weights if emphasis is None else weights * emphasis
+    terms, shares = {"pet": squared_error(answer.clean, batch.target, emphasised)}, {"pet": 1.0}
     if classes > 0.0 and batch.classes is not None and answer.classes is not None:
         terms["classes"] = class_error([answer.classes], batch.classes)
         shares["classes"] = classes
