@@ -22,6 +22,7 @@ from m2diff.families import Enhancer, build, resolve
 from m2diff.families.filters import FILTERS, tuned
 from m2diff.io.atomic import replacing
 from m2diff.io.nifti import sha256
+from m2diff.nn.precision import channels_last
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,4 +124,4 @@ def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:
         model.load_state_dict(state)
     except RuntimeError as trouble:
         raise BadInput(f"The weights {path} do not fit the model on their card; take both from one place.") from trouble
-    return model.eval().requires_grad_(False)
+    return channels_last(model).eval().requires_grad_(False)

@@ -230,4 +230,4 @@ def _table_of_names(text: str, suffix: str) -> dict[str, str]:
     rows = [[cell.strip() for cell in line.split(separator)] for line in text.splitlines() if line.strip()]
     header = [cell.lower() for cell in rows[0]] if rows else []
     number, name = (header.index("index"), header.index("name")) if {"index", "name"} <= set(header) else (0, 1)
-    return {row[number]: row[name] for row in rows if len(row) > max(number, name) and row[number].isdigit()}
+    return {row[number]: row[name] for row in rows if len(row) > max(number, name) and row[number].isdecimal()}

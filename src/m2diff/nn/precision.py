@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
 
 Precision = Literal["auto", "bf16", "fp32"]
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def channels_last(model: nn.Module) -> nn.Module:
+def channels_last(model: Network) -> Network:
     """``model`` with the weights of its convolutions laid out channels last, in two and in three dimensions.
 
     Convolutions are fastest so; PyTorch's own ``to(memory_format=...)`` takes a network of one of the two only.

@@ -101,6 +101,7 @@ class Run:
         self.spec = resolve(preset.model)
         self.model: nn.Module = build(preset.model).to(accelerator.device)
         self.model = channels_last(self.model)
+        self._freeze()
         self._check_crop()
         self.ema = Ema(self.model, self.config.ema_decay)
         self.optimizer = torch.optim.AdamW(
@@ -184,6 +185,8 @@ class Run:
             augmentation=data.augmentation,
             target=data.target,
             classes=needs.classes,
+            anchors=needs.anchors,
+            mri=needs.mri,
             seed=config.seed,
             batch=data.batch,
         )
@@ -261,6 +264,14 @@ class Run:
     @property
     def _needs(self) -> Any:
         return self.model.needs
+
+    def _freeze(self) -> None:
+        """Leave as they are all parameters that ``train.only``, where given, does not name."""
+        only = self.config.only
+        if only and not any(part in name for name, _ in self.model.named_parameters() for part in only):
+            raise BadInput(f"train.only names no part of {self.preset.name}, got {list(only)}; see docs/tour.md.")
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(not only or any(part in name for part in only))
 
     def _check_crop(self) -> None:
         multiple, crop = self._needs.multiple, self.preset.data.crop
@@ -363,4 +374,5 @@ def _on(batch: Batch, device: torch.device) -> Batch:
     mri = None if given.mri is None else move(given.mri)
     dose = None if given.dose is None else given.dose.to(device)
     classes = None if batch.classes is None else batch.classes.to(device, non_blocking=True)
-    return Batch(Conditions(move(given.low), mri, dose), move(batch.target), classes)
+    anchors = None if batch.anchors is None else batch.anchors.to(device)
+    return Batch(Conditions(move(given.low), mri, dose), move(batch.target), classes, anchors)
