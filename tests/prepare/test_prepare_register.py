@@ -163,3 +163,10 @@ def test_an_mri_elsewhere_is_refused_where_nothing_is_aligned():
 def test_an_impossible_dose_is_refused(dose):
     with pytest.raises(BadInput, match="dose"):
         prepare(pair()[1], dose=dose)
+
+
+def test_a_fit_that_hardly_passes_is_told():
+    quality = register.Quality(0.9, 0.5)
+    sure, hardly, wrong = (register.Alignment(np.eye(4), quality, folds=folds) for folds in (1.2, 0.86, 0.6))
+    assert sure.fits and hardly.fits and not wrong.fits
+    assert hardly.doubtful and not sure.doubtful

@@ -222,6 +222,10 @@ def _warnings(loaded: cards.Weights, pet: Volume, prepared: Prepared, samples: i
         found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")
     if prepared.alignment is not None and prepared.alignment.ambiguous:
         found.append("Left and right of the MRI could not be told apart by the PET: check its orientation.")
+    if prepared.alignment is not None and prepared.alignment.doubtful:
+        found.append(
+            "The MRI fits the PET less well than one person's usually does: check that both are of one person."
+        )
     named, known = tracer(pet), [str(name) for name in loaded.card.get("tracers", [])]
     if named and known and not any(_tracer_key(name) in _tracer_key(named) for name in known):
         found.append(

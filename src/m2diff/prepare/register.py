@@ -48,8 +48,9 @@ RENEWALS, WORTH_WHILE = 3, 0.003
 """A search is taken up again this often, while it explains this much more."""
 LEAST_OVERLAP = 0.35
 """A stripped brain on a PET that shows the whole head reaches about 0.5."""
-LEAST_FOLDS = 0.75
-"""Between right MRIs and wrong ones, and nearer to the wrong ones: a right one refused costs more."""
+LEAST_FOLDS, SURE_FOLDS = 0.75, 0.95
+"""The first lies between right MRIs and wrong ones, and nearer to the wrong ones: a right one refused costs more. Below
+the second, where one wrong MRI and hardly a right one was seen, the user is told."""
 HANDED = 1.15
 """The finest detail agrees so many times better than with the MRI mirrored, or left and right cannot be told apart;
 the other way round, they are exchanged."""
@@ -88,6 +89,11 @@ class Alignment:
     def ambiguous(self) -> bool:
         """Whether the MRI's mirror image would fit about as well."""
         return self.handed < HANDED
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the folds agree less than one person's usually do."""
+        return self.folds < SURE_FOLDS
 
     @property
     def fits(self) -> bool:
