@@ -7,6 +7,7 @@ import pytest
 import torch
 from fabricate import fabricate
 
+from m2diff.batch import CLASSES
 from m2diff.data.augment import Augmentation
 from m2diff.data.dataset import SlabDataset, collate
 from m2diff.data.resident import ResidentCohort, Shelf, fits
@@ -41,7 +42,7 @@ def test_batches_are_those_of_the_dataset(cohort, how, crop):
 
 def test_the_tissues_are_cut_as_the_scan_is(cohort, tmp_path):
     for subject in cohort:
-        stack = np.random.default_rng(1).integers(0, 255, (6, *subject.standard.shape)).astype(np.uint8)
+        stack = np.random.default_rng(1).integers(0, 255, (len(CLASSES), *subject.standard.shape)).astype(np.uint8)
         np.save(subject.folder / "classes.npy", stack)
     dataset = SlabDataset(cohort, slices=4, crop=(16, 24), classes=True, seed=2)
     there = ResidentCohort(dataset, CPU).batch([dataset.plan(n) for n in range(8)])

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from m2diff.nn import FitHead, Folding
-from m2diff.nn.fit import CELL, RIDGE, _along_axes, _cell_means, _eliminated, _solve, _window, local_fits
+from m2diff.nn.fit import CELL, RIDGE, _along_axes, _cell_means, _solve, _window, local_fits
 
 
 def classes(count: int = 3, size: int = 24, *, seed: int = 0) -> torch.Tensor:
@@ -69,11 +69,3 @@ def test_the_head_starts_between_the_input_and_its_fits_and_learns() -> None:
     assert clean.std() < low.std()
     (clean - 1).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
-
-
-def test_elimination_is_the_librarys_solution() -> None:
-    generator = torch.Generator().manual_seed(2)
-    root = torch.randn(2, 5, 6, 6, generator=generator, dtype=torch.float64)
-    matrices, right = root @ root.mT + 0.1 * torch.eye(6), torch.randn(2, 5, 6, 1, generator=generator).double()
-    ours = _eliminated(matrices.movedim(1, -1), right[..., 0].movedim(1, -1))
-    torch.testing.assert_close(ours.movedim(-1, 1), torch.linalg.solve(matrices, right)[..., 0])

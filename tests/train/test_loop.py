@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from m2diff.batch import Losses
 from m2diff.errors import BadInput
@@ -171,18 +171,3 @@ def test_training_works_outside_the_main_thread(small, cache, tmp_path):
     worker.start()
     worker.join()
     assert results and results[0].is_file()
-
-
-def test_only_the_named_parts_are_trained(small, cache, tmp_path):
-    preset = small("train.steps=3", "train.only=[head]", "train.schedule=constant", name="regress-base")
-    first = build(preset.model)
-    save_file(first.state_dict(), tmp_path / "start.safetensors")
-    run(preset, cache, tmp_path / "run", start=tmp_path / "start.safetensors")
-    before, after = first.state_dict(), state(tmp_path / "run").model
-    moved = {key for key in before if not torch.equal(before[key], after[key])}
-    assert moved and all(key.startswith("head.") for key in moved)
-
-
-def test_parts_that_nobody_has_are_refused(small, cache, tmp_path):
-    with pytest.raises(BadInput, match="names no part"):
-        run(small("train.steps=1", "train.only=[tail]"), cache, tmp_path)

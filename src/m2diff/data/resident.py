@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from m2diff.batch import Anchors, Batch, Conditions
+from m2diff.batch import CLASSES, Anchors, Batch, Conditions
 from m2diff.data.augment import MARGIN
 from m2diff.data.cohort import PreparedSubject
 from m2diff.data.dataset import Plan, SlabDataset, dose_table
@@ -65,7 +65,7 @@ class ResidentCohort:
     """The images that ``dataset`` draws from, on ``device``, and the batches that are cut from them."""
 
     def __init__(self, dataset: SlabDataset, device: torch.device) -> None:
-        self.size, self.device, self.classes, self.between = dataset.size, device, dataset.classes, dataset.between
+        self.size, self.device, self.between = dataset.size, device, dataset.between
         subjects = self.subjects = dataset.subjects
         numbered = list(enumerate(subjects))
         self.low = Shelf.of({(n, drf): s.low(drf) for n, s in numbered for drf in s.doses}, device)
@@ -118,8 +118,8 @@ class ResidentCohort:
         """The tissues (b, classes, s, h, w), varied as the PET is; None where one of the sessions has none."""
         if self.tissues is None or not self.tissues.entry.keys() >= {(n, 0) for n in subjects}:
             return None
-        kinds = 1 + max(kind for _, kind in self.tissues.entry)
-        each = [self._cut(self.tissues, [(n, kind) for n in subjects], corners, axes) for kind in range(kinds)]
+        kinds = range(len(CLASSES))
+        each = [self._cut(self.tissues, [(n, kind) for n in subjects], corners, axes) for kind in kinds]
         return torch.stack(each, dim=1) / 255
 
     def _cut(self, shelf: Shelf | None, keys: list[Any], corners: list[Corner], axes: list[Tensor]) -> Tensor:

@@ -110,28 +110,11 @@ def _solve(products: Tensor) -> Tensor:
     takes the level of the window's mean.
     """
     side = math.isqrt(products.shape[1])
-    table = products.unflatten(1, (side, side))
-    normal, right = table[:, :-1, :-1], table[:, :-1, -1]
-    mean = right.sum(dim=1, keepdim=True)  # of the image: the classes sum to one
-    share = normal.sum(dim=2)
-    ridge = RIDGE * torch.eye(side - 1, device=products.device)[:, :, None, None, None]
-    return mean + _eliminated(normal + ridge, right - mean * share)
-
-
-def _eliminated(matrices: Tensor, right: Tensor) -> Tensor:
-    """The solutions (b, k, ...) of symmetric positive systems (b, k, k, ...), by elimination.
-
-    Step by step over all windows at once: libraries factor many tiny systems one by one, and their gradients cost ten
-    times as much as this.
-    """
-    rows = torch.cat([matrices, right[:, :, None]], dim=2)
-    triangle = []
-    for _ in range(matrices.shape[1]):
-        first, rest = rows[:, :1], rows[:, 1:]
-        triangle.append(first[:, 0])  # the pivot, what stands right of it, the right side
-        rows = rest[:, :, 1:] - rest[:, :, :1] / first[:, :, :1] * first[:, :, 1:]
-    levels: list[Tensor] = []
-    for row in reversed(triangle):
-        known = (row[:, 1:-1] * torch.stack(levels, dim=1)).sum(dim=1) if levels else 0.0
-        levels.insert(0, (row[:, -1] - known) / row[:, 0])
-    return torch.stack(levels, dim=1)
+    table = products.unflatten(1, (side, side)).movedim((1, 2), (-2, -1))
+    normal, right = table[..., :-1, :-1], table[..., :-1, -1:]
+    mean = right.sum(dim=-2, keepdim=True)  # of the image: the classes sum to one
+    share = normal.sum(dim=-1, keepdim=True)
+    ridge = RIDGE * torch.eye(side - 1, device=products.device)
+    # The ridge keeps the pivots away from zero: no check, which would make a GPU wait.
+    levels, _ = torch.linalg.solve_ex(normal + ridge, right - mean * share)
+    return (mean + levels).squeeze(-1).movedim(-1, 1)

@@ -48,7 +48,6 @@ class TrainConfig(BaseModel):
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(default=0.01, ge=0)
     grad_clip: float = Field(default=1.0, gt=0, description="largest norm of a step's gradient")
-    only: tuple[str, ...] = Field(default=(), description="parts to train, as parameters' names hold them; empty: all")
     precision: Precision = "auto"
     seed: int = Field(default=0, ge=0)
     validate_every: int = Field(default=1000, ge=1)

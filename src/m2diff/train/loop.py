@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,6 @@ class Run:
         self.spec = resolve(preset.model)
         self.model: nn.Module = build(preset.model).to(accelerator.device)
         self.model = channels_last(self.model)
-        self._freeze()
         self._check_crop()
         self.ema = Ema(self.model, self.config.ema_decay)
         self.optimizer = torch.optim.AdamW(
@@ -147,6 +147,7 @@ class Run:
             progress=self.progress,
             main=self.accelerator.is_main_process,
         )
+        torch.backends.cudnn.benchmark = True  # every step has the same shapes
         for batch in self._batches():
             self.means.add(self._one(batch))
             self.step += 1
@@ -215,7 +216,6 @@ class Run:
         torch.manual_seed(seed)  # for what layers draw by themselves: dropout
         generator = torch.Generator(device).manual_seed(seed)
 
-        torch.backends.cudnn.benchmark = True  # every step has the same shapes
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.loss(_on(batch, device), generator, self.config.precision)
@@ -246,8 +246,10 @@ class Run:
         """Score the averaged weights on held-out scans and keep them where they are the best so far."""
         scans = self.split.valid[: self.config.validate_scans]
         if scans and self.accelerator.is_main_process:
-            torch.backends.cudnn.benchmark = False  # every scan has its own
-            result = validate(self.ema.model, scans, device=self.accelerator.device, precision=self.config.precision)
+            with _shapes_vary():
+                result = validate(
+                    self.ema.model, scans, device=self.accelerator.device, precision=self.config.precision
+                )
             self.results = {"step": self.step, **result.to_card()}
             journal.validation(self.step, result)
             if result.gain > self.best:
@@ -264,14 +266,6 @@ class Run:
     @property
     def _needs(self) -> Any:
         return self.model.needs
-
-    def _freeze(self) -> None:
-        """Leave as they are all parameters that ``train.only``, where given, does not name."""
-        only = self.config.only
-        if only and not any(part in name for name, _ in self.model.named_parameters() for part in only):
-            raise BadInput(f"train.only names no part of {self.preset.name}, got {list(only)}; see docs/tour.md.")
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(not only or any(part in name for part in only))
 
     def _check_crop(self) -> None:
         multiple, crop = self._needs.multiple, self.preset.data.crop
@@ -357,6 +351,17 @@ def _split(preset: Preset, data: Path | str, accelerator: Any, *, jobs: int, pro
     return by_person(
         open_cohort(cache), held_out=config.held_out, fraction=config.held_out_fraction, seed=preset.train.seed
     )
+
+
+@contextmanager
+def _shapes_vary() -> Iterator[None]:
+    """No search for the fastest convolution of each shape: every held-out scan has its own."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _seed(seed: int, step: int, rank: int) -> int:
