@@ -57,6 +57,14 @@ def test_the_pet_head_sees_the_mri_and_the_mri_head_sees_the_low_dose_scan():
     assert not torch.allclose(base.mri, other_low.mri, atol=1e-5)
 
 
+def test_without_the_exchange_each_branch_keeps_to_its_own_image():
+    model, x, t = model_with(exchange=False, optional_mri=True), slab(4), torch.tensor([10, 900])
+    base, other = (model.heads(x, t, Conditions(slab(1), slab(number))) for number in (2, 7))
+    torch.testing.assert_close(base.pet, other.pet)
+    assert not torch.allclose(base.mri, other.mri, atol=1e-5)
+    torch.testing.assert_close(model(x, t, Conditions(slab(1))).clean, base.pet)
+
+
 def test_without_an_mri_there_is_no_second_image():
     model = model_with(optional_mri=True)
     assert model(slab(4), torch.tensor([10, 900]), Conditions(slab(1))).auxiliary is None

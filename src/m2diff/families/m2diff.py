@@ -36,7 +36,7 @@ from m2diff.shapes import Features, Slab, TimeSteps
 
 
 class M2DiffNetwork(UNetConfig):
-    """The network; the defaults of the last five are the paper's."""
+    """The network; the defaults of the last six are the paper's."""
 
     head: Literal["pet", "mean"] = "pet"
     """What carries the chain: the PET head (the paper), or the mean of both heads."""
@@ -49,6 +49,8 @@ class M2DiffNetwork(UNetConfig):
     """Whether the dose is read."""
     optional_mri: bool = False
     """Whether PET alone is possible: learned vectors stand in for the MRI's skips."""
+    exchange: bool = True
+    """Whether the decoders read the other branch's skips; False is two networks side by side, for an ablation."""
 
     @model_validator(mode="after")
     def _checked(self) -> M2DiffNetwork:
@@ -93,21 +95,22 @@ class Heads:
 class Branch(nn.Module):
     """One modality's U-Net: it reads two images, and its decoder the other branch's skips too."""
 
-    def __init__(self, config: UNetConfig, shape: UNetShape, *, attention: bool) -> None:
+    def __init__(self, config: M2DiffNetwork, shape: UNetShape, *, attention: bool) -> None:
         super().__init__()
         self.stem = config.new_stem(images=2)
         self.encoder = Encoder(shape)
         self.middle = Middle(shape, attention=attention)
-        self.decoder = Decoder(shape, guides=1)
+        self.decoder = Decoder(shape, guides=int(config.exchange))
         self.head = config.new_head()
 
     def encode(self, first: Slab, second: Slab, embedding: Tensor) -> list[Features]:
         """Skips of two images, channel by channel one after the other."""
         return self.encoder(self.stem(torch.cat([first, second], dim=1)), embedding)
 
-    def decode(self, own: list[Features], other: list[Features], embedding: Tensor, low: Slab | None) -> Answer:
-        """The clean image from both branches' skips: of its own, or, given ``low``, made from that."""
-        return answered(self.head, self.decoder(self.middle(own[-1], embedding), embedding, own, other), low)
+    def decode(self, skips: list[list[Features]], embedding: Tensor, low: Slab | None) -> Answer:
+        """The clean image from its own skips and, after them, the other branch's: of its own, or made from ``low``."""
+        bottom = self.middle(skips[0][-1], embedding)
+        return answered(self.head, self.decoder(bottom, embedding, *skips), low)
 
 
 class M2Diff(DiffusionFamily):
@@ -129,7 +132,7 @@ class M2Diff(DiffusionFamily):
         # Self-attention is the PET branch's alone, as in the paper's release.
         self.mri = Branch(network, _without_attention(shape), attention=False)
         absent = [nn.Parameter(0.02 * torch.randn(width)) for width in shape.skips]
-        self.absent = nn.ParameterList(absent) if network.optional_mri else None
+        self.absent = nn.ParameterList(absent) if network.optional_mri and network.exchange else None
 
     def forward(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Estimate:
         """The clean image by the PET head (or the mean of both), and the MRI head's version as the auxiliary.
@@ -155,13 +158,14 @@ class M2Diff(DiffusionFamily):
         # PET alone: learned vectors stand where the MRI's skips would be.
         pet_skips = self.pet.encode(x_in, low, embedding)
         if mri is None:
-            alone = self.pet.decode(pet_skips, self._absent_skips(pet_skips), embedding, start)
+            alone = self.pet.decode([pet_skips, *self._absent_skips(pet_skips)], embedding, start)
             return Heads(alone.clean, None, _classes(alone))
 
         # Both: each decoder reads its own state, its own skips and the other's.
         mri_skips = self.mri.encode(mri, x_in, embedding)
-        of_pet = self.pet.decode(pet_skips, mri_skips, embedding, start)
-        of_mri = self.mri.decode(mri_skips, pet_skips, embedding, start)
+        exchange = self.config.network.exchange
+        of_pet = self.pet.decode([pet_skips, mri_skips] if exchange else [pet_skips], embedding, start)
+        of_mri = self.mri.decode([mri_skips, pet_skips] if exchange else [mri_skips], embedding, start)
         return Heads(of_pet.clean, of_mri.clean, _classes(of_pet, of_mri))
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
@@ -191,14 +195,17 @@ class M2Diff(DiffusionFamily):
     def _hidden(self, conditions: Conditions, generator: torch.Generator) -> Conditions:
         """Conditions with some hidden by chance; the MRI stays where the network cannot do without."""
         hidden = hide(conditions, self.config.loss.dropout, generator=generator)
-        return hidden if self.absent is not None else Conditions(hidden.low, conditions.mri, hidden.dose)
+        optional = self.config.network.optional_mri
+        return hidden if optional else Conditions(hidden.low, conditions.mri, hidden.dose)
 
-    def _absent_skips(self, pet_skips: list[Features]) -> list[Features]:
-        """Learned vectors, broadcast, where the MRI's skips would be."""
-        if self.absent is None:
+    def _absent_skips(self, pet_skips: list[Features]) -> list[list[Features]]:
+        """Learned vectors, broadcast, where the MRI's skips would be; nothing where none are read."""
+        if not self.config.network.optional_mri:
             raise BadInput("this M2Diff was built to read an MRI, and none came: pass one, or use m2diff-base weights.")
+        if self.absent is None:
+            return []
         pairs = zip(self.absent, pet_skips, strict=True)
-        return [per_channel(vector.to(skip.dtype), skip).expand_as(skip) for vector, skip in pairs]
+        return [[per_channel(vector.to(skip.dtype), skip).expand_as(skip) for vector, skip in pairs]]
 
 
 def _classes(*answers: Answer) -> tuple[Tensor, ...]:
