@@ -117,3 +117,7 @@ class Losses:
         """The weighted sum that is minimised."""
         parts = [self.weights[name] * value for name, value in self.terms.items()]
         return torch.stack(parts).sum()
+
+    def plus(self, name: str, term: Tensor, weight: float) -> Losses:
+        """These and one more term, a scalar."""
+        return Losses({**self.terms, name: term}, {**self.weights, name: weight})

@@ -1,4 +1,4 @@
-"""What every family promises, one list for all."""
+"""What every family promises, one list for all: who stands in ``families.FAMILIES`` is held to it, by its preset."""
 
 from __future__ import annotations
 
@@ -9,38 +9,29 @@ import torch
 from safetensors.torch import load, save
 
 from m2diff import families
-from m2diff.batch import Anchors, Batch, Conditions
+from m2diff.batch import CLASSES, Anchors, Batch, Conditions
 from m2diff.errors import BadInput
+from m2diff.train.config import load_preset
 
 SIZE = 16
-SMALL = {"slices": 4, "fold": 2, "width": 16, "multipliers": [1, 2], "groups": 4}
-SPECS = {
-    "m2diff": {
-        "family": "m2diff",
-        "network": {
-            **SMALL,
-            "attention": [1],
-            "middle_attention": True,
-            "residual": True,
-            "head": "mean",
-            "input_scaling": "wiener",
-            "dose": True,
-            "optional_mri": True,
-        },
-        "loss": {"balance": True, "mean": 0.1},
-    },
-    "ddpm": {"family": "ddpm", "network": SMALL},
-    "ddpet3d": {"family": "ddpet3d", "network": SMALL},
-    "mapdiff": {"family": "mapdiff", "network": SMALL},
-    "mdaa": {"family": "mdaa", "network": SMALL},
-    "mfdiff": {"family": "mfdiff", "network": SMALL},
-    "regress": {"family": "regress", "network": SMALL},
+SMALL = {"slices": 4, "fold": 2, "width": 16, "multipliers": [1, 2], "groups": 4, "fit": None}
+SIZES = {
+    "in 2D": {**SMALL, "spatial": 2, "attention": [1], "middle_attention": True},
+    "in 3D": {**SMALL, "spatial": 3},
+    "with a fit": {**SMALL, "spatial": 3, "fit": {"windows": [1, 2]}},
 }
 
-# Each again with convolutions along the slices too.
-SPECS |= {f"{name} in 3D": {**spec, "network": {**spec["network"], "spatial": 3}} for name, spec in SPECS.items()}
+
+def shrunk(family, size):
+    """The model of the family's ``-base`` preset with a tiny network."""
+    spec = load_preset(f"{family}-base").model
+    return {**spec, "network": {**spec["network"], **size}}
+
+
+SPECS = {f"{family} {size}": shrunk(family, SIZES[size]) for family in families.names() for size in SIZES}
 
 each_family = pytest.mark.parametrize("name", SPECS)
+each_without_a_fit = pytest.mark.parametrize("name", [name for name in SPECS if "fit" not in name])
 
 
 def shaken(name, seed=0):
@@ -58,7 +49,9 @@ def make_batch(count=3, seed=0):
     low, mri, target = (torch.rand(count, 4, SIZE, SIZE, generator=generator) for _ in range(3))
     dose = torch.tensor([20.0, float("nan"), 100.0] * count)[:count]
     anchors = torch.rand(count, 2, 4, SIZE, SIZE, generator=generator)
-    return Batch(Conditions(low, mri, dose), target, anchors=Anchors(anchors, torch.tensor([[2.0, 10.0]] * count)))
+    classes = torch.rand(count, len(CLASSES), 4, SIZE, SIZE, generator=generator).softmax(dim=1)
+    doses = torch.tensor([[2.0, 10.0]] * count)
+    return Batch(Conditions(low, mri, dose), target, classes, Anchors(anchors, doses))
 
 
 def seeded(seed=0):
@@ -70,14 +63,15 @@ def enhanced(model, conditions, seed=0):
         return model.enhance(conditions, generator=seeded(seed))
 
 
-def test_every_family_is_in_this_list():
-    assert {spec["family"] for spec in SPECS.values()} == set(families.names())
+@pytest.mark.parametrize("family", families.names())
+def test_a_familys_presets_are_its_own(family):
+    assert load_preset(f"{family}-base").model["family"] == family
 
 
 @each_family
 def test_every_parameter_gets_a_finite_gradient(name):
     model, batch = shaken(name), make_batch()
-    for seed in range(40):  # with the MRI and without, by the family's own draws
+    for seed in range(24):  # with the MRI and without, by the family's own draws
         model.loss(batch, generator=seeded(seed)).total.backward()
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None, parameter_name
@@ -85,7 +79,7 @@ def test_every_parameter_gets_a_finite_gradient(name):
         assert parameter.grad.abs().max() > 0, parameter_name
 
 
-@each_family
+@each_without_a_fit
 def test_a_fresh_model_answers_the_low_dose_scan_where_it_predicts_a_correction(name):
     torch.manual_seed(0)
     conditions = make_batch().conditions
@@ -168,9 +162,17 @@ def test_only_a_family_that_says_so_reads_the_doses_between(name):
     model, batch = shaken(name), make_batch()
     with_anchors, without = (
         float(model.loss(each, generator=seeded(1)).total.detach())
-        for each in (batch, Batch(batch.conditions, batch.target))
+        for each in (batch, Batch(batch.conditions, batch.target, batch.classes))
     )
     assert (with_anchors != without) is model.needs.anchors
+
+
+@each_family
+def test_the_classes_of_a_fit_are_taught_where_the_tissues_are_known(name):
+    model, batch = shaken(name), make_batch()
+    taught = model.needs.classes and SPECS[name]["network"]["fit"] is not None
+    assert ("classes" in model.loss(batch, generator=seeded()).terms) is taught
+    assert "classes" not in model.loss(Batch(batch.conditions, batch.target), generator=seeded()).terms
 
 
 @each_family
@@ -201,7 +203,7 @@ def test_views_that_do_not_fit_are_refused(name):
         enhanced(model, Conditions(known.low, known.mri[:, :2]))
 
 
-@each_family
+@each_without_a_fit
 def test_a_balanced_loss_counts_every_dose(name):
     batch = make_batch(count=1)
     model = families.build(SPECS[name])  # fresh: answers low, so its error is the input's
@@ -213,5 +215,5 @@ def test_a_balanced_loss_counts_every_dose(name):
 
 
 def test_an_unknown_family_is_an_error():
-    with pytest.raises(BadInput, match="m2diff, ddpm, ddpet3d, mapdiff, mdaa, mfdiff, regress"):
+    with pytest.raises(BadInput, match=", ".join(families.names())):
         families.build({"family": "wishes"})

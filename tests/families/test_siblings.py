@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from m2diff import families
+from m2diff.errors import BadInput
 from m2diff.families.config import UNetConfig
 from m2diff.families.mdaa import DoseAttention, WaveletAttention
 from m2diff.families.mfdiff import Fusion
@@ -40,3 +42,16 @@ def test_a_closed_fusion_gate_keeps_the_mri_out(open_):
     low, mri = torch.rand(1, 4, 16, 16), torch.rand(1, 4, 16, 16)
     same = torch.allclose(fusion(low, mri), fusion(low, None), atol=1e-5)
     assert same is not open_
+
+
+@pytest.mark.parametrize(
+    ("family", "section", "match"),
+    [
+        ("ddpm", {"loss": {"first": 0.2}}, "forms no first version"),
+        ("ddpet3d", {"loss": {"first": 0.2}}, "forms no first version"),
+        ("ddpet3d", {"diffusion": {"last_beta": 0.01}}, "this one is a cosine"),
+    ],
+)
+def test_settings_that_a_family_would_not_read_are_refused(family, section, match):
+    with pytest.raises(BadInput, match=match):
+        families.build({"family": family, **section})

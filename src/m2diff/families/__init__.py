@@ -1,4 +1,7 @@
-"""The enhancing systems, each in one file, built by name from the ``model:`` section of a preset."""
+"""The enhancing systems, each in one file, built by name from the ``model:`` section of a preset.
+
+A new one is a file, a preset ``NAME-base`` and a row in ``FAMILIES``: docs/adding-a-family.md.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ from m2diff.families.mdaa import MDAA, MDAAConfig
 from m2diff.families.mfdiff import MFdiff, MFdiffConfig
 from m2diff.families.regress import Regress, RegressConfig
 
-__all__ = ["DiffusionFamily", "Enhancer", "Trainable", "build", "names", "resolve"]
+__all__ = ["FAMILIES", "DiffusionFamily", "Enhancer", "Trainable", "build", "names", "resolve"]
 
-_FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
+FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "m2diff": (M2DiffConfig, M2Diff),
     "ddpm": (DDPMConfig, DDPM),
     "ddpet3d": (DDPET3DConfig, DDPET3D),
@@ -28,11 +31,12 @@ _FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "mfdiff": (MFdiffConfig, MFdiff),
     "regress": (RegressConfig, Regress),
 }
+"""By the name that stands in a preset: what the ``model:`` section may say, and the network that is built of it."""
 
 
 def names() -> tuple[str, ...]:
     """The families that learn."""
-    return tuple(_FAMILIES)
+    return tuple(FAMILIES)
 
 
 def build(spec: Mapping[str, Any]) -> Trainable:
@@ -52,9 +56,9 @@ def resolve(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _known(spec: Mapping[str, Any]) -> tuple[type[Any], type[Any]]:
     name = spec.get("family")
-    if name not in _FAMILIES:
-        raise BadInput(f"the model's family is one of {', '.join(_FAMILIES)}, got {name!r}: correct its name.")
-    return _FAMILIES[str(name)]
+    if name not in FAMILIES:
+        raise BadInput(f"the model's family is one of {', '.join(FAMILIES)}, got {name!r}: correct its name.")
+    return FAMILIES[str(name)]
 
 
 def _checked(config_type: type[Any], spec: Mapping[str, Any]) -> Any:

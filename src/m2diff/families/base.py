@@ -88,13 +88,14 @@ class DiffusionFamily(Trainable):
 
 @dataclass(frozen=True)
 class Answer:
-    """What one U-Net says: the clean slab (b, s, h, w), of a fit the logits of its classes, and a first version of the
-    clean slab, where the network forms one on its way.
+    """What one U-Net says: the clean slab (b, s, h, w), of a fit the logits of its classes, a first version of the
+    clean slab where the network forms one on its way, and the variance's share (``Estimate``) where it learns one.
     """
 
     clean: Slab
     classes: Tensor | None = None
     first: Slab | None = None
+    variance: Slab | None = None
 
 
 def answered(head: FitHead | PixelHead, features: Features, low: Slab | None) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -140,3 +140,30 @@ class DropoutConfig(Settings):
     """Probability that a whole batch goes without its MRI."""
     dose: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
     """Probability that an item's dose is unknown."""
+
+
+class SingleLoss(Settings):
+    """The loss of a network with one head: squared error."""
+
+    forms_first: ClassVar[bool] = False
+    """Whether the network forms a first version of the scan on its way; ``first`` is refused where it does not."""
+    first: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of the error of that first version."""
+    classes: Annotated[float, Field(ge=0.0)] = 0.0
+    """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
+    balance: bool = True
+    """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
+    dropout: DropoutConfig = DropoutConfig()
+
+    @model_validator(mode="after")
+    def _first_is_formed(self) -> Self:
+        if self.first and not self.forms_first:
+            raise ValueError("loss.first must be 0: this family forms no first version of the scan")
+        return self
+
+
+class NoiseLoss(SingleLoss):
+    """The loss of a network that predicts the noise as what its clean estimate implies."""
+
+    most: Annotated[float, Field(gt=0.0)] | None = 5.0
+    """Largest weight of an item's clean error (min-SNR); None: the plain squared error of the noise."""

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from m2diff.batch import Anchors, Batch, Losses
 from m2diff.diffusion.predict import noise_weight
-from m2diff.families.config import DiffusionConfig, DropoutConfig, SamplingConfig
-from m2diff.families.single import SingleDiffusion, SingleDiffusionConfig, SingleLoss
+from m2diff.families.base import Answer
+from m2diff.families.config import DiffusionConfig, DropoutConfig, NoiseLoss, SamplingConfig
+from m2diff.families.single import Drawn, SingleDiffusion, SingleDiffusionConfig
 from m2diff.families.terms import item_weights, of_answer, squared_error
 from m2diff.shapes import PerItem, Slab, TimeSteps
 
@@ -34,11 +35,9 @@ BORDERS: dict[float, int] = {2.0: 15, 4.0: 30, 10.0: 56, 20.0: 83, 100.0: 183}
 steps. Note: they go with the scanner (docs/families.md); measure them on the cohort that is trained on."""
 
 
-class MAPDiffLoss(SingleLoss):
+class MAPDiffLoss(NoiseLoss):
     """The loss."""
 
-    most: Annotated[float, Field(gt=0.0)] | None = 5.0
-    """Largest weight of an item's clean error (min-SNR); None: the plain squared error of the noise."""
     anchors: Annotated[float, Field(ge=0.0)] = 0.1
     """Weight of the anchor term (lambda)."""
     power: Annotated[float, Field(ge=0.0)] = 2.0
@@ -82,21 +81,17 @@ class MAPDiff(SingleDiffusion):
         super().__init__(config)
         self.needs = replace(self.needs, anchors=config.loss.anchors > 0)
 
-    def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
-        """The squared error of the noise at a random step, and of the clean estimate against that step's anchor."""
-        settings, drawn = self.config.loss, self.drawn(batch, generator=generator)
-        answer = self.answer(drawn.x_t, drawn.t, drawn.conditions)
-        emphasis = noise_weight(drawn.t, self.schedule, settings.most)
-        losses = of_answer(
-            answer, batch, drawn.conditions, balance=settings.balance, classes=settings.classes, emphasis=emphasis
-        )
+    def losses(self, answer: Answer, batch: Batch, drawn: Drawn) -> Losses:
+        """The squared error of the noise, and of the clean estimate against the anchor of its step."""
+        settings = self.config.loss
+        of_noise = noise_weight(drawn.t, self.schedule, settings.most)
+        losses = of_answer(answer, batch, drawn.conditions, settings, emphasis=of_noise)
         if settings.anchors == 0.0 or batch.anchors is None:
             return losses
         anchor, there = anchors_at(drawn.t, batch.anchors, settings.borders)
         early = (1.0 - drawn.t / len(self.schedule)) ** settings.power
         weights = item_weights(drawn.conditions.low, batch.target, balance=settings.balance)
-        error = squared_error(answer.clean, anchor, weights * early * there)
-        return Losses({**losses.terms, "anchors": error}, {**losses.weights, "anchors": settings.anchors})
+        return losses.plus("anchors", squared_error(answer.clean, anchor, weights * early * there), settings.anchors)
 
     def ladder(self, drf: float = float("inf")) -> Ladder:
         """What to ``watch`` a chain with, from an input of this dose reduction factor, to keep the images between."""

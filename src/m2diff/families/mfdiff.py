@@ -11,7 +11,7 @@ training on simulation, stage 2 the same command on the target domain with ``--f
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2diff.batch import Conditions
-from m2diff.families.config import UNetConfig
-from m2diff.families.single import Encoded, SingleDiffusion, SingleDiffusionConfig, SingleLoss
+from m2diff.families.config import SingleLoss, UNetConfig
+from m2diff.families.single import Encoded, SingleDiffusion, SingleDiffusionConfig
 from m2diff.nn import PixelHead
 from m2diff.nn.blocks import conv, zeroed
 from m2diff.shapes import Features, Slab
@@ -29,6 +29,7 @@ from m2diff.shapes import Features, Slab
 class MFdiffLoss(SingleLoss):
     """The loss."""
 
+    forms_first: ClassVar[bool] = True
     first: Annotated[float, Field(ge=0.0)] = 0.2
     """Weight of the error of what the fused feature says by itself."""
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses
 from m2diff.families.base import Answer, Trainable, check_view
-from m2diff.families.config import Settings
-from m2diff.families.single import SingleLoss, SingleNetwork, SingleUNet, needs_of
+from m2diff.families.config import Settings, SingleLoss
+from m2diff.families.single import SingleNetwork, SingleUNet, needs_of
 from m2diff.families.terms import hide, of_answer
 
 
@@ -42,14 +42,12 @@ class Regress(SingleUNet, Trainable):
         check_view(self.needs, conditions)
         embedding = self.dose(conditions.dose, conditions.low.shape[0])
         skips = self.encoder(self.read(conditions), embedding)
-        return self.answer_from(skips, embedding, conditions.low if self.config.network.residual else None)
+        return self.answer_from(self.decoded(skips, embedding), conditions.low)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
         """The squared error of the answer, with conditions hidden by chance."""
-        settings = self.config.loss
-        conditions = hide(batch.conditions, settings.dropout, generator=generator)
-        answer = self._answer(conditions)
-        return of_answer(answer, batch, conditions, balance=settings.balance, classes=settings.classes)
+        conditions = hide(batch.conditions, self.config.loss.dropout, generator=generator)
+        return of_answer(self._answer(conditions), batch, conditions, self.config.loss)
 
     def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> Tensor:
         """The clean image; nothing is drawn."""

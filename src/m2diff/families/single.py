@@ -3,16 +3,17 @@
     stems of the low-dose slab, the MRI (or a learned vector) and x_t, summed -> Encoder -> Middle -> Decoder -> head
 
 Summed stems are one convolution over the concatenated images. ``SingleUNet`` is the trunk, ``SingleDiffusion`` the
-clean-image diffusion on it: a family says what it does to the features on the way (``encoded``), and nothing else.
+clean-image diffusion on it: a family says what it does to the features on the way (``encoded``), what it reads off them
+(``answer_from``), what it trains at (``drawn``) and towards (``losses``), and nothing else.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
@@ -20,9 +21,9 @@ from m2diff.diffusion import noised
 from m2diff.families.base import Answer, DiffusionFamily, answered, check_view
 from m2diff.families.config import (
     DiffusionConfig,
-    DropoutConfig,
     SamplingConfig,
     Settings,
+    SingleLoss,
     UNetConfig,
     fit_needs_residual,
 )
@@ -41,18 +42,6 @@ class SingleNetwork(UNetConfig):
     @model_validator(mode="after")
     def _fit_has_a_start(self) -> SingleNetwork:
         return fit_needs_residual(self, self.residual)
-
-
-class SingleLoss(Settings):
-    """The loss: squared error."""
-
-    first: Annotated[float, Field(ge=0.0)] = 0.0
-    """Weight of the error of the first version of the scan, where the network forms one on its way."""
-    classes: Annotated[float, Field(ge=0.0)] = 0.0
-    """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
-    balance: bool = True
-    """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
-    dropout: DropoutConfig = DropoutConfig()
 
 
 class NoisedNetwork(SingleNetwork):
@@ -77,9 +66,10 @@ class SingleUNet(nn.Module):
     reads_mri: ClassVar[bool] = True
     """Whether there is a stem for the MRI; a family of PET alone has none and never looks at one."""
 
-    def __init__(self, network: UNetConfig) -> None:
+    def __init__(self, network: SingleNetwork) -> None:
         super().__init__()
         shape = network.shape
+        self.residual = network.residual
         self.dose = DoseEmbedding(shape.embedding)
         self.stem = network.new_stem()
         if self.reads_mri:
@@ -99,9 +89,9 @@ class SingleUNet(nn.Module):
             return features + per_channel(self.absent.to(features.dtype), features)
         return features + self.mri_stem(conditions.mri)
 
-    def answer_from(self, skips: list[Features], embedding: Tensor, low: Slab | None) -> Answer:
-        """The answer from the encoder's skips: of its own, or, given ``low``, made from that."""
-        return answered(self.head, self.decoded(skips, embedding), low)
+    def answer_from(self, features: Features, low: Slab) -> Answer:
+        """The answer that the head gives: made from the low-dose slab, or (not ``residual``) of its own."""
+        return answered(self.head, features, low if self.residual else None)
 
     def decoded(self, skips: list[Features], embedding: Tensor) -> Features:
         """The features that the head reads, from the encoder's skips."""
@@ -132,7 +122,7 @@ class Encoded:
 
 
 class SingleDiffusion(SingleUNet, DiffusionFamily):
-    """A clean-image diffusion on one U-Net; see ``encoded`` for what a family adds."""
+    """A clean-image diffusion on one U-Net; see the module for what a family may add."""
 
     def __init__(self, config: SingleDiffusionConfig) -> None:
         super().__init__(config.network)
@@ -151,17 +141,16 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
     def forward(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Estimate:
         """The clean image (b, s, h, w) from the noised one at the steps ``t`` (b,)."""
         answer = self.answer(x_t, t, conditions)
-        return Estimate(answer.clean, answer.first)
+        return Estimate(answer.clean, answer.first, answer.variance)
 
     def answer(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Answer:
-        """The clean image and, of a fit, its classes."""
+        """All that the network says of it."""
         check_view(self.needs, conditions)
-        network = self.config.network
-        x_in = wiener(x_t, t, self.schedule) if network.input_scaling == "wiener" else x_t
+        x_in = wiener(x_t, t, self.schedule) if self.config.network.input_scaling == "wiener" else x_t
         embedding = self.time(t) + self.dose(conditions.dose, conditions.low.shape[0])
         features = self.read(conditions) + self.noised_stem(x_in)
         encoded = self.encoded(features, embedding, conditions)
-        answer = self.answer_from(encoded.skips, embedding, conditions.low if network.residual else None)
+        answer = self.answer_from(self.decoded(encoded.skips, embedding), conditions.low)
         return replace(answer, first=encoded.first)
 
     def drawn(self, batch: Batch, *, generator: torch.Generator) -> Drawn:
@@ -171,9 +160,10 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
         return Drawn(conditions, *noised(batch.target, self.schedule, generator=generator, first_step_share=share))
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
-        """The squared error of the clean estimate at a random step."""
-        settings, drawn = self.config.loss, self.drawn(batch, generator=generator)
-        answer = self.answer(drawn.x_t, drawn.t, drawn.conditions)
-        return of_answer(
-            answer, batch, drawn.conditions, balance=settings.balance, classes=settings.classes, first=settings.first
-        )
+        """The terms of the answer at a random step, in one forward pass."""
+        drawn = self.drawn(batch, generator=generator)
+        return self.losses(self.answer(drawn.x_t, drawn.t, drawn.conditions), batch, drawn)
+
+    def losses(self, answer: Answer, batch: Batch, drawn: Drawn) -> Losses:
+        """The squared error of the clean estimate; a family's own weights and terms go in here."""
+        return of_answer(answer, batch, drawn.conditions, self.config.loss)

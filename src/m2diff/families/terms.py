@@ -10,7 +10,7 @@ from torch import Tensor
 from m2diff.batch import Batch, Conditions, Losses
 from m2diff.diffusion import Schedule
 from m2diff.families.base import Answer
-from m2diff.families.config import DropoutConfig
+from m2diff.families.config import DropoutConfig, SingleLoss
 from m2diff.shapes import PerItem, Slab, TimeSteps
 
 BALANCE_FLOOR = 1e-3  # an empty slab (no error in the input at all) weighs at most 30 times an average one
@@ -48,28 +48,19 @@ def class_error(logits: list[Tensor], classes: Tensor) -> Tensor:
 
 
 def of_answer(
-    answer: Answer,
-    batch: Batch,
-    conditions: Conditions,
-    *,
-    balance: bool,
-    classes: float,
-    first: float = 0.0,
-    emphasis: PerItem | None = None,
+    answer: Answer, batch: Batch, conditions: Conditions, settings: SingleLoss, *, emphasis: PerItem | None = None
 ) -> Losses:
     """The loss of a network with one head: its squared error, and where weighted and known those of its classes and of
     its first version. ``emphasis`` (b,): a further weight of each item's first term.
     """
-    weights = item_weights(conditions.low, batch.target, balance=balance)
+    weights = item_weights(conditions.low, batch.target, balance=settings.balance)
     emphasised = weights if emphasis is None else weights * emphasis
-    terms, shares = {"pet": squared_error(answer.clean, batch.target, emphasised)}, {"pet": 1.0}
-    if classes > 0.0 and batch.classes is not None and answer.classes is not None:
-        terms["classes"] = class_error([answer.classes], batch.classes)
-        shares["classes"] = classes
-    if first > 0.0 and answer.first is not None:
-        terms["first"] = squared_error(answer.first, batch.target, weights)
-        shares["first"] = first
-    return Losses(terms, shares)
+    losses = Losses({"pet": squared_error(answer.clean, batch.target, emphasised)}, {"pet": 1.0})
+    if settings.classes > 0.0 and batch.classes is not None and answer.classes is not None:
+        losses = losses.plus("classes", class_error([answer.classes], batch.classes), settings.classes)
+    if settings.first > 0.0 and answer.first is not None:
+        losses = losses.plus("first", squared_error(answer.first, batch.target, weights), settings.first)
+    return losses
 
 
 def wiener(x_t: Slab, t: TimeSteps, schedule: Schedule) -> Slab:
