@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "enhance": {"data", "nn", "diffusion", "families", "io", "prepare"},
     "evaluate": {"io", "prepare", "data", "diffusion", "enhance"},
     "report": {"evaluate", "enhance", "io"},
+    "benchmark": {"train", "enhance", "evaluate", "report", "families", "data", "io"},  # a leaf, as the verbs are
     "layouts": {"io", "prepare", "lower_dose"},  # beside the verbs: other people's data sets, and the way out of them
 }
 TOP = {
@@ -29,6 +30,7 @@ TOP = {
     "demo",
     "lower_dose",
     "cli",
+    "cli_benchmark",
     "cli_options",
     "__init__",
     "__main__",

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from m2diff.cli_benchmark import benchmark
 from m2diff.cli_options import (
     AsJson,
     AsList,
@@ -390,6 +391,9 @@ def evaluate(
         with atomic.folder(out) as folder:
             (folder / "evaluation.json").write_text(json.dumps(result.to_json(), indent=2) + "\n")
             (folder / "evaluation.tsv").write_text("".join("\t".join(row) + "\n" for row in result.to_tsv()))
+
+
+app.command()(benchmark)
 
 
 def _rung(text: str) -> tuple[float, Path]:

@@ -68,7 +68,7 @@ def enhance(
     pet: Volume | Path | str,
     mri: Volume | Path | str | None = None,
     *,
-    weights: str | Path = DEFAULT,
+    weights: str | Path | cards.Weights = DEFAULT,
     steps: int | None = None,
     samples: int = 1,
     dose: float | None = None,
@@ -78,28 +78,31 @@ def enhance(
     precision: Precision = "auto",
     batch: int = 8,
     anchor_mm: float | None = None,
+    first_estimate: str | Path | cards.Weights | None = None,
     progress: bool = False,
 ) -> Enhanced:
     """Turn a low-dose PET scan into its standard-dose estimate.
 
-    ``mri``: the same person's T1; without it the scan alone is read. ``weights``: a name or a path, see ``cards``.
-    ``steps``: network calls a draw (None: the weights' own, or ``SPREAD_STEPS`` for several draws). ``samples``: draws
-    that are averaged. ``dose``: dose reduction factor; None takes ``DoseReductionFactor`` of the sidecar, else it is
-    unknown. ``anchor_mm``: see
-    ``volume.anchored``; None takes the card's. The result depends on ``seed``, not on ``batch``.
+    ``mri``: the same person's T1; without it the scan alone is read. ``weights``: a name or a path, see ``cards``, or
+    weights that are loaded already. ``steps``: network calls a draw (None: the weights' own, or ``SPREAD_STEPS`` for
+    several draws). ``samples``: draws that are averaged. ``dose``: dose reduction factor; None takes
+    ``DoseReductionFactor`` of the sidecar, else it is unknown. ``anchor_mm``: see ``volume.anchored``; None takes the
+    card's. ``first_estimate``: the weights whose answer a chain starts from, where it starts from one; None takes the
+    card's, or ``FIRST``. The result depends on ``seed``, not on ``batch``.
     """
     _check(steps, samples, seed, batch)
     pet = pet if isinstance(pet, Volume) else load(pet)
     if mri is not None and not isinstance(mri, Volume):
         mri = load(mri, what="MRI")
     dose = _dose(pet) if dose is None else dose
-    loaded = cards.load(weights, dose=dose)
+    loaded = weights if isinstance(weights, cards.Weights) else cards.load(weights, dose=dose)
     if steps is None and samples > 1:
         steps = SPREAD_STEPS
     anchor = float(loaded.card.get("anchor_mm", 0.0)) if anchor_mm is None else anchor_mm
     options = Options(steps, batch, precision, device, anchor, progress)
     prepared = prepare(pet, mri, dose=dose, align=align)
-    first = _first(loaded, prepared, options)
+    control = _control(loaded, first_estimate)
+    first = None if control is None else _answer(control, prepared, options)
     draws = repeat(loaded.model, prepared, samples=samples, seed=seed, options=options, first=first)
     warnings = _warnings(loaded, pet, prepared, samples)
     return Enhanced(
@@ -107,17 +110,24 @@ def enhance(
         spread=None if draws.spread is None else _spread(prepared, draws.spread),
         low=pet,
         mri=prepared.mri_on_pet(),
-        settings=_settings(loaded, pet, mri, prepared, options, samples, seed, align) | {"warnings": list(warnings)},
+        settings=_settings(loaded, pet, mri, prepared, options, samples, seed, align)
+        | {"first_estimate": None if control is None else {"name": control.name, "sha256": control.sha256}}
+        | {"warnings": list(warnings)},
         warnings=warnings,
     )
 
 
-def _first(loaded: cards.Weights, prepared: Prepared, options: Options) -> VolumeArray | None:
-    """The estimate that the model's chain starts from, where it starts from one: by the card's choice or ``FIRST``."""
+def _control(loaded: cards.Weights, given: str | Path | cards.Weights | None) -> cards.Weights | None:
+    """The weights of the first estimate, where the model's chain starts from one: given, the card's, or ``FIRST``."""
     sampling = getattr(loaded.model, "sampling", None)
     if sampling is None or sampling.start is None:
         return None
-    control = cards.load(loaded.card.get("first_estimate", FIRST))
+    chosen = loaded.card.get("first_estimate", FIRST) if given is None else given
+    return chosen if isinstance(chosen, cards.Weights) else cards.load(chosen)
+
+
+def _answer(control: cards.Weights, prepared: Prepared, options: Options) -> VolumeArray:
+    """The first estimate: the control's own answer."""
     return run_volume(control.model, prepared, seed=0, options=replace(options, steps=None, anchor_mm=0.0))
 
 

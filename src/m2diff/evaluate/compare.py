@@ -6,7 +6,8 @@ the dose that was given, is the gain. Between two rungs the error is interpolate
 beyond the ladder the law of counting holds, error proportional to 1 / dose, and the answer is marked as extrapolated.
 
 Methods. Unit = person; a mean with a bootstrap interval, pairs of methods by their difference and Wilcoxon's
-signed-rank test.
+signed-rank test. Where one method is held against m others, Holm's step-down keeps the chance of any false alarm: of
+the sorted p_1 <= ... <= p_m the k-th becomes max over j <= k of min(1, (m - j + 1) p_j).
 """
 
 from __future__ import annotations
@@ -128,3 +129,17 @@ def paired(
     differences = [a[person] - b[person] for person in sorted(a)]
     p_value = float(stats.wilcoxon(differences).pvalue) if any(differences) else 1.0
     return Paired(*names, interval(differences, generator=generator, confidence=confidence), p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values, in the order given."""
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def smallest_p(persons: int) -> float:
+    """The smallest p that Wilcoxon's two-sided test can give for so many persons: all differ the same way."""
+    return min(1.0, 2.0 ** (1 - persons))

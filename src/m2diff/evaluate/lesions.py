@@ -9,7 +9,11 @@ same of what it should be: 1 is perfect, 0 is an erased lesion. What it should b
     reference_recovery  against the contrast that the reference image shows in the same voxels: 1 for a perfect enhancer
 
 An MRI-only lesion has a true PET contrast of 1 and no recovery; its measured contrast against the reference's shows
-what leaked from the MRI.
+what leaked from the MRI:
+
+    leakage             contrast - reference contrast, counted towards what the MRI shows: positive where a dark lesion
+                        of the MRI is darker than it should be in the PET, or a bright one brighter. 0 is none; noise
+                        moves it either way
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ class LesionTruth:
     label: int
     kind: str
     contrast: float
+    mri_factor: float = nan
+    """MRI-only: the factor on the MRI, below 1 for a dark lesion; NaN where it is not recorded."""
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> LesionTruth:
@@ -45,16 +51,20 @@ class LesionTruth:
 
         An MRI-only lesion's factor is on the MRI: its PET contrast is 1 whatever the record says.
         """
+        mri = nan
         try:
             label, kind = int(record.get("label", record.get("code"))), str(record["kind"])  # type: ignore[arg-type]
-            contrast = 1.0 if kind == "mri_only" else float(record.get("contrast", record.get("factor")))  # type: ignore[arg-type]
+            if kind == "mri_only":
+                contrast, mri = 1.0, float(record.get("factor", nan))
+            else:
+                contrast = float(record.get("contrast", record.get("factor")))  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(
                 f"A lesion record holds label, kind and contrast, got {dict(record)}; repair the record."
             ) from error
         if kind not in KINDS:
             raise BadInput(f"A lesion's kind is one of {', '.join(KINDS)}, got {kind!r}; repair the record.")
-        return cls(label, kind, contrast)
+        return cls(label, kind, contrast, mri)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class Lesion:
     reference_contrast: float
     recovery: float
     reference_recovery: float
+    leakage: float = nan
 
 
 def measure(
@@ -101,9 +112,15 @@ def measure(
                 reference_contrast=expected,
                 recovery=_recovery(contrast, truth.contrast) if hot_or_cold else nan,
                 reference_recovery=_recovery(contrast, expected) if hot_or_cold else nan,
+                leakage=nan if hot_or_cold else (contrast - expected) * _sign(truth.mri_factor),
             )
         )
     return tuple(found)
+
+
+def _sign(mri_factor: float) -> float:
+    """Which way a lesion of the MRI would pull the PET; NaN where its factor is not known."""
+    return float(np.sign(mri_factor - 1))
 
 
 def _recovery(contrast: float, expected: float) -> float:

@@ -113,7 +113,7 @@ def eroded(mask: MaskArray, voxel_size: tuple[float, float, float], margin_mm: f
 
 def _white(present: list[int], names: Mapping[int, str]) -> list[int]:
     """The labels that are white matter by their name."""
-    lower = {label: names.get(label, "").lower() for label in present}
+    lower = {label: words(names.get(label, "")) for label in present}
     return [label for label, name in lower.items() if "white matter" in name and "cerebell" not in name]
 
 
@@ -127,8 +127,13 @@ def _statistics(image: VolumeArray, labels: LabelArray) -> list[tuple[float, flo
     return [(float(mean), float(deviation)) for mean, deviation in zip(means, deviations, strict=True)]
 
 
+def words(name: str) -> str:
+    """A region's name as it can be searched: lower case, with spaces where atlases write _ or -."""
+    return name.lower().replace("_", " ").replace("-", " ")
+
+
 def _fluid(name: str) -> bool:
-    return any(word in name.lower() for word in FLUID)
+    return any(word in words(name) for word in FLUID)
 
 
 def _row(

@@ -1,0 +1,123 @@
+"""Who is trained on and who is scored: whole persons, nobody on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+
+from m2diff.data.cohort import is_cache, open_cohort
+from m2diff.data.splits import by_person
+from m2diff.errors import BadInput
+from m2diff.io import bids
+
+SAME_DOSE = 0.05
+"""Doses this near (in logarithm) count as one: cohorts to train on may draw theirs."""
+FEWEST = 2
+"""Persons that are held out of a cohort, at least."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One scan session of the training cohort."""
+
+    label: str
+    person: str
+    doses: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """The training side and the scored side."""
+
+    train: tuple[Learner, ...]
+    test: tuple[bids.Subject, ...]
+    root: Path
+    """The cohort that the scored scans lie in."""
+    held_out: tuple[str, ...]
+    """Persons of the training cohort that are not trained on."""
+    doses: tuple[float, ...]
+    """The dose reduction factors that are scored."""
+
+    @property
+    def train_persons(self) -> tuple[str, ...]:
+        """Everybody trained on."""
+        return tuple(sorted({learner.person for learner in self.train}))
+
+    @property
+    def test_persons(self) -> tuple[str, ...]:
+        """Everybody scored."""
+        return tuple(sorted({subject.person for subject in self.test}))
+
+    @property
+    def train_doses(self) -> tuple[float, ...]:
+        """Dose reduction factors of the training cohort."""
+        return tuple(sorted({dose for learner in self.train for dose in learner.doses}))
+
+    def trained_on(self, drf: float) -> bool:
+        """Whether the training cohort holds this dose."""
+        return any(abs(log(drf / dose)) <= SAME_DOSE for dose in self.train_doses)
+
+
+def sides(
+    data: Path,
+    test: Path | None,
+    *,
+    drf: Iterable[float] = (),
+    held_out: Iterable[str] = (),
+    fraction: float = 0.1,
+    seed: int = 0,
+) -> Sides:
+    """Both sides: the cohorts ``data`` and ``test``, or else ``data`` with ``held_out`` (or a ``fraction``) kept out.
+
+    Raises BadInput where a person would be on both sides, where too few are left, and for doses that nobody has.
+    """
+    learners = _learners(data)
+    if test is None:
+        if is_cache(data):
+            raise BadInput(f"{data} is a prepared cache, which cannot be scored; give the people to score by --test.")
+        chosen = tuple(held_out) or _drawn(learners, fraction, seed)
+        split = by_person(learners, held_out=chosen)
+        subjects = [subject for subject in bids.find_subjects(data) if subject.person in chosen]
+        return Sides(split.train, tuple(subjects), data, tuple(sorted(chosen)), _doses(subjects, drf))
+    scored = bids.find_subjects(test)
+    both = sorted({subject.person for subject in scored} & {learner.person for learner in learners})
+    if both:
+        raise BadInput(
+            f"Nobody may be trained on and scored, but {', '.join(both)} is in both cohorts; leave them out of one "
+            "(m2diff simulate --without)."
+        )
+    return Sides(tuple(learners), tuple(scored), test, (), _doses(scored, drf))
+
+
+def _learners(data: Path) -> list[Learner]:
+    if not data.is_dir():
+        raise BadInput(f"The data must be a cohort folder, but {data} is none; make one with m2diff simulate.")
+    if is_cache(data):
+        return [Learner(subject.label, subject.person, subject.doses) for subject in open_cohort(data)]
+    return [Learner(each.label, each.person, tuple(each.low)) for each in bids.find_subjects(data)]
+
+
+def _drawn(learners: list[Learner], fraction: float, seed: int) -> tuple[str, ...]:
+    """A share of all persons, at least ``FEWEST``; refuses a cohort that leaves nobody to train on."""
+    persons = {learner.person for learner in learners}
+    if len(persons) <= FEWEST:
+        raise BadInput(
+            f"A comparison holds out at least {FEWEST} persons and trains on others, but the cohort has "
+            f"{len(persons)} ({', '.join(sorted(persons))}); give more anatomies, or others by --test."
+        )
+    share = max(fraction, FEWEST / len(persons))
+    return tuple(sorted({learner.person for learner in by_person(learners, fraction=share, seed=seed).valid}))
+
+
+def _doses(subjects: Iterable[bids.Subject], wanted: Iterable[float]) -> tuple[float, ...]:
+    """The doses to score, ascending; BadInput for one that no scan has."""
+    there = {drf for subject in subjects for drf in subject.low}
+    missing = sorted(set(wanted) - there)
+    if missing:
+        raise BadInput(
+            f"No scored scan has a dose reduction factor of {', '.join(f'{drf:g}' for drf in missing)}; they have "
+            f"{', '.join(f'{drf:g}' for drf in sorted(there))}."
+        )
+    return tuple(sorted(set(wanted) or there))

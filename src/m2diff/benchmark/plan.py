@@ -1,0 +1,93 @@
+"""What is to be scored: every method on every scan at every dose, each under the id of all that its row depends on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from m2diff.benchmark.methods import Method
+from m2diff.benchmark.people import Sides
+from m2diff.benchmark.rows import row_id
+from m2diff.benchmark.score import MEASURED, STANDARD, TRUTH, Task, loaded
+from m2diff.enhance.run import FIRST
+from m2diff.families.filters import presets as filter_settings
+from m2diff.io import bids
+
+REFERENCES = (Method(STANDARD, "input", STANDARD), Method(TRUTH, "input", TRUTH))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method with its weights, and the hash of what makes its answer."""
+
+    method: Method
+    weights: str | None
+    first: str | None
+    identity: str
+    family: str | None = None
+
+
+def entries(methods: tuple[Method, ...], weights: dict[str, Path]) -> tuple[Entry, ...]:
+    """The methods, each with its weights (``weights``: of the trained runs, by name).
+
+    A chain that starts from a first estimate takes it from the regression trained here, where there is one.
+    """
+    made = [_entry(method, weights) for method in methods]
+    own = next((e.weights for e in made if e.family == "regress" and e.method.kind == "preset"), None)
+    return tuple(_started(entry, own) for entry in made)
+
+
+def tasks(
+    entries: tuple[Entry, ...], sides: Sides, *, seed: int, shown: tuple[str, tuple[float, ...]], images: Path
+) -> list[Task]:
+    """All rows, scan by scan so that each is read once; the images of ``shown`` (scan, doses) are kept."""
+    references = tuple(Entry(method, None, None, method.name) for method in REFERENCES)
+    found = []
+    for subject in sides.test:
+        scan = _scan(subject)
+        doses = [drf for drf in sides.doses if drf in subject.low]
+        wanted = [(entry, 1.0) for entry in references] + [(entry, drf) for drf in doses for entry in entries]
+        for entry, drf in wanted:
+            name = row_id(
+                {"measured": MEASURED, "method": entry.method.name, "by": entry.identity, "scan": scan, "drf": drf}
+                | {"seed": seed}
+            )
+            kept = subject.label == shown[0] and drf in shown[1] and entry.method.kind != "input"
+            image = images / f"{name}.nii.gz" if kept else None
+            found.append(Task(name, entry.method, subject.label, drf, entry.weights, entry.first, image, seed))
+    return found
+
+
+def _entry(method: Method, weights: dict[str, Path]) -> Entry:
+    if method.kind == "input":
+        return Entry(method, None, None, method.name)
+    if method.kind == "filter":
+        return Entry(method, None, None, _hash(filter_settings().get(method.source, {})), "filter")
+    name = str(weights[method.run]) if method.kind == "preset" else method.source
+    found = loaded(name)
+    return Entry(method, name, None, _hash([found.sha256, found.card["model"]]), found.card["model"].get("family"))
+
+
+def _started(entry: Entry, own: str | None) -> Entry:
+    """``entry`` with the weights of its first estimate, where its chain needs one."""
+    if entry.weights is None:
+        return entry
+    known = loaded(entry.weights)
+    sampling = getattr(known.model, "sampling", None)
+    if sampling is None or sampling.start is None:
+        return entry
+    first = own or str(known.card.get("first_estimate", FIRST))
+    return replace(entry, first=first, identity=_hash([entry.identity, loaded(first).sha256]))
+
+
+def _scan(subject: bids.Subject) -> str:
+    """What a scan is known by: the record of its making, and its name."""
+    record = subject.record.read_bytes() if subject.record is not None else b""
+    return f"{subject.label} {sha256(record).hexdigest()}"
+
+
+def _hash(content: Any) -> str:
+    return sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,169 @@
+"""The comparison from end to end: train what is asked on equal terms, score everybody, tables and a page.
+
+    OUT/runs/NAME/      a training run a preset
+    OUT/rows.jsonl      everything measured, as it comes
+    OUT/images/         the answers that the page shows
+    OUT/table.tsv       the tidy table; summary.tsv, comparisons.tsv, regions.tsv, separation.tsv: over persons
+    OUT/benchmark.json  what was compared, on whom and how
+    OUT/index.html      the page
+
+Stopped anywhere, the same command goes on; what is there is not done again. More methods, doses or other weights may
+be asked for later: only what is new is trained and scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2diff.benchmark import methods as method_texts
+from m2diff.benchmark import people, plan, training
+from m2diff.benchmark.budget import Budget
+from m2diff.benchmark.methods import Method
+from m2diff.benchmark.people import Sides
+from m2diff.benchmark.rows import Row, RowsFile
+from m2diff.benchmark.score import Task, loaded, score
+from m2diff.benchmark.table import Measured, tidy, write_tsv
+from m2diff.benchmark.training import Terms, Trained
+from m2diff.errors import BadInput
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What was compared, and all that came of it."""
+
+    out: Path
+    methods: tuple[Method, ...]
+    entries: tuple[plan.Entry, ...]
+    sides: Sides
+    terms: Terms
+    runs: dict[str, Trained]
+    rows: tuple[Row, ...]
+    against: str
+
+
+def benchmark(
+    data: Path | str,
+    out: Path | str,
+    *,
+    methods: Sequence[str] = method_texts.DEFAULT,
+    budget: str | None = None,
+    test: Path | str | None = None,
+    against: str | None = None,
+    drf: Sequence[float] = (),
+    overrides: Sequence[str] = (),
+    jobs: int = 1,
+    device: str = "cpu",
+    seed: int = 0,
+    progress: bool = True,
+) -> Path:
+    """Compare ``methods`` on equal terms under ``out``; returns the path of the page.
+
+    ``data``: the cohort that presets are trained on. ``test``: the cohort that is scored; without it, persons held out
+    of ``data``. ``budget``: ``1500steps`` or ``20min`` for each preset. ``overrides``: as in ``train.lr=0.001``, for
+    every preset alike. ``against``: the method that the others are compared with. ``drf``: doses to score, all by
+    default. ``jobs``: processes that score, one thread each. BadInput, before anything is trained, for a method that
+    nobody knows, terms that are not equal, and a person on both sides.
+    """
+    chosen = method_texts.parse(methods)
+    reference = _reference(chosen, against)
+    names = list(dict.fromkeys(method.source for method in chosen if method.kind == "preset"))
+    spending = Budget.parse(budget)
+    sides = _sides(Path(data), None if test is None else Path(test), drf, names, overrides, spending)
+    terms = Terms(Path(data), sides, spending, tuple(overrides), device, jobs, progress)
+    training.check(names, terms)
+    _check_seen(chosen, sides)
+    runs = {Path(name).stem: training.trained(name, Path(out), terms) for name in names}
+    entries = plan.entries(chosen, {name: run.weights for name, run in runs.items()})
+    rows = _scored(entries, sides, Path(out), jobs=jobs, device=device, seed=seed, progress=progress)
+    return _written(Outcome(Path(out), chosen, entries, sides, terms, runs, rows, reference))
+
+
+def _reference(chosen: Sequence[Method], against: str | None) -> str:
+    """The method that the others are compared with: as asked, or the first M2Diff, or the last."""
+    names = [method.name for method in chosen]
+    if against is not None and against not in names:
+        raise BadInput(f"--against must be one of the methods ({', '.join(names)}), got {against}; correct it.")
+    return against or next((name for name in names if name.startswith("m2diff")), names[-1])
+
+
+def _sides(
+    data: Path, test: Path | None, drf: Sequence[float], names: Sequence[str], overrides: Sequence[str], budget: Budget
+) -> Sides:
+    """Who is trained on and who is scored; a split of one cohort follows the ``data`` section that the presets get."""
+    from m2diff.train.config import load_preset
+
+    if test is not None:
+        return people.sides(data, test, drf=drf)
+    if not names:
+        return people.sides(data, None, drf=drf)
+    config = load_preset(names[0], overrides)
+    return people.sides(
+        data,
+        None,
+        drf=drf,
+        held_out=config.data.held_out,
+        fraction=config.data.held_out_fraction,
+        seed=config.train.seed,
+    )
+
+
+def _check_seen(chosen: Sequence[Method], sides: Sides) -> None:
+    """Refuse given weights that were trained on somebody who is scored, as far as their card tells."""
+    for method in chosen:
+        if method.kind != "weights":
+            continue
+        seen = set(loaded(method.source).card.get("training", {}).get("train_persons", []))
+        both = sorted(seen & set(sides.test_persons))
+        if both:
+            raise BadInput(
+                f"{method.name} was trained on {', '.join(both)}, who would be scored; score other people, or leave "
+                "these weights out."
+            )
+
+
+def _scored(
+    entries: tuple[plan.Entry, ...], sides: Sides, out: Path, *, jobs: int, device: str, seed: int, progress: bool
+) -> tuple[Row, ...]:
+    """The rows of all methods, scans and doses: those that are there, and those that are missing, made now."""
+    shown = _shown(sides)
+    tasks = plan.tasks(entries, sides, seed=seed, shown=shown, images=out / "images")
+    kept = RowsFile(out / "rows.jsonl")
+    missing = [task for task in tasks if task.id not in kept or (task.image is not None and not task.image.is_file())]
+    for row in _made(missing, sides.root, jobs=jobs, device=device, progress=progress):
+        if row["id"] not in kept:
+            kept.add(row)
+    return tuple(kept.rows[task.id] for task in tasks)
+
+
+def _made(tasks: list[Task], root: Path, *, jobs: int, device: str, progress: bool) -> Iterator[Row]:
+    """The rows as they are finished; this process alone writes them."""
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    work = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
+        delayed(score)(task, root, device) for task in tasks
+    )
+    yield from tqdm(work, total=len(tasks), desc="score", unit="image", disable=not (progress and tasks))
+
+
+def _shown(sides: Sides) -> tuple[str, tuple[float, ...]]:
+    """The scan and the two doses of the pictures: a patient where there is one, a middle dose and the lowest."""
+    scan = next((subject for subject in sides.test if subject.group == "ad"), sides.test[0])
+    doses = [drf for drf in sides.doses if drf in scan.low]
+    middle = min(doses, key=lambda drf: abs(drf - 20.0))
+    return scan.label, tuple(dict.fromkeys((middle, doses[-1])))
+
+
+def _written(outcome: Outcome) -> Path:
+    """All tables and the page."""
+    out = outcome.out
+    measured = Measured(outcome.rows)
+    trained = {
+        (method.name, drf): "yes" if outcome.sides.trained_on(drf) else "no"
+        for method in outcome.methods
+        if method.kind == "preset"
+        for drf in outcome.sides.doses
+    }
+    return write_tsv(out / "table.tsv", tidy(measured, trained))

@@ -1,0 +1,86 @@
+"""Uptake as a reader of FDG sees it: SUVR by region, the Alzheimer meta-ROI, and their agreement over persons.
+
+    SUVR of a region   its mean / the mean of the cerebellar grey matter (voxels of both sides together)
+    meta-ROI           the mean of three SUVRs: inferior parietal (angular), posterior cingulate with precuneus, lateral
+                       temporal; after Landau et al. 2011, whose regions are spheres within these
+    agreement          of each person's SUVR s with that of the noise-free image t, e = 100 (s - t) / t:
+                       bias = mean of e over persons, precision = standard deviation of e over persons (n - 1)
+
+Regions are known by their names, in this house's words or FreeSurfer's. Everything is read off a ``RegionTable``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+
+from m2diff.evaluate.regions import Region, RegionTable, words
+
+META_ROI: tuple[tuple[str, ...], ...] = (
+    ("dorsolateral parietal", "inferiorparietal", "inferior parietal", "angular"),
+    ("posterior cingulate", "posteriorcingulate", "isthmus cingulate", "isthmuscingulate", "precuneus"),
+    ("lateral temporal", "inferiortemporal", "middletemporal", "inferior temporal", "middle temporal"),
+)
+"""The three parts, each by what a region's name holds."""
+
+
+@dataclass(frozen=True)
+class Suvr:
+    """Ratios to the cerebellar grey matter; NaN where the labels name none."""
+
+    regions: dict[str, float]
+    """By region, those that count (see ``Region.counted``)."""
+    meta_roi: float
+    """Lower is more like Alzheimer's disease. NaN where one of its three parts is not there."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a region's SUVR lies from the truth's over persons, in percent; precision is NaN for one person."""
+
+    bias_percent: float
+    precision_percent: float
+    persons: int
+
+
+def suvr(table: RegionTable, *, reference: bool = False) -> Suvr:
+    """SUVRs of the table's image, or of its ``reference``."""
+    rows = [row for row in table.rows if np.isfinite(_mean(row, reference))]
+    scale = _pooled([row for row in rows if _cerebellar_grey(row.name)], reference)
+    if not scale > 0:
+        return Suvr({row.name: nan for row in rows if row.counted}, nan)
+    parts = [_pooled([row for row in rows if _holds(row.name, part)], reference) / scale for part in META_ROI]
+    ratios = {row.name: _mean(row, reference) / scale for row in rows if row.counted}
+    return Suvr(ratios, float(np.mean(parts)))
+
+
+def agreement(measured: Mapping[str, float], truth: Mapping[str, float]) -> Agreement:
+    """One region's SUVR by person against the truth's; persons that either lacks do not count."""
+    errors = [100 * (measured[p] - truth[p]) / truth[p] for p in sorted(measured.keys() & truth.keys()) if truth[p] > 0]
+    if not errors:
+        return Agreement(nan, nan, 0)
+    spread = float(np.std(errors, ddof=1)) if len(errors) > 1 else nan
+    return Agreement(float(np.mean(errors)), spread, len(errors))
+
+
+def _mean(row: Region, reference: bool) -> float:
+    return row.reference_mean if reference else row.mean
+
+
+def _pooled(rows: Iterable[Region], reference: bool) -> float:
+    """The mean over the voxels of several regions; NaN for none."""
+    parts = [(_mean(row, reference), row.volume_ml) for row in rows]
+    volume = sum(size for _, size in parts)
+    return sum(mean * size for mean, size in parts) / volume if volume > 0 else nan
+
+
+def _cerebellar_grey(name: str) -> bool:
+    text = words(name)
+    return "cerebell" in text and any(tissue in text for tissue in ("cortex", "grey", "gray"))
+
+
+def _holds(name: str, parts: Iterable[str]) -> bool:
+    return any(part in words(name) for part in parts)
