@@ -4,7 +4,7 @@
 
 Summed stems are one convolution over the concatenated images. ``SingleUNet`` is the trunk, ``SingleDiffusion`` the
 clean-image diffusion on it: a family says what it does to the features on the way (``encoded``), what it reads off them
-(``answer_from``), what it trains at (``drawn``) and towards (``losses``), and nothing else.
+(``answer_from``), at which steps it trains (``drawn_steps``) and towards what (``losses``), and nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
-from m2diff.diffusion import noised
+from m2diff.diffusion import draw_noise, draw_steps, q_sample
 from m2diff.families.base import Answer, DiffusionFamily, answered, check_view
 from m2diff.families.config import (
     DiffusionConfig,
@@ -131,7 +131,7 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
         self.schedule = config.diffusion.schedule()
         self.sampling = config.sampling
         shape = config.network.shape
-        self.time = TimeEmbedding(config.network.width, shape.embedding)
+        self.time: nn.Module = TimeEmbedding(config.network.width, shape.embedding)
         self.noised_stem = config.network.new_stem()
 
     def encoded(self, features: Features, embedding: Tensor, conditions: Conditions) -> Encoded:
@@ -156,8 +156,14 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
     def drawn(self, batch: Batch, *, generator: torch.Generator) -> Drawn:
         """The batch at random steps, with conditions hidden by chance."""
         conditions = hide(batch.conditions, self.config.loss.dropout, generator=generator)
+        target = batch.target
+        t = self.drawn_steps(len(target), generator=generator).to(target.device)
+        return Drawn(conditions, q_sample(target, t, draw_noise(target, generator=generator), self.schedule), t)
+
+    def drawn_steps(self, count: int, *, generator: torch.Generator) -> TimeSteps:
+        """Steps (count,) to train at."""
         share = self.config.diffusion.first_step_share
-        return Drawn(conditions, *noised(batch.target, self.schedule, generator=generator, first_step_share=share))
+        return draw_steps(count, self.schedule, generator=generator, first_step_share=share)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
         """The terms of the answer at a random step, in one forward pass."""
