@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m2diff.benchmark import methods as method_texts
-from m2diff.benchmark import people, plan, training
+from m2diff.benchmark import people, plan, summary, training
 from m2diff.benchmark.budget import Budget
+from m2diff.benchmark.cost import Cost, costs
 from m2diff.benchmark.methods import Method
 from m2diff.benchmark.people import Sides
 from m2diff.benchmark.rows import Row, RowsFile
-from m2diff.benchmark.score import Task, loaded, score
+from m2diff.benchmark.score import STANDARD, TRUTH, Task, loaded, score
 from m2diff.benchmark.table import Measured, tidy, write_tsv
 from m2diff.benchmark.training import Terms, Trained
 from m2diff.errors import BadInput
@@ -40,7 +41,18 @@ class Outcome:
     terms: Terms
     runs: dict[str, Trained]
     rows: tuple[Row, ...]
+    costs: dict[str, Cost]
     against: str
+
+    @property
+    def trained_on(self) -> dict[tuple[str, float], str]:
+        """Whether a preset's training cohort held a dose: yes or no by (method, drf)."""
+        return {
+            (method.name, drf): "yes" if self.sides.trained_on(drf) else "no"
+            for method in self.methods
+            if method.kind == "preset"
+            for drf in self.sides.doses
+        }
 
 
 def benchmark(
@@ -77,7 +89,8 @@ def benchmark(
     runs = {Path(name).stem: training.trained(name, Path(out), terms) for name in names}
     entries = plan.entries(chosen, {name: run.weights for name, run in runs.items()})
     rows = _scored(entries, sides, Path(out), jobs=jobs, device=device, seed=seed, progress=progress)
-    return _written(Outcome(Path(out), chosen, entries, sides, terms, runs, rows, reference))
+    spent = costs(entries, sides, Path(out), device=device, progress=progress)
+    return _written(Outcome(Path(out), chosen, entries, sides, terms, runs, rows, spent, reference))
 
 
 def _reference(chosen: Sequence[Method], against: str | None) -> str:
@@ -158,12 +171,14 @@ def _shown(sides: Sides) -> tuple[str, tuple[float, ...]]:
 
 def _written(outcome: Outcome) -> Path:
     """All tables and the page."""
-    out = outcome.out
+    out, sides = outcome.out, outcome.sides
     measured = Measured(outcome.rows)
-    trained = {
-        (method.name, drf): "yes" if outcome.sides.trained_on(drf) else "no"
-        for method in outcome.methods
-        if method.kind == "preset"
-        for drf in outcome.sides.doses
-    }
-    return write_tsv(out / "table.tsv", tidy(measured, trained))
+    names = [method.name for method in outcome.methods]
+    lines = [(name, drf) for name in names for drf in sides.doses]
+    whole = [*lines, (STANDARD, 1.0), (TRUTH, 1.0)]
+    found = summary.all_compared(measured, names, sides.doses, outcome.against)
+    write_tsv(out / "table.tsv", tidy(measured, outcome.trained_on))
+    write_tsv(out / "summary.tsv", summary.summary_lines(measured, whole))
+    write_tsv(out / "comparisons.tsv", summary.comparison_lines(found))
+    write_tsv(out / "regions.tsv", summary.region_lines(measured, whole))
+    return write_tsv(out / "separation.tsv", summary.separation_lines(measured, whole))

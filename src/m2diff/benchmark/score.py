@@ -24,11 +24,11 @@ from m2diff.evaluate.consistency import consistency, slice_axis
 from m2diff.evaluate.metrics import Scores
 from m2diff.evaluate.regions import RegionTable
 from m2diff.evaluate.study import Evaluation
-from m2diff.evaluate.suvr import suvr
+from m2diff.evaluate.suvr import errors_percent, suvr
 from m2diff.io import bids, nifti
 from m2diff.volume import Volume
 
-MEASURED = 1
+MEASURED = 2
 """Raised when the meaning of a measurement changes: rows of before are then made anew."""
 STANDARD, TRUTH, NONE = "standard", "noise-free", "-"
 BRAIN = "brain"
@@ -132,8 +132,8 @@ def _truth(judged: Evaluation) -> Iterator[Measurement]:
     if judged.regions_truth is not None:
         ours, theirs = suvr(judged.regions_truth), suvr(judged.regions_truth, reference=True)
         yield TRUTH, BRAIN, "meta_roi_bias_percent", 100 * (ours.meta_roi - theirs.meta_roi) / theirs.meta_roi
-        for region, value in ours.regions.items():
-            yield TRUTH, region, "suvr_bias_percent", 100 * (value - theirs.regions[region]) / theirs.regions[region]
+        for region, error in errors_percent(ours, theirs).items():
+            yield TRUTH, region, "suvr_bias_percent", error
     for lesion in judged.lesions:
         where = f"{lesion.kind} {lesion.label}"
         yield TRUTH, where, "recovery", lesion.reference_recovery

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,13 +58,17 @@ class Measured:
         where: str | None = None,
         kinds: Sequence[str] = (),
         group: str | None = None,
+        of: Callable[[float], float] = float,
     ) -> dict[str, float]:
-        """One number a person, the mean over their scans: at one place, or over the lesions of these kinds."""
+        """One number a person, the mean over their scans: at one place, or over the lesions of these kinds.
+
+        ``of``: what is averaged, of each measurement.
+        """
         values: dict[str, list[float]] = defaultdict(list)
         for cell in self.cells_of(method, drf, against, metric):
             there = cell.where == where if where is not None else cell.where.split(" ")[0] in kinds
             if there and group in (None, cell.group):
-                values[cell.person].append(cell.value)
+                values[cell.person].append(of(cell.value))
         return {person: sum(each) / len(each) for person, each in sorted(values.items())}
 
 

@@ -4,9 +4,9 @@ A method that answers slice by slice, or slab by slab, may be right on average a
 shows stripes. With e = image - truth inside the mask, and d_a e the difference of neighbouring voxels along axis a:
 
     roughness   RMS of d_z e / RMS of d_x e and d_y e together: of single voxels, noise and all. White noise has 1
-    flicker     the same of whole planes: the mean of d_a e over the voxels that two neighbouring planes share, its RMS
-                over all pairs along z, over that along x and y together. The noise of a plane's thousands of voxels
-                averages out, so a small common offset of a slice shows. White noise has about 1
+    flicker     the same of whole planes: the mean of d_a e over the n voxels that two neighbouring planes share, times
+                sqrt(n); its RMS over all pairs along z, over that along x and y together. The noise of thousands of
+                voxels averages out, so a small common offset of a slice shows. White noise has 1, whatever the mask
 
 Both are of the error, so the anatomy, which changes more along one axis than another, does not count; and both are
 ratios of one image to itself, so that a small error that flickers shows as well as a large one. A scanner's own noise
@@ -56,7 +56,7 @@ def slice_axis(affine: Affine) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Steps:
-    """Differences of the error along one axis: of every pair of voxels, and the mean of every pair of planes."""
+    """Differences of the error along one axis: of every pair of voxels; of every pair of planes, sum / sqrt(number)."""
 
     voxels: npt.NDArray[np.float64]
     planes: npt.NDArray[np.float64]
@@ -68,7 +68,7 @@ def _steps(error: npt.NDArray[np.float64], mask: MaskArray, axis: int) -> _Steps
     difference = np.where(both, error[1:] - error[:-1], 0.0)
     shared = both.sum(axis=(1, 2))
     wide = shared >= max(LEAST_SHARE * shared.max(initial=0), 1)
-    return _Steps(difference[both], difference.sum(axis=(1, 2))[wide] / shared[wide])
+    return _Steps(difference[both], difference.sum(axis=(1, 2))[wide] / np.sqrt(shared[wide]))
 
 
 def _ratio(along: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> float:

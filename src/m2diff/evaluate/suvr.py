@@ -11,7 +11,7 @@ Regions are known by their names, in this house's words or FreeSurfer's. Everyth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import nan
 
@@ -57,13 +57,18 @@ def suvr(table: RegionTable, *, reference: bool = False) -> Suvr:
     return Suvr(ratios, float(np.mean(parts)))
 
 
-def agreement(measured: Mapping[str, float], truth: Mapping[str, float]) -> Agreement:
-    """One region's SUVR by person against the truth's; persons that either lacks do not count."""
-    errors = [100 * (measured[p] - truth[p]) / truth[p] for p in sorted(measured.keys() & truth.keys()) if truth[p] > 0]
+def errors_percent(measured: Suvr, truth: Suvr) -> dict[str, float]:
+    """One person's error of every region that both know, in percent of the truth's SUVR."""
+    both = measured.regions.keys() & truth.regions.keys()
+    return {r: 100 * (measured.regions[r] / truth.regions[r] - 1) for r in sorted(both) if truth.regions[r] > 0}
+
+
+def agreement(errors: Collection[float]) -> Agreement:
+    """One region's agreement over persons, from one error (percent) each."""
     if not errors:
         return Agreement(nan, nan, 0)
-    spread = float(np.std(errors, ddof=1)) if len(errors) > 1 else nan
-    return Agreement(float(np.mean(errors)), spread, len(errors))
+    spread = float(np.std(list(errors), ddof=1)) if len(errors) > 1 else nan
+    return Agreement(float(np.mean(list(errors))), spread, len(errors))
 
 
 def _mean(row: Region, reference: bool) -> float:

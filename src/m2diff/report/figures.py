@@ -55,7 +55,7 @@ class Shown:
 def three_planes(shown: Shown, colours: Colours = "grey") -> str:
     """Axial, coronal and sagittal planes of every volume, as a base64 PNG."""
     scene = stage(shown.reference or shown.enhanced)
-    return _png(_draw_planes(_columns(shown, scene, _MAPS[colours]), scene))
+    return as_png(_draw_planes(_columns(shown, scene, _MAPS[colours]), scene))
 
 
 def axial_levels(shown: Shown, colours: Colours = "grey", number: int = 7) -> str:
@@ -65,23 +65,23 @@ def axial_levels(shown: Shown, colours: Colours = "grey", number: int = 7) -> st
     rows = {"Low dose": shown.low, "Enhanced": shown.enhanced, "Standard dose": shown.reference}
     images = [(title, volume) for title, volume in rows.items() if volume is not None]
     levels = scene.levels(number)
-    figure = _figure(number * PANEL_INCH * 0.82, len(images) * PANEL_INCH)
+    figure = bare_figure(number * PANEL_INCH * 0.82, len(images) * PANEL_INCH)
     axes = figure.subplots(len(images), number, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
     for line, (title, volume) in zip(axes, images, strict=True):
         for panel, height in zip(line, levels, strict=True):
-            _show(panel, scene.cut(volume, "axial", height), "axial", _MAPS[colours], 0, top)
+            show(panel, scene.cut(volume, "axial", height), "axial", _MAPS[colours], 0, top)
         line[0].set_ylabel(title, fontsize=9)
-    _mark_sides(axes[0][0], "axial", _MAPS[colours])
-    return _png(figure)
+    mark_sides(axes[0][0], "axial", _MAPS[colours])
+    return as_png(figure)
 
 
 def pet_top(shown: Shown, scene: Stage) -> float:
     """The end of the PET scale, in the unit of the PET."""
     best = shown.reference or shown.enhanced
-    return _round(bright_level({plane: scene.cut(best, plane) for plane in PLANES}))
+    return rounded(bright_level({plane: scene.cut(best, plane) for plane in PLANES}))
 
 
-def _round(value: float) -> float:
+def rounded(value: float) -> float:
     """A value to two digits, for a scale that people can read off."""
     return float(f"{value:.1e}")
 
@@ -110,7 +110,7 @@ def _columns(shown: Shown, scene: Stage, pet_colours: str) -> list[Column]:
     columns.append(Column(title, difference, "RdBu_r", -reach, reach, unit))
     if shown.spread is not None:
         pictures = cut(shown.spread)
-        columns.append(Column("Spread of draws (SD)", pictures, "magma", 0, _round(bright_level(pictures)), unit))
+        columns.append(Column("Spread of draws (SD)", pictures, "magma", 0, rounded(bright_level(pictures)), unit))
     return columns
 
 
@@ -120,7 +120,7 @@ def _draw_planes(columns: list[Column], scene: Stage) -> Figure:
     heights = [size[1], size[2], size[2]]
     widest = max(size[0], size[1])
     rows_inch = [PANEL_INCH * height / widest for height in heights]
-    figure = _figure(PANEL_INCH * len(columns), sum(rows_inch) + 0.75)
+    figure = bare_figure(PANEL_INCH * len(columns), sum(rows_inch) + 0.75)
     grid = figure.add_gridspec(
         5, len(columns), height_ratios=[*rows_inch, 0.12, 0.09], wspace=0.03, hspace=0.04,
         left=0.03, right=0.995, top=0.955, bottom=0.055,
@@ -128,18 +128,18 @@ def _draw_planes(columns: list[Column], scene: Stage) -> Figure:
     for number, column in enumerate(columns):
         for row, plane in enumerate(PLANES):
             panel = figure.add_subplot(grid[row, number])
-            image = _show(panel, column.pictures[plane], plane, column.colours, column.low, column.high)
+            image = show(panel, column.pictures[plane], plane, column.colours, column.low, column.high)
             if row == 0:
                 panel.set_title(column.title, fontsize=9.5, pad=4)
             if number == 0:
                 panel.set_ylabel(plane, fontsize=9)
-                _mark_sides(panel, plane, column.colours)
+                mark_sides(panel, plane, column.colours)
         if column.unit is not None:
-            _bar(figure, grid[4, number], image, column)
+            bar_under(figure, grid[4, number], image, column)
     return figure
 
 
-def _bar(figure: Figure, place: object, image: object, column: Column) -> None:
+def bar_under(figure: Figure, place: object, image: object, column: Column) -> None:
     """A slim horizontal colour bar with three ticks and the unit."""
     holder = figure.add_subplot(place)  # type: ignore[call-overload]
     box = holder.get_position()
@@ -161,7 +161,7 @@ def _readable(value: float) -> str:
     return text.replace("-", "−")
 
 
-def _show(panel: Axes, picture: Picture, plane: Plane, colours: str, low: float, high: float) -> object:
+def show(panel: Axes, picture: Picture, plane: Plane, colours: str, low: float, high: float) -> object:
     """One picture without axes; axial and coronal ones with the patient's right on the left."""
     turned = picture[:, ::-1] if plane != "sagittal" else picture
     image = panel.imshow(turned, cmap=colours, vmin=low, vmax=high, origin="lower", aspect="equal")
@@ -172,7 +172,7 @@ def _show(panel: Axes, picture: Picture, plane: Plane, colours: str, low: float,
     return image
 
 
-def _mark_sides(panel: Axes, plane: Plane, colours: str) -> None:
+def mark_sides(panel: Axes, plane: Plane, colours: str) -> None:
     """R and L (P and A on the sagittal plane) in the lower corners of a panel."""
     colour = "black" if colours == "gray_r" else "white"
     left, right = ("P", "A") if plane == "sagittal" else ("R", "L")
@@ -182,7 +182,7 @@ def _mark_sides(panel: Axes, plane: Plane, colours: str) -> None:
         )
 
 
-def _figure(width: float, height: float) -> Figure:
+def bare_figure(width: float, height: float) -> Figure:
     """A bare figure on the Agg canvas: nothing of pyplot's global state is touched."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -192,7 +192,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _png(figure: Figure) -> str:
+def as_png(figure: Figure) -> str:
+    """The figure as a base64 PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.04)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
