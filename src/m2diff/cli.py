@@ -33,7 +33,7 @@ from m2diff.cli_options import (
     names,
     numbers,
 )
-from m2diff.console import console
+from m2diff.console import console, told
 from m2diff.errors import BadInput
 
 app = typer.Typer(
@@ -283,9 +283,11 @@ def info(
 
 @app.command()
 def train(
-    preset: Annotated[str, typer.Argument(help="A preset's name (m2diff-base, regress-base ...) or a .yaml file.")],
-    data: Annotated[Path, typer.Option(help="A cohort of `m2diff simulate`.")],
+    data: Annotated[Path, typer.Option(help="A cohort in BIDS: of `m2diff simulate`, `m2diff convert` or your own.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; the same command again resumes it.")],
+    preset: Annotated[
+        str | None, typer.Argument(help="A preset's name or a .yaml file; default: the one of the weights --from.")
+    ] = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", help="One value of the preset, as in train.steps=100; repeatable.")
     ] = None,
@@ -297,16 +299,18 @@ def train(
     licence: Annotated[str, typer.Option(help="Licence of the weights, for their card.")] = "",
     about: Annotated[str, typer.Option(help="What the training data is, for the card.")] = "",
     start: Annotated[
-        Path | None, typer.Option("--from", help="Weights (.safetensors) of the same shape to start from.")
+        str | None, typer.Option("--from", help="Weights of the same shape to start from, by name or path.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved preset and stop.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a preset on a cohort: progress, validation on whole volumes, checkpoints, exact resume."""
-    from m2diff.train.config import load_preset
+    from m2diff.train.config import load_preset, preset_of
 
-    resolved = load_preset(preset, override or [])
+    if preset is None and start is None:
+        raise BadInput("training needs a preset such as m2diff-base, or weights to go on from (--from).")
+    resolved = load_preset(preset, override or []) if preset else preset_of(str(start), override or [])
     if dry_run:
         typer.echo(resolved.to_yaml(), nl=False)
         return
@@ -427,9 +431,10 @@ def demo(
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; refusals become one sentence and exit code 2."""
+    """Run the command line; notices become notes, refusals one sentence and exit code 2."""
     try:
-        return app(args=arguments, standalone_mode=True)
+        with told():
+            return app(args=arguments, standalone_mode=True)
     except BadInput as refusal:
         _refuse(str(refusal))
     except OSError as trouble:

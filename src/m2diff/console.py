@@ -12,9 +12,14 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from m2diff.errors import Notice
 
 
 @dataclass
@@ -50,3 +55,19 @@ class Console:
 
 console = Console()
 """The one that the commands use; ``--json`` of a command turns it."""
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """While this lasts, a ``Notice`` of the library is a note of the console; other warnings stay what they are."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if issubclass(category, Notice):
+            console.note(str(message))
+        else:
+            before(message, category, *place, **options)
+
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

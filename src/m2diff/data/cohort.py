@@ -128,9 +128,14 @@ class PreparedSubject:
         return self._map("standard")
 
     @property
+    def knows_noise_free(self) -> bool:
+        """Whether there is a noise-free reconstruction; of a real scan there is none."""
+        return (self.folder / "noise_free.npy").is_file()
+
+    @property
     def noise_free(self) -> Stored:
         """The noise-free reconstruction (d, h, w), in the scale of ``standard``; refused where the cohort has none."""
-        if not (self.folder / "noise_free.npy").is_file():
+        if not self.knows_noise_free:
             raise BadInput(f"sub-{self.label} has no noise-free image to train towards; set data.target=standard.")
         return self._map("noise_free")
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from m2diff.errors import BadInput
-from m2diff.families import Enhancer, build, resolve
+from m2diff.families import Enhancer, build, resolve, stored
 from m2diff.families.filters import FILTERS, tuned
 from m2diff.io.atomic import replacing
 from m2diff.io.nifti import sha256
@@ -38,7 +37,7 @@ class Weights:
 
 def names() -> tuple[str, ...]:
     """The weights that ship with the package, and the filters."""
-    return (*sorted(path.stem for path in _folder().glob("*.safetensors")), *FILTERS)
+    return (*stored.shipped(), *FILTERS)
 
 
 def load(name_or_path: str | Path, *, dose: float | None = None) -> Weights:
@@ -51,9 +50,9 @@ def load(name_or_path: str | Path, *, dose: float | None = None) -> Weights:
     if name in FILTERS:
         chosen = tuned(name, dose)
         return Weights(name, chosen, {"model": {"family": name}})
-    path = _find(name)
-    card = _card(path)
-    return Weights(name if path.parent == _folder() else path.stem, _model(path, card), card, sha256(path))
+    path = stored.find(name, also=tuple(FILTERS))
+    card = stored.read_card(path)
+    return Weights(name if path.parent == stored.folder() else path.stem, _model(path, card), card, sha256(path))
 
 
 def save(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], path: Path | str) -> Path:
@@ -73,41 +72,6 @@ def save(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], pat
         beside.write_text(text)
         save_file(state, temporary)
     return path
-
-
-def _folder() -> Path:
-    return Path(str(resources.files("m2diff"))) / "weights"
-
-
-def _find(name: str) -> Path:
-    """The weights' file that ``name`` means."""
-    given = Path(name)
-    candidates = [_folder() / f"{name}.safetensors"] if given.name == name else []
-    candidates += [given] if given.suffix == ".safetensors" else [given / "weights.safetensors"]
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise BadInput(
-        f"No weights are called {name}; choose one of {', '.join(names())}, or give a .safetensors file that has its "
-        "card beside it."
-    )
-
-
-def _card(path: Path) -> dict[str, Any]:
-    """The card of the weights at ``path``."""
-    for beside in (path.with_suffix(".json"), path.with_name("card.json")):
-        if not beside.is_file():
-            continue
-        try:
-            card = json.loads(beside.read_text())
-        except ValueError as trouble:
-            raise BadInput(
-                f"The card {beside} is not readable JSON; restore it from where the weights came."
-            ) from trouble
-        if not isinstance(card, dict) or not isinstance(card.get("model"), dict):
-            raise BadInput(f"The card {beside} does not describe a model (key 'model'); restore it.")
-        return card
-    raise BadInput(f"The weights {path} have no card; put the {path.stem}.json that came with them beside them.")
 
 
 def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:

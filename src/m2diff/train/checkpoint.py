@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from m2diff.errors import Notice
 from m2diff.io.atomic import replacing
 
 KEEP = 2
@@ -54,7 +55,8 @@ def load_latest(folder: Path) -> Checkpoint | None:
             return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
         except Exception as trouble:  # torch raises whatever the damaged bytes provoke
             reason = str(trouble).splitlines()[0] if str(trouble) else type(trouble).__name__
-            warnings.warn(f"checkpoint {path.name} cannot be read ({reason}); taking the one before.", stacklevel=2)
+            sentence = f"checkpoint {path.name} cannot be read ({reason}); taking the one before."
+            warnings.warn(sentence, Notice, stacklevel=2)
     return None
 
 

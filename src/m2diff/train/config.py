@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from m2diff.data.augment import Augmentation
 from m2diff.data.dataset import Target
 from m2diff.errors import BadInput
+from m2diff.families import stored
 from m2diff.nn.precision import Precision
 
 
@@ -92,17 +93,32 @@ def load_preset(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Pres
 
     Refuses a name that nobody knows and keys that nobody reads.
     """
-    tree = _read(name_or_path)
+    return _resolved(_read(name_or_path), overrides, str(name_or_path))
+
+
+def preset_of(weights: str | Path, overrides: Sequence[str] = ()) -> Preset:
+    """The preset with which ``weights`` (a name or a path) are trained further: their own network, and the data and
+    train sections of the preset that they were trained with, or the defaults where no such preset ships.
+    """
+    path = stored.find(weights)
+    card = stored.read_card(path)
+    name = str(card.get("name", path.stem))
+    tree = _read(name) if name in preset_names() else {"name": name}
+    return _resolved({**tree, "model": card["model"]}, overrides, name)
+
+
+def _folder() -> Any:
+    return resources.files("m2diff").joinpath("presets")
+
+
+def _resolved(tree: dict[str, Any], overrides: Sequence[str], name: str) -> Preset:
+    """The preset in ``tree``, with ``overrides`` applied to it."""
     for override in overrides:
         _apply(tree, override)
     try:
         return Preset.model_validate(tree)
     except ValidationError as errors:
-        raise BadInput(_sentence(errors, str(name_or_path))) from None
-
-
-def _folder() -> Any:
-    return resources.files("m2diff").joinpath("presets")
+        raise BadInput(_sentence(errors, name)) from None
 
 
 def _read(name_or_path: str | Path) -> dict[str, Any]:

@@ -19,18 +19,20 @@ import torch
 from torch import nn
 
 from m2diff.errors import BadInput
+from m2diff.families import stored
 from m2diff.io.atomic import replacing
 from m2diff.train.config import Preset
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
+NOT_STATED = "not stated: ask who trained these weights"
 
 
 @dataclass(frozen=True)
 class Provenance:
     """What only the person who trains knows about the weights."""
 
-    licence: str = "not stated: ask who trained these weights"
-    data: str = "a cohort made by m2diff simulate"
+    licence: str = NOT_STATED
+    data: str = NOT_STATED
     tracers: tuple[str, ...] = ("FDG",)
 
 
@@ -45,7 +47,7 @@ class Training:
     batch: int
     """Slabs a step, of all processes together."""
     began_from: dict[str, Any] | None = None
-    """The weights that the run began from: their hash, steps and commit; None for random ones."""
+    """The weights that the run began from: their hash, name, licence, steps and commit; None for random ones."""
 
 
 def model_card(
@@ -100,10 +102,11 @@ def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
         raise BadInput(
             f"The weights {weights} belong to a network of another shape; start from weights of the same preset."
         ) from trouble
-    card = next((c for c in (weights.with_suffix(".json"), weights.with_name(CARD)) if c.is_file()), None)
-    training = json.loads(card.read_text()).get("training", {}) if card else {}
+    card = stored.read_card(weights) if stored.card_beside(weights) else {}
+    training = card.get("training", {})
     earlier = {key: training.get(key) for key in ("steps", "batch", "commit", "settings", "began_from")}
-    return {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest(), **earlier}
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return {"sha256": digest, "name": card.get("name"), "licence": card.get("licence"), **earlier}
 
 
 def commit() -> str | None:

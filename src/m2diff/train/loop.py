@@ -25,12 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions
-from m2diff.data.cohort import PreparedSubject, is_cache, open_cohort, prepare_cohort
+from m2diff.data.cohort import PreparedSubject
 from m2diff.data.dataset import PlanDataset, SlabDataset, StepSampler, collate
 from m2diff.data.resident import ResidentCohort, fits
-from m2diff.data.splits import Split, by_person
+from m2diff.data.splits import Split
 from m2diff.errors import BadInput
-from m2diff.families import build, resolve
+from m2diff.families import build, resolve, stored
 from m2diff.io.atomic import replacing
 from m2diff.nn.precision import Precision, autocast, channels_last
 from m2diff.train import checkpoint as checkpoints
@@ -39,12 +39,10 @@ from m2diff.train.config import Preset
 from m2diff.train.ema import Ema
 from m2diff.train.export import Provenance, Training, export, load_start, model_card
 from m2diff.train.journal import Journal, Means
+from m2diff.train.scans import aimed, split_of
 from m2diff.train.schedule import learning_rate
 from m2diff.train.stop import StopRequest, stop_requests
 from m2diff.train.validate import validate
-
-CACHE = Path("derivatives") / "m2diff-prepared"
-"""Where a cohort's training cache lies, inside the cohort."""
 
 
 def train(
@@ -63,17 +61,20 @@ def train(
     """Train ``preset`` on the cohort ``data`` into ``out``; returns the path of the averaged weights.
 
     ``data``: a BIDS cohort of ``m2diff simulate`` (prepared once, by ``jobs`` processes, under its derivatives) or such
-    a prepared cache itself. A run that ``out`` already holds goes on where it stopped unless ``resume`` is False.
-    After ``limit_minutes``, or at SIGTERM or SIGINT, it stops after the step at hand with a checkpoint; the limit also
-    leaves weights, a signal ends the process. ``start``: a .safetensors file of a network of this shape to begin from,
-    where ``out`` holds nothing to resume. ``device``: ``cpu``, or None for the best there is. ``provenance``: what
-    the card says about licence, data and tracers.
+    a prepared cache itself; one without noise-free images is trained towards its standard scans (``scans.aimed``).
+    A run that ``out`` already holds goes on where it stopped unless ``resume`` is False. After ``limit_minutes``, or at
+    SIGTERM or SIGINT, it stops after the step at hand with a checkpoint; the limit also leaves weights, a signal ends
+    the process. ``start``: weights of a network of this shape to begin from, by name or path, where ``out`` holds
+    nothing to resume. ``device``: ``cpu``, or None for the best there is. ``provenance``: what the card says about
+    licence, data and tracers.
     """
+    origin = None if start is None else stored.find(start)
     accelerator = _accelerator(device)
-    split = _split(preset, data, accelerator, jobs=jobs, progress=progress)
+    split = split_of(preset, data, accelerator, jobs=jobs, progress=progress)
+    preset = aimed(preset, (*split.train, *split.valid))
     run = Run(preset, Path(out), accelerator, split, provenance or Provenance(), progress=progress)
-    if not run.restore(resume) and start is not None:
-        run.begin(Path(start))
+    if not run.restore(resume) and origin is not None:
+        run.begin(origin)
     with stop_requests(limit_minutes) as request:
         run.steps(request)
     if request.signal is not None:
@@ -336,21 +337,6 @@ def _accelerator(device: str | None) -> Any:
     # The first process prepares the cohort while the others wait for it.
     patient = InitProcessGroupKwargs(timeout=timedelta(hours=12))
     return Accelerator(cpu=device == "cpu", kwargs_handlers=[unused, patient])
-
-
-def _split(preset: Preset, data: Path | str, accelerator: Any, *, jobs: int, progress: bool) -> Split[PreparedSubject]:
-    """The cohort's prepared subjects on either side; the first process prepares, the others wait."""
-    data = Path(data)
-    if not data.is_dir():
-        raise BadInput(f"the training data must be a cohort folder, but {data} is none; make one with m2diff simulate.")
-    cache = data if is_cache(data) else data / CACHE
-    if accelerator.is_main_process and cache != data:
-        prepare_cohort(data, cache, jobs=jobs, progress=progress)
-    accelerator.wait_for_everyone()
-    config = preset.data
-    return by_person(
-        open_cohort(cache), held_out=config.held_out, fraction=config.held_out_fraction, seed=preset.train.seed
-    )
 
 
 @contextmanager

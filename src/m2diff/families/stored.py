@@ -1,0 +1,65 @@
+"""Where weights lie, and the card that lies beside them and says what they are.
+
+    weights/NAME.safetensors, NAME.json     shipped with the package, known by NAME
+    FILE.safetensors, FILE.json             anybody's
+    RUN/weights.safetensors, card.json      of a training run, known by RUN
+
+A card names at least the ``model``: what ``families.build`` takes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from m2diff.errors import BadInput
+
+
+def folder() -> Path:
+    """The package's own weights."""
+    return Path(str(resources.files("m2diff"))) / "weights"
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the weights that ship with the package."""
+    return tuple(sorted(path.stem for path in folder().glob("*.safetensors")))
+
+
+def find(name_or_path: str | Path, *, also: Sequence[str] = ()) -> Path:
+    """The file of the weights of that name, or in that file or run folder.
+
+    Raises BadInput where there are none; ``also``: further names that the sentence then offers.
+    """
+    name, given = str(name_or_path), Path(name_or_path)
+    candidates = [folder() / f"{name}.safetensors"] if given.name == name else []
+    candidates += [given] if given.suffix == ".safetensors" else [given / "weights.safetensors"]
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise BadInput(
+        f"No weights are called {name}; choose one of {', '.join((*shipped(), *also))}, or give a .safetensors file "
+        "that has its card beside it."
+    )
+
+
+def card_beside(path: Path) -> Path | None:
+    """Where the card of the weights at ``path`` lies; None where they have none."""
+    candidates = (path.with_suffix(".json"), path.with_name("card.json"))
+    return next((beside for beside in candidates if beside.is_file()), None)
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of the weights at ``path``; BadInput where there is none, or none that describes a model."""
+    beside = card_beside(path)
+    if beside is None:
+        raise BadInput(f"The weights {path} have no card; put the {path.stem}.json that came with them beside them.")
+    try:
+        card = json.loads(beside.read_text())
+    except ValueError as trouble:
+        raise BadInput(f"The card {beside} is not readable JSON; restore it from where the weights came.") from trouble
+    if not isinstance(card, dict) or not isinstance(card.get("model"), dict):
+        raise BadInput(f"The card {beside} does not describe a model (key 'model'); restore it.")
+    return card
