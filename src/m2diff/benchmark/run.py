@@ -14,45 +14,24 @@ be asked for later: only what is new is trained and scored.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from m2diff.benchmark import methods as method_texts
-from m2diff.benchmark import people, plan, summary, training
+from m2diff.benchmark import page, people, plan, summary, training
+from m2diff.benchmark.about import about
 from m2diff.benchmark.budget import Budget
-from m2diff.benchmark.cost import Cost, costs
+from m2diff.benchmark.cost import costs
 from m2diff.benchmark.methods import Method
+from m2diff.benchmark.outcome import Outcome, Shown
+from m2diff.benchmark.page import USUAL
 from m2diff.benchmark.people import Sides
 from m2diff.benchmark.rows import Row, RowsFile
 from m2diff.benchmark.score import STANDARD, TRUTH, Task, loaded, score
 from m2diff.benchmark.table import Measured, tidy, write_tsv
-from m2diff.benchmark.training import Terms, Trained
+from m2diff.benchmark.training import Terms
 from m2diff.errors import BadInput
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What was compared, and all that came of it."""
-
-    out: Path
-    methods: tuple[Method, ...]
-    entries: tuple[plan.Entry, ...]
-    sides: Sides
-    terms: Terms
-    runs: dict[str, Trained]
-    rows: tuple[Row, ...]
-    costs: dict[str, Cost]
-    against: str
-
-    @property
-    def trained_on(self) -> dict[tuple[str, float], str]:
-        """Whether a preset's training cohort held a dose: yes or no by (method, drf)."""
-        return {
-            (method.name, drf): "yes" if self.sides.trained_on(drf) else "no"
-            for method in self.methods
-            if method.kind == "preset"
-            for drf in self.sides.doses
-        }
+from m2diff.io.bids import write_json
+from m2diff.report.comparison import write
 
 
 def benchmark(
@@ -88,9 +67,12 @@ def benchmark(
     _check_seen(chosen, sides)
     runs = {Path(name).stem: training.trained(name, Path(out), terms) for name in names}
     entries = plan.entries(chosen, {name: run.weights for name, run in runs.items()})
-    rows = _scored(entries, sides, Path(out), jobs=jobs, device=device, seed=seed, progress=progress)
+    shown = _shown(sides)
+    tasks = plan.tasks(entries, sides, seed=seed, shown=(shown.subject.label, shown.doses), images=Path(out) / "images")
+    shown.images.update({(task.method.name, task.drf): task.image for task in tasks if task.image is not None})
+    rows = _scored(tasks, sides, Path(out), jobs=jobs, device=device, progress=progress)
     spent = costs(entries, sides, Path(out), device=device, progress=progress)
-    return _written(Outcome(Path(out), chosen, entries, sides, terms, runs, rows, spent, reference))
+    return _written(Outcome(Path(out), entries, sides, terms, runs, rows, spent, reference, shown, jobs, device))
 
 
 def _reference(chosen: Sequence[Method], against: str | None) -> str:
@@ -136,12 +118,8 @@ def _check_seen(chosen: Sequence[Method], sides: Sides) -> None:
             )
 
 
-def _scored(
-    entries: tuple[plan.Entry, ...], sides: Sides, out: Path, *, jobs: int, device: str, seed: int, progress: bool
-) -> tuple[Row, ...]:
-    """The rows of all methods, scans and doses: those that are there, and those that are missing, made now."""
-    shown = _shown(sides)
-    tasks = plan.tasks(entries, sides, seed=seed, shown=shown, images=out / "images")
+def _scored(tasks: list[Task], sides: Sides, out: Path, *, jobs: int, device: str, progress: bool) -> tuple[Row, ...]:
+    """The rows of all tasks: those that are there, and those that are missing, made now."""
     kept = RowsFile(out / "rows.jsonl")
     missing = [task for task in tasks if task.id not in kept or (task.image is not None and not task.image.is_file())]
     for row in _made(missing, sides.root, jobs=jobs, device=device, progress=progress):
@@ -161,24 +139,24 @@ def _made(tasks: list[Task], root: Path, *, jobs: int, device: str, progress: bo
     yield from tqdm(work, total=len(tasks), desc="score", unit="image", disable=not (progress and tasks))
 
 
-def _shown(sides: Sides) -> tuple[str, tuple[float, ...]]:
+def _shown(sides: Sides) -> Shown:
     """The scan and the two doses of the pictures: a patient where there is one, a middle dose and the lowest."""
     scan = next((subject for subject in sides.test if subject.group == "ad"), sides.test[0])
     doses = [drf for drf in sides.doses if drf in scan.low]
-    middle = min(doses, key=lambda drf: abs(drf - 20.0))
-    return scan.label, tuple(dict.fromkeys((middle, doses[-1])))
+    middle = min(doses, key=lambda drf: abs(drf - USUAL))
+    return Shown(scan, tuple(dict.fromkeys((middle, doses[-1]))), {})
 
 
 def _written(outcome: Outcome) -> Path:
     """All tables and the page."""
-    out, sides = outcome.out, outcome.sides
+    out, doses = outcome.out, outcome.sides.doses
     measured = Measured(outcome.rows)
-    names = [method.name for method in outcome.methods]
-    lines = [(name, drf) for name in names for drf in sides.doses]
-    whole = [*lines, (STANDARD, 1.0), (TRUTH, 1.0)]
-    found = summary.all_compared(measured, names, sides.doses, outcome.against)
+    whole = [*((name, drf) for name in outcome.names for drf in doses), (STANDARD, 1.0), (TRUTH, 1.0)]
+    found = summary.all_compared(measured, outcome.names, doses, outcome.against)
     write_tsv(out / "table.tsv", tidy(measured, outcome.trained_on))
     write_tsv(out / "summary.tsv", summary.summary_lines(measured, whole))
     write_tsv(out / "comparisons.tsv", summary.comparison_lines(found))
     write_tsv(out / "regions.tsv", summary.region_lines(measured, whole))
-    return write_tsv(out / "separation.tsv", summary.separation_lines(measured, whole))
+    write_tsv(out / "separation.tsv", summary.separation_lines(measured, whole))
+    write_json(out / "benchmark.json", about(outcome))
+    return write(out / "index.html", page.page_of(outcome, measured, found))

@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from m2diff.evaluate.lesions import Lesion
 from m2diff.evaluate.regions import Region, RegionTable
 from m2diff.evaluate.study import Evaluation, MethodRow
 from m2diff.report.figures import Colours, Shown, axial_levels, three_planes
 from m2diff.volume import Volume
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 BAR_PERCENT = 10.0  # the bias at which a bar of the regional table is full
 NOTABLE_PERCENT = 5.0  # a bias above it is coloured as a concern
@@ -73,27 +76,36 @@ def write(path: Path | str, inputs: ReportInputs) -> Path:
 
 def render(inputs: ReportInputs) -> str:
     """The page's HTML."""
+    shown = Shown(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, inputs.spread)
+    regions = inputs.evaluation.regions if inputs.evaluation and inputs.evaluation.regions else inputs.regions
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=inputs,
+            unit=inputs.enhanced.unit if inputs.enhanced.unit != "unknown" else "unit of the input",
+            planes=three_planes(shown, inputs.colours),
+            levels=axial_levels(shown, inputs.colours),
+            key_numbers=(*inputs.key_numbers, *key_numbers(inputs.evaluation, inputs.low_evaluation)),
+            methods=methods(inputs.methods),
+            regions=[region(row) for row in regions.rows] if regions else [],
+            region_table=regions,
+            lesions=[lesion(row) for row in inputs.evaluation.lesions] if inputs.evaluation else [],
+            settings=flat(inputs.settings),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Where the pages' templates are found and filled: all text is escaped, nothing undefined passes."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    found = Environment(
         loader=PackageLoader("m2diff.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters.update(number=number, percent=percent)
-    shown = Shown(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, inputs.spread)
-    regions = inputs.evaluation.regions if inputs.evaluation and inputs.evaluation.regions else inputs.regions
-    return environment.get_template("report.html.jinja").render(
-        report=inputs,
-        unit=inputs.enhanced.unit if inputs.enhanced.unit != "unknown" else "unit of the input",
-        planes=three_planes(shown, inputs.colours),
-        levels=axial_levels(shown, inputs.colours),
-        key_numbers=(*inputs.key_numbers, *key_numbers(inputs.evaluation, inputs.low_evaluation)),
-        methods=methods(inputs.methods),
-        regions=[region(row) for row in regions.rows] if regions else [],
-        region_table=regions,
-        lesions=[lesion(row) for row in inputs.evaluation.lesions] if inputs.evaluation else [],
-        settings=flat(inputs.settings),
-    )
+    found.filters.update(number=number, percent=percent)
+    return found
 
 
 def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) -> tuple[KeyNumber, ...]:

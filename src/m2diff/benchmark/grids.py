@@ -1,0 +1,175 @@
+"""The tables of the page: numbers over persons turned into text, the best of a column marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from statistics import median
+
+from m2diff.benchmark.measures import COMPARED, SECONDS, Measure
+from m2diff.benchmark.outcome import Outcome
+from m2diff.benchmark.score import NONE, STANDARD, TRUTH
+from m2diff.benchmark.summary import Compared, mean_of, regional, told_apart
+from m2diff.benchmark.table import Measured
+from m2diff.evaluate.compare import Interval
+from m2diff.report.comparison import Cell, Grid, Line
+from m2diff.report.page import number
+
+EMPTY = Cell("–")
+
+
+def measures(outcome: Outcome, measured: Measured, wanted: Sequence[Measure], usual: float) -> tuple[Grid, ...]:
+    """A table a dose: a line a method, a column a measure; the standard scan below as a reference."""
+    found = []
+    for drf in outcome.sides.doses:
+        columns = [[mean_of(measured, name, drf, measure) for name in outcome.names] for measure in wanted]
+        reference = [mean_of(measured, STANDARD, 1.0, measure) for measure in wanted]
+        best = [_best(column, measure) for column, measure in zip(columns, wanted, strict=True)]
+        lines = [
+            Line(
+                name,
+                tuple(_cell(c[n], m, n == b) for c, m, b in zip(columns, wanted, best, strict=True)),
+                _kind(outcome, name),
+            )
+            for n, name in enumerate(outcome.names)
+        ]
+        last = Line(
+            "standard scan", tuple(_cell(v, m, False) for v, m in zip(reference, wanted, strict=True)), "reference"
+        )
+        known = any(cell is not None for column in columns for cell in column)
+        titles = ("method", *(measure.title for measure in wanted))
+        if known:
+            found.append(Grid(_dose(outcome, drf), titles, (*lines, last), drf == usual))
+    return tuple(found)
+
+
+def comparisons(outcome: Outcome, found: Sequence[Compared], usual: float) -> tuple[Grid, ...]:
+    """A table a dose: each method minus the reference method."""
+    grids = []
+    for drf in outcome.sides.doses:
+        here = {(each.paired.a, each.measure): each for each in found if each.drf == drf}
+        names = [name for name in outcome.names if any((name, measure) in here for measure in COMPARED)]
+        wanted = [measure for measure in COMPARED if any((name, measure) in here for name in names)]
+        lines = [Line(name, tuple(_difference(here.get((name, measure))) for measure in wanted)) for name in names]
+        titles = ("method", *(measure.title for measure in wanted))
+        if lines:
+            grids.append(Grid(_dose(outcome, drf), titles, tuple(lines), drf == usual))
+    return tuple(grids)
+
+
+def regions(outcome: Outcome, measured: Measured, usual: float) -> tuple[Grid, ...]:
+    """A table a dose: mean absolute bias, mean precision, and the region of the worst bias."""
+    titles = ("method", "mean |bias|, %", "mean precision, %", "worst bias, %", "its precision, %", "in")
+    grids = []
+    for drf in outcome.sides.doses:
+        lines = [_regional(measured, name, drf, _kind(outcome, name)) for name in outcome.names]
+        standard = _regional(measured, STANDARD, 1.0, "reference", "standard scan")
+        grids.append(Grid(_dose(outcome, drf), titles, (*lines, standard), drf == usual))
+    return tuple(grids)
+
+
+def separation(outcome: Outcome, measured: Measured) -> tuple[Grid, ...]:
+    """Two tables, AUC and effect size: a line a method, a column a dose; the standard scan and the truth below."""
+    doses = outcome.sides.doses
+    titles = ("method", *(_dose(outcome, drf) for drf in doses))
+    grids = []
+    for title, which, digits in (("Effect size", "effect", 2), ("AUC", "auc", 3)):
+        lines = []
+        for name in outcome.names:
+            found = [told_apart(measured, name, drf) for drf in doses]
+            cells = tuple(EMPTY if each is None else _interval(getattr(each, which), digits) for each in found)
+            lines.append(Line(name, cells, _kind(outcome, name)))
+        for name, words in ((STANDARD, "standard scan"), (TRUTH, "truth")):
+            each = told_apart(measured, name, 1.0)
+            cell = EMPTY if each is None else _interval(getattr(each, which), digits)
+            lines.append(Line(words, (cell,) * len(doses), "reference"))
+        grids.append(Grid(title, titles, tuple(lines)))
+    return tuple(grids)
+
+
+def cost(outcome: Outcome, measured: Measured) -> Grid:
+    """Seconds, memory, parameters, and what the training took."""
+    titles = (
+        "method", "seconds a brain", "peak memory, MiB", "of it before it answers", "parameters, million",
+        "training steps", "training minutes",
+    )  # fmt: skip
+    lines = []
+    for entry in outcome.entries:
+        name = entry.method.name
+        spent, run = outcome.costs.get(name), outcome.runs.get(entry.method.run)
+        seconds = [c.value for drf in outcome.sides.doses for c in measured.cells_of(name, drf, NONE, SECONDS.metric)]
+        cells = [
+            _plain(median(seconds), 1) if seconds else EMPTY,
+            *((_plain(spent.peak_mib, 0), _plain(spent.base_mib, 0)) if spent else (EMPTY, EMPTY)),
+            _plain(spent.parameters / 1e6, 2) if spent and spent.parameters else EMPTY,
+            *((_plain(run.steps, 0), _plain(run.seconds / 60, 1)) if run else (EMPTY, EMPTY)),
+        ]
+        lines.append(Line(name, tuple(cells), _kind(outcome, name)))
+    return Grid("Cost of each method", titles, tuple(lines))
+
+
+def _kind(outcome: Outcome, name: str) -> str:
+    return "ours" if name == outcome.against else ""
+
+
+def _dose(outcome: Outcome, drf: float) -> str:
+    return f"DRF {drf:g}" + (" *not trained on" if drf in outcome.untrained else "")
+
+
+def _best(column: Sequence[Interval | None], measure: Measure) -> int:
+    """The place of the best mean; -1 where nobody has one."""
+    known = {n: measure.distance(each.mean) for n, each in enumerate(column) if each is not None}
+    if not known:
+        return -1
+    return max(known, key=known.__getitem__) if measure.goal == "high" else min(known, key=known.__getitem__)
+
+
+def _cell(found: Interval | None, measure: Measure, best: bool) -> Cell:
+    if found is None:
+        return EMPTY
+    few = f"n = {found.persons}; " if measure.kinds else ""
+    cell = _interval(found, measure.digits)
+    return Cell(cell.text, few + cell.below, cell.value, "best" if best else "")
+
+
+def _interval(found: Interval, digits: int) -> Cell:
+    if not isfinite(found.mean):
+        return EMPTY
+    return Cell(_text(found.mean, digits), f"{_text(found.low, digits)} to {_text(found.high, digits)}", found.mean)
+
+
+def _difference(each: Compared | None) -> Cell:
+    """A difference with its interval and corrected p, coloured where the interval leaves 0 out."""
+    if each is None:
+        return EMPTY
+    d, digits = each.paired.difference, each.measure.digits + 1
+    clear = d.low > 0 or d.high < 0
+    mark = "" if not clear else "good" if each.measure.better(d.mean) else "bad"
+    few = f"n = {d.persons}; " if each.measure.kinds else ""
+    below = f"{few}{_text(d.low, digits)} to {_text(d.high, digits)}; p {each.holm:.3g}"
+    return Cell(_text(d.mean, digits, sign=True), below, d.mean, mark)
+
+
+def _regional(measured: Measured, name: str, drf: float, kind: str, words: str = "") -> Line:
+    found = regional(measured, name, drf)
+    if not found:
+        return Line(words or name, (EMPTY,) * 5, kind)
+    worst = max(found, key=lambda region: abs(found[region].bias_percent))
+    spread = [each.precision_percent for each in found.values() if isfinite(each.precision_percent)]
+    cells = (
+        _plain(sum(abs(each.bias_percent) for each in found.values()) / len(found), 2),
+        _plain(sum(spread) / len(spread), 2) if spread else EMPTY,
+        Cell(_text(found[worst].bias_percent, 1, sign=True), "", found[worst].bias_percent),
+        _plain(found[worst].precision_percent, 1),
+        Cell(worst.replace("_", " "), "", worst),
+    )
+    return Line(words or name, cells, kind)
+
+
+def _plain(value: float, digits: int) -> Cell:
+    return Cell(_text(value, digits), "", value) if isfinite(value) else EMPTY
+
+
+def _text(value: float, digits: int, *, sign: bool = False) -> str:
+    plus = "+" if sign and value > 0 else ""
+    return plus + number(value, digits).replace("-", "−")

@@ -1,0 +1,63 @@
+"""All that came of a comparison, as tables and page read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2diff.benchmark.cost import Cost
+from m2diff.benchmark.methods import Method
+from m2diff.benchmark.people import Sides
+from m2diff.benchmark.plan import Entry
+from m2diff.benchmark.rows import Row
+from m2diff.benchmark.training import Terms, Trained
+from m2diff.io import bids
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The scan of the pictures, the doses, and where each method's answer lies, by (method, dose)."""
+
+    subject: bids.Subject
+    doses: tuple[float, ...]
+    images: dict[tuple[str, float], Path]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What was compared, and what was measured."""
+
+    out: Path
+    entries: tuple[Entry, ...]
+    sides: Sides
+    terms: Terms
+    runs: dict[str, Trained]
+    rows: tuple[Row, ...]
+    costs: dict[str, Cost]
+    against: str
+    shown: Shown
+    jobs: int
+    device: str
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The methods, the input first."""
+        return tuple(entry.method for entry in self.entries)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What tables call them."""
+        return tuple(method.name for method in self.methods)
+
+    @property
+    def untrained(self) -> tuple[float, ...]:
+        """Scored doses that the training cohort has not, where anything was trained."""
+        return tuple(drf for drf in self.sides.doses if self.runs and not self.sides.trained_on(drf))
+
+    @property
+    def trained_on(self) -> dict[tuple[str, float], str]:
+        """Whether a preset's training cohort held a dose: yes or no by (method, drf)."""
+        presets = [method.name for method in self.methods if method.kind == "preset"]
+        return {
+            (name, drf): "yes" if self.sides.trained_on(drf) else "no" for name in presets for drf in self.sides.doses
+        }
