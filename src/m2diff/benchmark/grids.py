@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isfinite
 from statistics import median
 
-from m2diff.benchmark.measures import COMPARED, SECONDS, Measure
+from m2diff.benchmark.measures import COMPARED, MARKERS, SECONDS, Measure
 from m2diff.benchmark.outcome import Outcome
 from m2diff.benchmark.score import NONE, STANDARD, TRUTH
 from m2diff.benchmark.summary import Compared, mean_of, regional, told_apart
@@ -69,21 +69,18 @@ def regions(outcome: Outcome, measured: Measured, usual: float) -> tuple[Grid, .
 
 
 def separation(outcome: Outcome, measured: Measured) -> tuple[Grid, ...]:
-    """Two tables, AUC and effect size: a line a method, a column a dose; the standard scan and the truth below."""
+    """A table a marker: for each dose AUC and difference of the groups; the standard scan and the truth below."""
     doses = outcome.sides.doses
-    titles = ("method", *(_dose(outcome, drf) for drf in doses))
+    titles = ("method", *(text for drf in doses for text in (f"AUC, {_dose(outcome, drf)}", "healthy − AD; effect")))
     grids = []
-    for title, which, digits in (("Effect size", "effect", 2), ("AUC", "auc", 3)):
-        lines = []
-        for name in outcome.names:
-            found = [told_apart(measured, name, drf) for drf in doses]
-            cells = tuple(EMPTY if each is None else _interval(getattr(each, which), digits) for each in found)
-            lines.append(Line(name, cells, _kind(outcome, name)))
+    for place, marker in enumerate(MARKERS):
+        lines = [
+            Line(name, tuple(c for drf in doses for c in _apart(measured, name, drf, marker)), _kind(outcome, name))
+            for name in outcome.names
+        ]
         for name, words in ((STANDARD, "standard scan"), (TRUTH, "truth")):
-            each = told_apart(measured, name, 1.0)
-            cell = EMPTY if each is None else _interval(getattr(each, which), digits)
-            lines.append(Line(words, (cell,) * len(doses), "reference"))
-        grids.append(Grid(title, titles, tuple(lines)))
+            lines.append(Line(words, _apart(measured, name, 1.0, marker) * len(doses), "reference"))
+        grids.append(Grid(marker.title, titles, tuple(lines), place == 0))
     return tuple(grids)
 
 
@@ -113,7 +110,7 @@ def _kind(outcome: Outcome, name: str) -> str:
 
 
 def _dose(outcome: Outcome, drf: float) -> str:
-    return f"DRF {drf:g}" + (" *not trained on" if drf in outcome.untrained else "")
+    return f"DRF {drf:g}" + (" * not trained on" if drf in outcome.untrained else "")
 
 
 def _best(column: Sequence[Interval | None], measure: Measure) -> int:
@@ -127,27 +124,38 @@ def _best(column: Sequence[Interval | None], measure: Measure) -> int:
 def _cell(found: Interval | None, measure: Measure, best: bool) -> Cell:
     if found is None:
         return EMPTY
-    few = f"n = {found.persons}; " if measure.kinds else ""
+    few = (f"n = {found.persons}",) if measure.kinds else ()
     cell = _interval(found, measure.digits)
-    return Cell(cell.text, few + cell.below, cell.value, "best" if best else "")
+    return Cell(cell.text, (*cell.below, *few), cell.value, "best" if best else "")
 
 
 def _interval(found: Interval, digits: int) -> Cell:
     if not isfinite(found.mean):
         return EMPTY
-    return Cell(_text(found.mean, digits), f"{_text(found.low, digits)} to {_text(found.high, digits)}", found.mean)
+    return Cell(_text(found.mean, digits), (f"{_text(found.low, digits)} to {_text(found.high, digits)}",), found.mean)
 
 
 def _difference(each: Compared | None) -> Cell:
     """A difference with its interval and corrected p, coloured where the interval leaves 0 out."""
     if each is None:
         return EMPTY
-    d, digits = each.paired.difference, each.measure.digits + 1
+    d, digits = each.paired.difference, each.measure.digits
     clear = d.low > 0 or d.high < 0
     mark = "" if not clear else "good" if each.measure.better(d.mean) else "bad"
-    few = f"n = {d.persons}; " if each.measure.kinds else ""
-    below = f"{few}{_text(d.low, digits)} to {_text(d.high, digits)}; p {each.holm:.3g}"
+    below = (
+        f"{_text(d.low, digits)} to {_text(d.high, digits)}",
+        f"better in {each.wins} of {d.persons}; p {each.holm:.3g}",
+    )
     return Cell(_text(d.mean, digits, sign=True), below, d.mean, mark)
+
+
+def _apart(measured: Measured, name: str, drf: float, marker: Measure) -> tuple[Cell, Cell]:
+    """AUC, and the difference of the groups with its effect size."""
+    found = told_apart(measured, name, drf, marker)
+    if found is None:
+        return EMPTY, EMPTY
+    gap = _interval(found.difference, 3)
+    return _interval(found.auc, 2), Cell(gap.text, (*gap.below, f"d {_text(found.effect, 2)}"), gap.value)
 
 
 def _regional(measured: Measured, name: str, drf: float, kind: str, words: str = "") -> Line:
@@ -159,15 +167,15 @@ def _regional(measured: Measured, name: str, drf: float, kind: str, words: str =
     cells = (
         _plain(sum(abs(each.bias_percent) for each in found.values()) / len(found), 2),
         _plain(sum(spread) / len(spread), 2) if spread else EMPTY,
-        Cell(_text(found[worst].bias_percent, 1, sign=True), "", found[worst].bias_percent),
+        Cell(_text(found[worst].bias_percent, 1, sign=True), (), found[worst].bias_percent),
         _plain(found[worst].precision_percent, 1),
-        Cell(worst.replace("_", " "), "", worst),
+        Cell(worst.replace("_", " "), (), worst),
     )
     return Line(words or name, cells, kind)
 
 
 def _plain(value: float, digits: int) -> Cell:
-    return Cell(_text(value, digits), "", value) if isfinite(value) else EMPTY
+    return Cell(_text(value, digits), (), value) if isfinite(value) else EMPTY
 
 
 def _text(value: float, digits: int, *, sign: bool = False) -> str:

@@ -38,10 +38,10 @@ class Measure:
 
 QUALITY = (
     Measure(STANDARD, "psnr", "PSNR, dB", "high"),
-    Measure(STANDARD, "ssim", "SSIM", "high", 4),
+    Measure(STANDARD, "ssim", "SSIM", "high", 3),
     Measure(STANDARD, "nrmse", "NRMSE", "low", 4),
     Measure(TRUTH, "psnr", "PSNR to the truth, dB", "high"),
-    Measure(TRUTH, "ssim", "SSIM to the truth", "high", 4),
+    Measure(TRUTH, "ssim", "SSIM to the truth", "high", 3),
     Measure(TRUTH, "nrmse", "NRMSE to the truth", "low", 4),
     Measure(TRUTH, "dose_gain", "worth × its dose", "high", 1),
     Measure(TRUTH, "bias_percent", "bias, %", "zero"),
@@ -63,6 +63,13 @@ ALL = (*QUALITY, *REGIONAL, *LESIONS, SECONDS)
 
 COMPARED = (*(m for m in QUALITY if m.metric not in ("roughness", "nrmse")), *REGIONAL, *LESIONS)
 """What methods are tested on; NRMSE and PSNR tell the same, and roughness is told by flicker with less noise."""
+
+
+MARKERS = (
+    Measure(NONE, "meta_roi_spared_ratio", "meta-ROI over sensorimotor cortex", "low"),
+    Measure(NONE, "meta_roi_suvr", "meta-ROI SUVR (over cerebellar grey matter)", "low"),
+)
+"""What tells patients from the healthy, lower in disease."""
 
 
 def name(measure: Measure) -> str:

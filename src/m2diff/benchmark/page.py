@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from m2diff.benchmark import grids, pictures
 from m2diff.benchmark.about import about, first_of
-from m2diff.benchmark.measures import LESIONS, QUALITY
+from m2diff.benchmark.measures import LESIONS, MARKERS, QUALITY
 from m2diff.benchmark.outcome import Outcome
 from m2diff.benchmark.pictures import TRUE_PSNR
 from m2diff.benchmark.score import TRUTH
@@ -158,13 +158,15 @@ def _sections(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -
 
 def _alzheimer(outcome: Outcome, measured: Measured) -> Section | None:
     """Patients against healthy; None where one group is missing."""
-    if told_apart(measured, TRUTH, 1.0) is None:
+    if told_apart(measured, TRUTH, 1.0, MARKERS[0]) is None:
         return None
     return Section(
         "Alzheimer's disease against healthy",
-        "Does the meta-ROI's SUVR (parietal, posterior cingulate with precuneus, temporal) still tell patients from "
-        "healthy people? AUC: 1 always, 0.5 never. Effect: difference of the groups over their spread (Cohen's d).",
+        "Does the meta-ROI (parietal, posterior cingulate with precuneus, temporal) still tell patients from healthy "
+        "people? AUC: 1 always, 0.5 no better than a coin. Healthy − AD: what is left of the disease's mark, and d, "
+        "the same over the spread within the groups.",
         grids.separation(outcome, measured),
-        note="Intervals: persons drawn with all of their scans. A clear pattern gives an AUC of 1 to all; the effect "
-        "goes on from there. An effect above the truth's is no gain: it is not what was there.",
+        note="Two ratios: over the sensorimotor cortex, which the disease spares, and SUVR over the cerebellar grey "
+        "matter, in which a person's thin cortex looks like disease. Look at the truth first: no image can honestly "
+        "tell apart what it does not. Intervals: persons drawn with all of their scans.",
     )

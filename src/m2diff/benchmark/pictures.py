@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 
-from m2diff.benchmark.measures import QUALITY, Measure
+from m2diff.benchmark.measures import MARKERS, QUALITY, Measure
 from m2diff.benchmark.outcome import Outcome
 from m2diff.benchmark.score import STANDARD, TRUTH
 from m2diff.benchmark.summary import mean_of, told_apart
@@ -29,7 +29,7 @@ def curves(outcome: Outcome, measured: Measured) -> Picture:
     panels += [] if apart is None else [apart]
     png = _kept(outcome, "curves", against_dose(panels, outcome.untrained))
     shaded = " Shaded: doses that nobody was trained on." if outcome.untrained else ""
-    caption = f"Means and 95 % intervals over persons; higher is better.{shaded} Thick: {outcome.against}."
+    caption = f"Means and 95 % intervals over persons.{shaded} Thick: {outcome.against}."
     return Picture("Against the dose", png, caption)
 
 
@@ -44,17 +44,18 @@ def _of_measure(outcome: Outcome, measured: Measured, measure: Measure) -> Panel
 
 
 def _of_separation(outcome: Outcome, measured: Measured) -> Panel | None:
-    """How well patients are told from the healthy, with the standard scan and the truth as levels."""
-    truth, standard = (told_apart(measured, name, 1.0) for name in (TRUTH, STANDARD))
+    """How well patients are told from the healthy, with the truth's gap as a level."""
+    marker = MARKERS[0]
+    truth, standard = (told_apart(measured, name, 1.0, marker) for name in (TRUTH, STANDARD))
     if truth is None or standard is None:
         return None
     lines = []
     for name in outcome.names:
-        found = [(drf, told_apart(measured, name, drf)) for drf in outcome.sides.doses]
-        points = tuple((drf, each.effect.mean, each.effect.low, each.effect.high) for drf, each in found if each)
-        lines.append(Curve(name, points, name == outcome.against))
-    levels = (("truth", truth.effect.mean), ("standard scan", standard.effect.mean))
-    return Panel("AD against healthy, effect size", tuple(line for line in lines if line.points), levels)
+        found = [(drf, told_apart(measured, name, drf, marker)) for drf in outcome.sides.doses]
+        gaps = [(drf, each.difference) for drf, each in found if each is not None]
+        lines.append(Curve(name, tuple((d, gap.mean, gap.low, gap.high) for d, gap in gaps), name == outcome.against))
+    levels = (("truth", truth.difference.mean),)
+    return Panel("healthy minus AD, meta-ROI ratio", tuple(line for line in lines if line.points), levels)
 
 
 def slices(outcome: Outcome) -> list[Picture]:

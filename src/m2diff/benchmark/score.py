@@ -28,7 +28,7 @@ from m2diff.evaluate.suvr import errors_percent, suvr
 from m2diff.io import bids, nifti
 from m2diff.volume import Volume
 
-MEASURED = 2
+MEASURED = 3
 """Raised when the meaning of a measurement changes: rows of before are then made anew."""
 STANDARD, TRUTH, NONE = "standard", "noise-free", "-"
 BRAIN = "brain"
@@ -146,6 +146,7 @@ def _own(judged: Evaluation) -> Iterator[Measurement]:
         return
     ours = suvr(judged.regions)
     yield NONE, BRAIN, "meta_roi_suvr", ours.meta_roi
+    yield NONE, BRAIN, "meta_roi_spared_ratio", ours.spared_ratio
     yield NONE, BRAIN, "white_matter_cov_percent", judged.regions.white_matter_cov_percent
     for region, value in ours.regions.items():
         yield NONE, region, "suvr", value

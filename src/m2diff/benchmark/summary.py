@@ -4,7 +4,7 @@
     OUT/comparisons.tsv   each method against one, by dose and metric: difference, interval, p, and p after Holm over
                           the methods of that dose and metric
     OUT/regions.tsv       bias and precision of every region's SUVR
-    OUT/separation.tsv    AUC and effect size of the meta-ROI's SUVR, patients against healthy
+    OUT/separation.tsv    AUC, difference and effect size of the meta-ROI, patients against healthy
 
 Intervals are 95 % bootstrap intervals over persons (docs/metrics.md).
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m2diff.benchmark.measures import ALL, COMPARED, Measure, name
-from m2diff.benchmark.score import NONE, TRUTH
+from m2diff.benchmark.measures import ALL, COMPARED, MARKERS, Measure, name
+from m2diff.benchmark.score import TRUTH
 from m2diff.benchmark.table import Measured
 from m2diff.evaluate.compare import Interval, Paired, holm, interval, paired, smallest_p
 from m2diff.evaluate.separation import Labelled, Separation, separation
@@ -34,6 +34,8 @@ class Compared:
     measure: Measure
     paired: Paired
     holm: float
+    wins: int
+    """Persons for whom the method is the better one."""
     favours: str
     """The method whose mean is the better one; nobody's where both are equal."""
 
@@ -49,7 +51,7 @@ def compared(
 ) -> list[Compared]:
     """Every method against ``reference`` on the persons that both have, p values corrected together."""
     theirs = _distances(measured, reference, drf, measure)
-    pairs = []
+    pairs, wins = [], []
     for method in methods:
         ours = _distances(measured, method, drf, measure)
         both = ours.keys() & theirs.keys()
@@ -57,8 +59,12 @@ def compared(
             continue
         a, b = ({person: side[person] for person in both} for side in (ours, theirs))
         pairs.append(paired(a, b, names=(method, reference), generator=_generator()))
+        wins.append(sum(measure.better(a[person] - b[person]) for person in both))
     corrected = holm([pair.p_value for pair in pairs])
-    return [Compared(drf, measure, pair, p, _favours(measure, pair)) for pair, p in zip(pairs, corrected, strict=True)]
+    return [
+        Compared(drf, measure, pair, p, won, _favours(measure, pair))
+        for pair, p, won in zip(pairs, corrected, wins, strict=True)
+    ]
 
 
 def regional(measured: Measured, method: str, drf: float) -> dict[str, Agreement]:
@@ -70,9 +76,9 @@ def regional(measured: Measured, method: str, drf: float) -> dict[str, Agreement
     }
 
 
-def told_apart(measured: Measured, method: str, drf: float) -> Separation | None:
-    """How well the meta-ROI's SUVR tells patients from healthy; None where one group is missing."""
-    cells = measured.cells_of(method, drf, NONE, "meta_roi_suvr")
+def told_apart(measured: Measured, method: str, drf: float, marker: Measure) -> Separation | None:
+    """How well ``marker`` tells patients from healthy; None where one group is missing."""
+    cells = measured.cells_of(method, drf, marker.against, marker.metric)
     scans = [Labelled(cell.person, cell.group == "ad", cell.value) for cell in cells if cell.group in GROUPS]
     return separation(scans, generator=_generator())
 
@@ -91,14 +97,14 @@ def summary_lines(measured: Measured, methods: Sequence[tuple[str, float]]) -> I
 def comparison_lines(found: Sequence[Compared]) -> Iterator[list[str]]:
     """comparisons.tsv: of distances, where a measure's goal is 0 or 1."""
     yield [
-        "method", "reference", "drf", "against", "metric", "goal", "persons", "difference", "low", "high", "p",
-        "p_holm", "smallest_possible_p", "favours",
+        "method", "reference", "drf", "against", "metric", "goal", "persons", "better_in", "difference", "low",
+        "high", "p", "p_holm", "smallest_possible_p", "favours",
     ]  # fmt: skip
     for each in found:
         pair, measure = each.paired, each.measure
         persons, *rest = _interval(pair.difference)
         ps = [f"{p:.6g}" for p in (pair.p_value, each.holm, smallest_p(pair.difference.persons))]
-        start = [pair.a, pair.b, f"{each.drf:g}", measure.against, name(measure), measure.goal, persons]
+        start = [pair.a, pair.b, f"{each.drf:g}", measure.against, name(measure), measure.goal, persons, str(each.wins)]
         yield [*start, *rest, *ps, each.favours]
 
 
@@ -113,13 +119,17 @@ def region_lines(measured: Measured, methods: Sequence[tuple[str, float]]) -> It
 
 def separation_lines(measured: Measured, methods: Sequence[tuple[str, float]]) -> Iterator[list[str]]:
     """separation.tsv; empty but for its header where only one group was scored."""
-    yield ["method", "drf", "persons", "patients", "healthy", "auc", "low", "high", "effect", "low", "high"]
+    yield [
+        "method", "drf", "marker", "persons", "patients", "healthy", "auc", "auc_low", "auc_high", "difference",
+        "difference_low", "difference_high", "effect",
+    ]  # fmt: skip
     for method, drf in methods:
-        found = told_apart(measured, method, drf)
-        if found is not None:
-            persons, *area = _interval(found.auc)
-            scans = [str(found.patients), str(found.healthy)]
-            yield [method, f"{drf:g}", persons, *scans, *area, *_interval(found.effect)[1:]]
+        for marker in MARKERS:
+            found = told_apart(measured, method, drf, marker)
+            if found is not None:
+                persons, *area = _interval(found.auc)
+                start = [method, f"{drf:g}", marker.metric, persons, str(found.patients), str(found.healthy)]
+                yield [*start, *area, *_interval(found.difference)[1:], f"{found.effect:.6g}"]
 
 
 def all_compared(measured: Measured, methods: Sequence[str], doses: Sequence[float], reference: str) -> list[Compared]:

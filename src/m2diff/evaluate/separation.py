@@ -1,11 +1,13 @@
-"""Does an image still tell the patients from the healthy? AUC and effect size of one number a scan.
+"""Does an image still tell the patients from the healthy? AUC, difference and effect size of one number a scan.
 
-    AUC      the chance that a patient's value lies below a healthy one's, ties counting half (Mann-Whitney):
-             hypometabolism lowers the value. 0.5 is no better than a coin, 1 is perfect
-    effect   (mean healthy - mean patients) / pooled standard deviation (Cohen's d): goes on where the AUC stands at 1
+    AUC          the chance that a patient's value lies below a healthy one's, ties counting half (Mann-Whitney):
+                 hypometabolism lowers the value. 0.5 is no better than a coin, 1 is perfect
+    difference   mean healthy - mean patients: what the image keeps of the disease's mark
+    effect       the difference / pooled standard deviation (Cohen's d): goes on where the AUC stands at 1
 
 Intervals are bootstrapped over persons, each drawn with all of their scans: two scans of one anatomy are not two
-persons. Draws that lack one of the groups (or, for the effect, any spread) are left out.
+persons. Draws that lack one of the groups are left out. The effect has no interval: of few persons, many draws hold
+nobody twice apart, and their spread is next to nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class Separation:
     """How well the number separates; ``Interval.persons`` counts persons, whatever their scans."""
 
     auc: Interval
-    effect: Interval
+    difference: Interval
+    effect: float
     patients: int
     healthy: int
     """Scans of each group."""
@@ -46,7 +49,7 @@ class Separation:
 def separation(
     scans: Sequence[Labelled], *, generator: np.random.Generator, confidence: float = 0.95, draws: int = DRAWS
 ) -> Separation | None:
-    """AUC and effect of ``scans`` with their intervals; None where one of the groups is missing."""
+    """AUC, difference and effect of ``scans``; None where one of the groups is missing."""
     patient = np.array([scan.patient for scan in scans], dtype=bool)
     values = np.array([scan.value for scan in scans], dtype=np.float64)
     if not patient.any() or patient.all():
@@ -58,8 +61,9 @@ def separation(
         chosen = np.concatenate([places[n] for n in generator.integers(len(persons), size=len(persons))])
         drawn.append(_both(values[chosen], patient[chosen]))
     point, low, high = _both(values, patient), *_edges(np.array(drawn), confidence)
-    auc_of, effect_of = (Interval(point[n], low[n], high[n], len(persons)) for n in range(2))
-    return Separation(auc_of, effect_of, int(patient.sum()), int((~patient).sum()))
+    area, difference = (Interval(point[n], low[n], high[n], len(persons)) for n in range(2))
+    known = effect(values[patient], values[~patient])
+    return Separation(area, difference, known, int(patient.sum()), int((~patient).sum()))
 
 
 def auc(patients: Values, healthy: Values) -> float:
@@ -83,7 +87,9 @@ def effect(patients: Values, healthy: Values) -> float:
 
 def _both(values: Values, patient: npt.NDArray[np.bool_]) -> tuple[float, float]:
     sick, well = values[patient], values[~patient]
-    return auc(sick, well), effect(sick, well)
+    if not sick.size or not well.size:
+        return nan, nan
+    return auc(sick, well), float(well.mean() - sick.mean())
 
 
 def _edges(drawn: Values, confidence: float) -> tuple[list[float], list[float]]:

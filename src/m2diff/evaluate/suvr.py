@@ -3,6 +3,9 @@
     SUVR of a region   its mean / the mean of the cerebellar grey matter (voxels of both sides together)
     meta-ROI           the mean of three SUVRs: inferior parietal (angular), posterior cingulate with precuneus, lateral
                        temporal; after Landau et al. 2011, whose regions are spheres within these
+    spared ratio       the same three, over the sensorimotor cortex, which the disease spares. Cortex over cortex: how
+                       thin a person's cortex is, and so how much a scanner's blur takes from it, cancels; it does not
+                       where cortex is held against the bulk of the cerebellum
     agreement          of each person's SUVR s with that of the noise-free image t, e = 100 (s - t) / t:
                        bias = mean of e over persons, precision = standard deviation of e over persons (n - 1)
 
@@ -25,16 +28,18 @@ META_ROI: tuple[tuple[str, ...], ...] = (
     ("lateral temporal", "inferiortemporal", "middletemporal", "inferior temporal", "middle temporal"),
 )
 """The three parts, each by what a region's name holds."""
+SPARED = ("postcentral", "paracentral", "precentral")
 
 
 @dataclass(frozen=True)
 class Suvr:
-    """Ratios to the cerebellar grey matter; NaN where the labels name none."""
+    """Ratios to the cerebellar grey matter, and the spared ratio; NaN where the labels do not name what they need."""
 
     regions: dict[str, float]
     """By region, those that count (see ``Region.counted``)."""
     meta_roi: float
     """Lower is more like Alzheimer's disease. NaN where one of its three parts is not there."""
+    spared_ratio: float
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,11 @@ def suvr(table: RegionTable, *, reference: bool = False) -> Suvr:
     """SUVRs of the table's image, or of its ``reference``."""
     rows = [row for row in table.rows if np.isfinite(_mean(row, reference))]
     scale = _pooled([row for row in rows if _cerebellar_grey(row.name)], reference)
-    if not scale > 0:
-        return Suvr({row.name: nan for row in rows if row.counted}, nan)
-    parts = [_pooled([row for row in rows if _holds(row.name, part)], reference) / scale for part in META_ROI]
-    ratios = {row.name: _mean(row, reference) / scale for row in rows if row.counted}
-    return Suvr(ratios, float(np.mean(parts)))
+    parts = [_pooled([row for row in rows if _holds(row.name, part)], reference) for part in META_ROI]
+    spared = _pooled([row for row in rows if _holds(row.name, SPARED)], reference)
+    ratios = {row.name: _over(_mean(row, reference), scale) for row in rows if row.counted}
+    level = float(np.mean(parts))
+    return Suvr(ratios, _over(level, scale), _over(level, spared))
 
 
 def errors_percent(measured: Suvr, truth: Suvr) -> dict[str, float]:
@@ -69,6 +74,10 @@ def agreement(errors: Collection[float]) -> Agreement:
         return Agreement(nan, nan, 0)
     spread = float(np.std(list(errors), ddof=1)) if len(errors) > 1 else nan
     return Agreement(float(np.mean(list(errors))), spread, len(errors))
+
+
+def _over(value: float, scale: float) -> float:
+    return value / scale if scale > 0 else nan
 
 
 def _mean(row: Region, reference: bool) -> float:

@@ -16,10 +16,10 @@ from m2diff.report.page import KeyNumber, environment, flat
 
 @dataclass(frozen=True)
 class Cell:
-    """One number as it is read: its text, an interval below it, the value that sorts, and how it stands out."""
+    """One number as it is read: its text, lines below it (interval, p ...), the value that sorts, how it stands out."""
 
     text: str
-    below: str = ""
+    below: tuple[str, ...] = ()
     value: float | str = ""
     mark: str = ""
     """``best``, ``good`` (in favour of this line), ``bad`` (against it), or nothing."""
