@@ -1,9 +1,9 @@
-"""Copy a run's weights and card under the name they ship with: python ship.py RUN DESTINATION."""
+"""Ship a run's weights and card: python ship.py RUN DESTINATION [RESULTS.json], in the form of enhance/results.py."""
 
-import shutil
 import sys
 from pathlib import Path
 
-run, destination = Path(sys.argv[1]), Path(sys.argv[2])
-shutil.copy(run / "weights.safetensors", destination.with_suffix(".safetensors"))
-shutil.copy(run / "card.json", destination.with_suffix(".json"))
+from m2diff.enhance.results import Measured, ship
+
+run, destination, *results = map(Path, sys.argv[1:])
+ship(run, destination, Measured.model_validate_json(results[0].read_text()) if results else None)

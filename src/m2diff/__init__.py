@@ -9,6 +9,7 @@ The public verbs, in the order in which a scan meets them::
     m2diff.evaluate(image, reference, ...)     scores inside a fixed brain mask
     m2diff.report(path, inputs)                one page that a person can look at
     m2diff.benchmark(data, out, ...)           all methods on equal terms: tables and a page
+    m2diff.models()                            the shipped weights with their cards and numbers, and the filters
 
 Each is loaded when it is first used, so that ``import m2diff`` stays quick.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["benchmark", "enhance", "evaluate", "prepare", "report", "simulate", "train"]
+__all__ = ["benchmark", "enhance", "evaluate", "models", "prepare", "report", "simulate", "train"]
 
 
 def __getattr__(name: str) -> Any:

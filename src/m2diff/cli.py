@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from m2diff.cli_benchmark import benchmark
+from m2diff.cli_models import models
 from m2diff.cli_options import (
     AsJson,
     AsList,
@@ -398,6 +399,7 @@ def evaluate(
 
 
 app.command()(benchmark)
+app.command()(models)
 
 
 def _rung(text: str) -> tuple[float, Path]:
