@@ -40,6 +40,12 @@ def test_the_loss_is_the_papers_weighted_sum():
     assert float(losses.total.detach()) == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_weighted_mean_of_the_heads_is_one_more_term():
+    model = model_with(loss={"mean": 0.1, "dropout": {"mri": 0.0}})
+    losses = model.loss(Batch(both(), slab(3)), generator=torch.Generator().manual_seed(0))
+    assert set(losses.terms) == {"pet", "mri", "agreement", "mean"} and losses.weights["mean"] == 0.1
+
+
 def test_the_mean_of_the_heads_lies_between_them():
     model, x, t = model_with(head="mean"), slab(4), torch.tensor([10, 900])
     heads, estimate = model.heads(x, t, both()), model(x, t, both())
