@@ -231,3 +231,23 @@ def test_weights_that_answer_nan_are_refused(scans, weights, monkeypatch):
 def test_the_package_is_called_as_its_verb(scans, weights):
     result = m2diff.enhance(scans[0], weights=weights["regress"], precision="fp32")
     assert result.volume.same_grid(scans[0])
+
+
+def test_weights_that_are_loaded_give_the_same_image_as_their_name(scans, weights):
+    named = run(scans, weights, "regress")
+    loaded = run(scans, {"regress": cards.load(weights["regress"])}, "regress")
+    assert np.array_equal(named.volume.data, loaded.volume.data)
+    assert named.settings["weights"] == loaded.settings["weights"]
+    assert named.settings["first_estimate"] is None
+
+
+def test_a_chain_starts_from_the_estimate_that_is_named(scans, weights, tmp_path):
+    spec = {"family": "ddpet3d", "network": NETWORK, "sampling": {"steps": 1, "start": 500}}
+    cards.save(families.build(spec), spec, {}, tmp_path / "chain.safetensors")
+    chain = {"chain": tmp_path / "chain.safetensors"}
+    control = cards.load(weights["regress"])
+    one = run(scans, chain, "chain", first_estimate=weights["regress"])
+    two = run(scans, chain, "chain", first_estimate=control)
+    assert np.array_equal(one.volume.data, two.volume.data)
+    assert one.settings["first_estimate"] == {"name": "regress", "sha256": control.sha256}
+    assert run(scans, chain, "chain").settings["first_estimate"]["name"] == "regress-base"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from m2diff.errors import BadInput
-from m2diff.evaluate.compare import dose_equivalence, equivalent_drf, interval, paired
+from m2diff.evaluate.compare import dose_equivalence, equivalent_drf, holm, interval, paired, smallest_p
 
 SHAPE = (40, 40, 40)
 MASK = np.ones(SHAPE, dtype=bool)
@@ -89,3 +89,18 @@ def test_a_steady_gain_over_persons_shows_in_its_interval_and_p_value():
     assert paired(b, b, names=("a", "a"), generator=np.random.default_rng(0)).p_value == 1.0
     with pytest.raises(BadInput, match="only one of the two has sub-0"):
         paired({k: v for k, v in a.items() if k != "sub-0"}, b, names=("a", "b"), generator=np.random.default_rng(0))
+
+
+def test_holm_by_hand():
+    # sorted .005 .01 .03 .04: times 4, 3, 2, 1 = .02 .03 .06 .04, and never below the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.02]) == [0.02] and holm([]) == []
+
+
+@pytest.mark.parametrize("persons", [1, 3, 5, 8])
+def test_the_smallest_p_is_that_of_persons_who_all_agree(persons):
+    a, b = ({str(n): x + n * 0.01 for n in range(persons)} for x in (1.0, 0.5))
+    b = {person: value - 0.001 * n for n, (person, value) in enumerate(b.items())}
+    found = paired(a, b, names=("a", "b"), generator=np.random.default_rng(0))
+    assert found.p_value == pytest.approx(smallest_p(persons))

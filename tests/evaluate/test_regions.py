@@ -67,6 +67,13 @@ def test_cov_is_the_relative_noise_of_the_white_matter_core(brain):
     assert math.isnan(cov_percent(image, labels == 999))
 
 
+@pytest.mark.parametrize("name", ["cerebral_white_matter_left", "Left-Cerebral-White-Matter"])
+def test_white_matter_is_found_however_an_atlas_writes_it(brain, name):
+    reference, labels, names = brain
+    found = table(reference, labels, voxel_size=VOXEL, names={**names, 41: name, 200: "cerebellar_white_matter_left"})
+    assert found.white_matter_cov_percent == 0
+
+
 def test_erosion_is_in_millimetres_and_leaves_thin_things_alone():
     block = np.zeros((21, 21, 21), dtype=bool)
     block[5:16, 5:16, 5:16] = True
@@ -128,6 +135,18 @@ def test_an_mri_only_lesion_has_a_contrast_and_no_recovery(lesion):
     assert found.reference_contrast == pytest.approx(1.0)
     assert math.isnan(found.recovery)
     assert math.isnan(found.reference_recovery)
+
+
+@pytest.mark.parametrize(("mri_factor", "level", "sign"), [(0.6, 4500, 1), (0.6, 5500, -1), (1.4, 5500, 1)])
+def test_what_follows_the_mri_has_leaked(lesion, mri_factor, level, sign):
+    truth, codes, regions = lesion
+    flat = np.where(codes == 1, 5000, truth).astype(np.float32)
+    image = np.where(codes == 1, level, flat).astype(np.float32)
+    record = [LesionTruth.from_record({"code": 1, "kind": "mri_only", "factor": mri_factor})]
+    (found,) = measure(image, flat, codes, record, voxel_size=VOXEL, labels=regions)
+    assert found.leakage == pytest.approx(0.1 * sign)
+    (hot,) = measure(image, flat, codes, [LesionTruth(1, "pet_hot", 1.8)], voxel_size=VOXEL, labels=regions)
+    assert math.isnan(hot.leakage)
 
 
 def test_a_lesion_without_a_voxel_is_left_out_and_a_broken_record_refused(lesion):

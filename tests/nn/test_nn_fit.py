@@ -69,3 +69,11 @@ def test_the_head_starts_between_the_input_and_its_fits_and_learns() -> None:
     assert clean.std() < low.std()
     (clean - 1).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
+
+
+def test_what_inference_kept_serves_training_too():
+    image, guide = torch.rand(1, 4, 40, 40), torch.rand(1, 3, 4, 40, 40, requires_grad=True)
+    with torch.inference_mode():
+        local_fits(image, guide, (1,))
+    local_fits(image, guide.softmax(dim=1), (1,)).sum().backward()
+    assert guide.grad is not None

@@ -118,16 +118,17 @@ def _known(base: str) -> tuple[str, Kind, str]:
         return Path(base).stem, "preset", base
     plain = base.removeprefix("weights:")
     path = Path(plain)
-    if plain in cards.names() or (path / "weights.safetensors").is_file() or path.is_file():
-        shipped = plain in cards.names()
-        return f"weights:{plain}" if shipped else _label(path), "weights", plain if shipped else str(path)
+    if plain in cards.names():
+        return f"weights:{plain}", "weights", plain
+    for file in (path / "weights.safetensors", path):
+        if file.is_file():
+            return _label(file), "weights", str(file)
     raise BadInput(
         f"No method is called {base}; choose {INPUT}, a filter ({', '.join(FILTERS)}), a preset "
         f"({', '.join(preset_names())}), or weights: a shipped name, a run folder or a .safetensors file."
     )
 
 
-def _label(path: Path) -> str:
+def _label(file: Path) -> str:
     """What tables call weights at a path: their run, or their file."""
-    resolved = path.resolve()
-    return resolved.name if resolved.is_dir() else resolved.parent.name if path.stem == "weights" else path.stem
+    return file.resolve().parent.name if file.stem == "weights" else file.stem

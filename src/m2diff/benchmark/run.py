@@ -140,11 +140,12 @@ def _made(tasks: list[Task], root: Path, *, jobs: int, device: str, progress: bo
 
 
 def _shown(sides: Sides) -> Shown:
-    """The scan and the two doses of the pictures: a patient where there is one, a middle dose and the lowest."""
+    """The scan and the two doses of the pictures: a patient where there is one; a middle dose and the lowest."""
     scan = next((subject for subject in sides.test if subject.group == "ad"), sides.test[0])
     doses = [drf for drf in sides.doses if drf in scan.low]
     middle = min(doses, key=lambda drf: abs(drf - USUAL))
-    return Shown(scan, tuple(dict.fromkeys((middle, doses[-1]))), {})
+    other = doses[-1] if doses[-1] != middle else doses[0]
+    return Shown(scan, tuple(dict.fromkeys((middle, other))), {})
 
 
 def _written(outcome: Outcome) -> Path:

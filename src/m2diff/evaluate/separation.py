@@ -55,24 +55,20 @@ def separation(
     if not patient.any() or patient.all():
         return None
     persons = sorted({scan.person for scan in scans})
-    places = [np.flatnonzero([scan.person == person for scan in scans]) for person in persons]
-    drawn = []
-    for _ in range(draws):
-        chosen = np.concatenate([places[n] for n in generator.integers(len(persons), size=len(persons))])
-        drawn.append(_both(values[chosen], patient[chosen]))
-    point, low, high = _both(values, patient), *_edges(np.array(drawn), confidence)
-    area, difference = (Interval(point[n], low[n], high[n], len(persons)) for n in range(2))
-    known = effect(values[patient], values[~patient])
-    return Separation(area, difference, known, int(patient.sum()), int((~patient).sum()))
+    whose = [persons.index(scan.person) for scan in scans]
+    times = _times(len(persons), draws, generator)[:, whose]
+    area, difference = _weighted(values, patient, times)
+    point = _weighted(values, patient, np.ones((1, len(values)), dtype=np.int64))
+    spans = [_span(each, confidence) for each in (area, difference)]
+    area_of, gap = (Interval(float(p[0]), *span, len(persons)) for p, span in zip(point, spans, strict=True))
+    return Separation(area_of, gap, effect(values[patient], values[~patient]), int(patient.sum()), int((~patient).sum()))
 
 
 def auc(patients: Values, healthy: Values) -> float:
     """The chance that a patient's value lies below a healthy one's; NaN where a group is empty."""
-    if not len(patients) or not len(healthy):
-        return nan
-    below = patients[:, None] < healthy[None, :]
-    ties = patients[:, None] == healthy[None, :]
-    return float(np.mean(below + 0.5 * ties))
+    values = np.concatenate([patients, healthy])
+    patient = np.arange(len(values)) < len(patients)
+    return float(_weighted(values, patient, np.ones((1, len(values)), dtype=np.int64))[0][0])
 
 
 def effect(patients: Values, healthy: Values) -> float:
@@ -85,18 +81,24 @@ def effect(patients: Values, healthy: Values) -> float:
     return float((healthy.mean() - patients.mean()) / spread) if spread > 0 else nan
 
 
-def _both(values: Values, patient: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    sick, well = values[patient], values[~patient]
-    if not sick.size or not well.size:
-        return nan, nan
-    return auc(sick, well), float(well.mean() - sick.mean())
+def _times(persons: int, draws: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """(draws, persons): how often each is drawn."""
+    drawn = generator.integers(persons, size=(draws, persons)) + persons * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * persons).reshape(draws, persons)
 
 
-def _edges(drawn: Values, confidence: float) -> tuple[list[float], list[float]]:
-    """Lower and upper quantile of each column, over the draws that have a value."""
-    edges = []
-    for column in drawn.T:
-        known = column[np.isfinite(column)]
-        wanted = [(1 - confidence) / 2, (1 + confidence) / 2]
-        edges.append(np.quantile(known, wanted).tolist() if known.size else [nan, nan])
-    return [low for low, _ in edges], [high for _, high in edges]
+def _weighted(values: Values, patient: npt.NDArray[np.bool_], times: npt.NDArray[np.int64]) -> tuple[Values, Values]:
+    """AUC and difference where each scan counts so many ``times`` (draws, scans); NaN for draws without a group."""
+    sick, well = times[:, patient].astype(np.float64), times[:, ~patient].astype(np.float64)
+    low, high = values[patient], values[~patient]
+    wins = (low[:, None] < high[None, :]) + 0.5 * (low[:, None] == high[None, :])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        area = ((sick @ wins) * well).sum(axis=1) / (sick.sum(axis=1) * well.sum(axis=1))
+        return area, well @ high / well.sum(axis=1) - sick @ low / sick.sum(axis=1)
+
+
+def _span(drawn: Values, confidence: float) -> tuple[float, float]:
+    """Lower and upper quantile of the draws that have a value."""
+    known = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

@@ -74,6 +74,7 @@ def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:
 
 
 @lru_cache
+@torch.inference_mode(False)  # kept, and needed by training too, whoever asks first
 def _window(cells: int, passes: int, device: torch.device) -> Tensor:
     """(cells, cells): so many means over three neighbours, along one axis; at the ends over those that are there."""
     near = (torch.arange(cells)[:, None] - torch.arange(cells)).abs() <= 1
@@ -81,6 +82,7 @@ def _window(cells: int, passes: int, device: torch.device) -> Tensor:
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _between(cells: int, voxels: int, device: torch.device) -> Tensor:
     """(voxels, cells): from cells to the voxels in them along one axis, linear between the cells' centres."""
     weights = F.interpolate(torch.eye(cells)[None], size=voxels, mode="linear", align_corners=False)[0]

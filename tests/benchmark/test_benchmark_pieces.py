@@ -1,0 +1,121 @@
+"""Methods and budgets as text, and numbers over persons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from m2diff.benchmark.budget import Budget
+from m2diff.benchmark.measures import QUALITY, Measure
+from m2diff.benchmark.methods import parse
+from m2diff.benchmark.people import Learner, Sides
+from m2diff.benchmark.rows import row_id
+from m2diff.benchmark.summary import compared, mean_of
+from m2diff.benchmark.table import Measured
+from m2diff.errors import BadInput
+
+PSNR = QUALITY[0]
+
+
+def test_the_input_comes_first_and_nothing_twice():
+    assert [m.name for m in parse(["gaussian,nlm", "gaussian"])] == ["low-dose", "gaussian", "nlm"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["m2diff-base@steps=5,samples=4", "m2diff-base@steps=5+samples=4", "m2diff-base@steps=5@samples=4"],
+)
+def test_options_join_their_method_however_they_are_written(text):
+    _, method, other = parse([f"{text},gaussian@mri=none"])
+    assert (method.kind, method.source, method.steps, method.samples, method.mri) == (
+        "preset", "m2diff-base", 5, 4, True,
+    )  # fmt: skip
+    assert (other.kind, other.mri) == ("filter", False)
+    assert method.run == "m2diff-base"
+
+
+def test_a_plain_name_is_trained_and_weights_of_that_name_are_asked_for():
+    _, trained, given = parse(["m2diff-base,weights:m2diff-base"])
+    assert (trained.kind, given.kind, given.source) == ("preset", "weights", "m2diff-base")
+    assert given.name == "weights:m2diff-base"
+
+
+def test_a_run_is_called_by_its_folder(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "weights.safetensors").touch()
+    for given in (tmp_path / "mine", tmp_path / "mine" / "weights.safetensors"):
+        _, method = parse([str(given)])
+        assert (method.name, method.kind) == ("mine", "weights")
+
+
+def test_two_sources_of_one_name_are_refused(tmp_path):
+    (tmp_path / "gaussian").mkdir()
+    (tmp_path / "gaussian" / "weights.safetensors").touch()
+    with pytest.raises(BadInput, match="Two methods are called gaussian"):
+        parse(["gaussian", str(tmp_path / "gaussian")])
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [("1500steps", Budget(1500)), ("1 step", Budget(1)), ("20min", Budget(minutes=20)), ("1.5h", Budget(minutes=90))],
+)
+def test_budgets_are_read(text, budget):
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "20", "1.5steps", "0steps", "-5min", "0min", "a while"])
+def test_what_is_no_budget_is_refused(text):
+    with pytest.raises(BadInput, match="A budget looks like"):
+        Budget.parse(text)
+
+
+def test_a_dose_counts_as_trained_on_where_one_next_to_it_was(tmp_path):
+    sides = Sides((Learner("1", "a", (4.0, 19.5)),), (), tmp_path, (), ())
+    assert sides.trained_on(4) and sides.trained_on(20) and not sides.trained_on(10) and not sides.trained_on(200)
+
+
+def test_a_row_is_known_by_all_that_it_depends_on():
+    one = {"method": "a", "drf": 4.0}
+    assert row_id(one) == row_id(dict(reversed(one.items()))) != row_id({**one, "drf": 20.0})
+
+
+def rows(values: dict[str, list[float]], against="standard", metric="psnr") -> Measured:
+    """A row a scan; scans 2n and 2n + 1 are of one person."""
+    return Measured(
+        {
+            "method": method, "scan": str(n), "person": str(n // 2), "group": ("healthy", "ad")[n % 2], "drf": 20.0,
+            "measured": [[against, "brain", metric, value]],
+        }
+        for method, each in values.items()
+        for n, value in enumerate(each)
+    )  # fmt: skip
+
+
+def test_the_person_is_the_unit():
+    found = mean_of(rows({"a": [1, 3, 10, 20]}), "a", 20.0, PSNR)
+    assert (found.mean, found.persons) == (pytest.approx(8.5), 2)
+    assert mean_of(rows({"a": [1, 3, 10, 20]}), "a", 20.0, PSNR, "ad").mean == pytest.approx(11.5)
+    assert mean_of(rows({"a": [1.0]}), "a", 4.0, PSNR) is None
+
+
+def test_methods_are_compared_pair_by_pair_and_corrected_together():
+    rng = np.random.default_rng(0)
+    base = rng.normal(30, 1, 16)
+    measured = rows({"ours": list(base), "worse": list(base - 1), "better": list(base + 0.5), "same": list(base)})
+    found = {
+        each.paired.a: each for each in compared(measured, ["ours", "worse", "better", "same"], 20.0, PSNR, "ours")
+    }
+    assert set(found) == {"worse", "better", "same"}
+    assert found["worse"].paired.difference.mean == pytest.approx(-1) and found["worse"].favours == "ours"
+    assert (found["better"].favours, found["better"].wins) == ("better", 8)
+    assert found["worse"].paired.p_value == pytest.approx(2 / 2**8)
+    assert found["worse"].holm == pytest.approx(3 * 2 / 2**8)
+    assert found["same"].holm == 1 and found["same"].favours == ""
+
+
+def test_a_measure_that_should_be_zero_is_compared_by_its_distance():
+    bias = Measure("standard", "bias_percent", "bias", "zero")
+    measured = rows({"ours": [2.0, -2.0] * 6, "calm": [0.5, 0.5] * 6}, metric="bias_percent")
+    (found,) = compared(measured, ["calm"], 20.0, bias, "ours")
+    assert found.paired.difference.mean == pytest.approx(-1.5)  # opposite errors of one person do not cancel
+    assert found.favours == "calm" and found.wins == 6
