@@ -61,7 +61,8 @@ def separation(
     point = _weighted(values, patient, np.ones((1, len(values)), dtype=np.int64))
     spans = [_span(each, confidence) for each in (area, difference)]
     area_of, gap = (Interval(float(p[0]), *span, len(persons)) for p, span in zip(point, spans, strict=True))
-    return Separation(area_of, gap, effect(values[patient], values[~patient]), int(patient.sum()), int((~patient).sum()))
+    known = effect(values[patient], values[~patient])
+    return Separation(area_of, gap, known, int(patient.sum()), int((~patient).sum()))
 
 
 def auc(patients: Values, healthy: Values) -> float:
