@@ -16,6 +16,7 @@ from m2diff.benchmark import cost, training
 from m2diff.benchmark import run as run_module
 from m2diff.benchmark.rows import RowsFile
 from m2diff.cli import main
+from m2diff.enhance.run import enhance
 from m2diff.errors import BadInput
 from m2diff.io import bids
 from m2diff.report.comparison import ComparisonPage
@@ -187,6 +188,29 @@ def test_costs_are_of_the_method(done, judges):
     )  # fmt: skip
     assert alone.parameters == costs["regress-base"]["parameters"]
     assert alone.peak_mib >= alone.base_mib > 50
+
+
+def test_a_method_that_fails_does_not_keep_the_others(learners, judges, tmp_path, monkeypatch, bare):
+    def broken(*arguments, **options):
+        if options["weights"] == "nlm":
+            raise BadInput("it broke.")
+        return enhance(*arguments, **options)
+
+    monkeypatch.setattr("m2diff.benchmark.score.enhance", broken)
+    with pytest.raises(BadInput, match=r"4 of 20 images could not be scored \(the others are\): nlm, 011: it broke"):
+        compare(learners, judges, tmp_path, methods=["nlm,gaussian"], drf=[4.0])
+    assert {row["method"] for row in RowsFile(tmp_path / "rows.jsonl").rows.values()} == {
+        "low-dose", "gaussian", "standard", "noise-free",
+    }  # fmt: skip
+
+
+def test_a_preset_that_cannot_be_trained_is_told_when_the_others_are_done(learners, judges, tmp_path, bare):
+    (tmp_path / "odd.yaml").write_text("model: {family: regress}\ntrain: {steps: 2}\ndata: {crop: [17, 17]}\n")
+    own = [text for text in TINY if "crop" not in text]
+    with pytest.raises(BadInput, match=r"1 of 2 presets could not be trained \(the others are\): odd: data.crop must"):
+        methods = [str(tmp_path / "odd.yaml"), "regress-base"]
+        compare(learners, judges, tmp_path / "out", methods=methods, overrides=own)
+    assert (tmp_path / "out" / "runs" / "regress-base" / "weights.safetensors").is_file()
 
 
 def test_presets_with_budgets_of_their_own_are_not_equal(learners, judges, tmp_path):

@@ -15,7 +15,7 @@ from m2diff.evaluate.compare import Interval
 from m2diff.report.comparison import Cell, Grid, Line
 from m2diff.report.page import number
 
-EMPTY = Cell("–")
+EMPTY = Cell("–", (), "nan")
 
 
 def measures(outcome: Outcome, measured: Measured, wanted: Sequence[Measure], usual: float) -> tuple[Grid, ...]:
@@ -144,7 +144,7 @@ def _difference(each: Compared | None) -> Cell:
     mark = "" if not clear else "good" if each.measure.better(d.mean) else "bad"
     below = (
         f"{_text(d.low, digits)} to {_text(d.high, digits)}",
-        f"better in {each.wins} of {d.persons}; p {each.holm:.3g}",
+        f"for {each.wins} of {d.persons}; p {each.holm:.2g}",
     )
     return Cell(_text(d.mean, digits, sign=True), below, d.mean, mark)
 
@@ -179,5 +179,6 @@ def _plain(value: float, digits: int) -> Cell:
 
 
 def _text(value: float, digits: int, *, sign: bool = False) -> str:
+    value = round(value, digits) + 0.0  # no minus before a zero
     plus = "+" if sign and value > 0 else ""
     return plus + number(value, digits).replace("-", "−")

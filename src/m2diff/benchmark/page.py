@@ -128,7 +128,8 @@ def _sections(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -
             f"Each method minus {outcome.against} on the same persons: mean difference, 95 % interval, and p of "
             "Wilcoxon's signed-rank test after Holm's correction over the methods of a dose and measure.",
             grids.comparisons(outcome, found, usual),
-            note=f"Where the best value is 0 or 1 (bias, texture, recovery, leakage), distances from it are compared. "
+            note="For k of n: persons for whom the method is the better one. Where the best value is 0 or 1 (bias, "
+            "texture, recovery, leakage), distances from it are compared. "
             f"Green: the interval lies wholly in the method's favour; red: in favour of {outcome.against}.",
         ),
         Section(

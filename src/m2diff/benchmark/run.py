@@ -65,7 +65,7 @@ def benchmark(
     terms = Terms(Path(data), sides, spending, tuple(overrides), device, jobs, progress)
     training.check(names, terms)
     _check_seen(chosen, sides)
-    runs = {Path(name).stem: training.trained(name, Path(out), terms) for name in names}
+    runs = training.all_trained(names, Path(out), terms)
     entries = plan.entries(chosen, {name: run.weights for name, run in runs.items()})
     shown = _shown(sides)
     tasks = plan.tasks(entries, sides, seed=seed, shown=(shown.subject.label, shown.doses), images=Path(out) / "images")
@@ -122,9 +122,17 @@ def _scored(tasks: list[Task], sides: Sides, out: Path, *, jobs: int, device: st
     """The rows of all tasks: those that are there, and those that are missing, made now."""
     kept = RowsFile(out / "rows.jsonl")
     missing = [task for task in tasks if task.id not in kept or (task.image is not None and not task.image.is_file())]
+    failed = []
     for row in _made(missing, sides.root, jobs=jobs, device=device, progress=progress):
-        if row["id"] not in kept:
+        if "failed" in row:
+            failed.append(f"{row['method']}, {row['scan']}: {row['failed']}")
+        elif row["id"] not in kept:
             kept.add(row)
+    if failed:
+        raise BadInput(
+            f"{len(failed)} of {len(missing)} images could not be scored (the others are): {' '.join(failed[:3])} "
+            "Leave such methods out, or mend what they need."
+        )
     return tuple(kept.rows[task.id] for task in tasks)
 
 

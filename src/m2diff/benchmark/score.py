@@ -19,6 +19,7 @@ from m2diff.benchmark.methods import Method
 from m2diff.benchmark.rows import Row
 from m2diff.enhance import cards
 from m2diff.enhance.run import enhance
+from m2diff.errors import BadInput
 from m2diff.evaluate.case import Case
 from m2diff.evaluate.consistency import consistency, slice_axis
 from m2diff.evaluate.metrics import Scores
@@ -52,10 +53,17 @@ class Task:
 
 
 def score(task: Task, root: Path, device: str) -> Row:
-    """The row of ``task``, made on one thread (a filter or a network alike)."""
+    """The row of ``task``, made on one thread; or, under ``failed``, why there is none."""
     import torch
 
     torch.set_num_threads(1)
+    try:
+        return _row(task, root, device)
+    except BadInput as refusal:
+        return {"id": task.id, "method": task.method.name, "scan": task.scan, "failed": str(refusal)}
+
+
+def _row(task: Task, root: Path, device: str) -> Row:
     subject, case = _case(root, task.scan)
     image, about = answered(task, case, device)
     if task.image is not None:

@@ -63,6 +63,22 @@ def check(names: Sequence[str], terms: Terms) -> None:
         raise BadInput(f"The presets have budgets of their own ({told}); give one for all, as in --budget 1500steps.")
 
 
+def all_trained(names: Sequence[str], out: Path, terms: Terms) -> dict[str, Trained]:
+    """Every run by its name. One that cannot be trained does not keep the others: it is told when they are done."""
+    found, failed = {}, []
+    for name in names:
+        try:
+            found[Path(name).stem] = trained(name, out, terms)
+        except BadInput as refusal:
+            failed.append(f"{Path(name).stem}: {refusal}")
+    if failed:
+        raise BadInput(
+            f"{len(failed)} of {len(names)} presets could not be trained (the others are): {' '.join(failed)} Mend "
+            "them, or leave them out."
+        )
+    return found
+
+
 def trained(name: str, out: Path, terms: Terms) -> Trained:
     """The run of the preset ``name`` under ``out``: taken as it is where finished, resumed or begun otherwise."""
     preset = terms.preset(name)
