@@ -132,6 +132,16 @@ def test_other_weights_under_a_name_are_scored_again(done, learners, judges, tmp
     assert len(RowsFile(tmp_path / "out" / "rows.jsonl").rows) == count + 4  # one a scan; the input is not done again
 
 
+def test_runs_that_were_trained_alike_are_told_so_and_serve_one_another(done, learners, judges, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "costs", lambda *_, **__: {})
+    runs = [str(done / "runs" / name) for name in ("regress-base", "ddpet3d-base")]
+    compare(learners, judges, tmp_path, methods=[runs[0], f"{runs[1]}@steps=1"], drf=[20.0])
+    text = (tmp_path / "index.html").read_text()
+    assert "trained beforehand, and alike by their cards (2 steps of 2 slabs, 5 scans of 4 persons)" in text
+    assert "first estimate: regress-base, trained alike" in text
+    assert {r["trained_on"] for r in table(tmp_path / "table.tsv") if r["method"] == "regress-base"} == {"no"}
+
+
 def test_another_budget_in_the_same_folder_is_refused(done, learners, judges):
     with pytest.raises(BadInput, match=r"other terms \(budget, preset\)"):
         compare(learners, judges, done, budget="3steps")

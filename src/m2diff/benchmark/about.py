@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,19 @@ def first_of(entry: Entry, runs: dict[str, Trained]) -> str | None:
     if entry.first is None:
         return None
     own = next((name for name, run in runs.items() if str(run.weights) == entry.first), None)
-    return f"{own}, trained here" if own else f"{Path(entry.first).name} as it ships"
+    path = Path(entry.first)
+    if own is not None:
+        return f"{own}, trained here"
+    return f"{path.resolve().parent.name}, trained alike" if path.is_file() else f"{entry.first} as it ships"
+
+
+def trained_alike(entries: Sequence[Entry]) -> dict[tuple[Any, ...] | None, list[str]]:
+    """Given weights by the terms on which their cards say they were trained; None: not told."""
+    found: dict[tuple[Any, ...] | None, list[str]] = {}
+    for entry in entries:
+        if entry.method.kind == "weights":
+            found.setdefault(entry.terms, []).append(entry.method.name)
+    return found
 
 
 def _method(entry: Entry, outcome: Outcome) -> dict[str, Any]:
@@ -58,6 +71,9 @@ def _method(entry: Entry, outcome: Outcome) -> dict[str, Any]:
     run = outcome.runs.get(entry.method.run)
     if run is not None:
         found |= {"steps": run.steps, "training seconds": round(run.seconds), "slabs a step": run.preset.data.batch}
+    elif entry.terms is not None:
+        steps, slabs, scans, persons = entry.terms
+        found |= {"steps": steps, "slabs a step": slabs, "scans": scans, "persons": list(persons)}
     first = first_of(entry, outcome.runs)
     return found | ({"first estimate": first} if first else {})
 

@@ -99,7 +99,8 @@ def cost(outcome: Outcome, measured: Measured) -> Grid:
             _plain(median(seconds), 1) if seconds else EMPTY,
             *((_plain(spent.peak_mib, 0), _plain(spent.base_mib, 0)) if spent else (EMPTY, EMPTY)),
             _plain(spent.parameters / 1e6, 2) if spent and spent.parameters else EMPTY,
-            *((_plain(run.steps, 0), _plain(run.seconds / 60, 1)) if run else (EMPTY, EMPTY)),
+            _plain(entry.training["steps"], 0) if "steps" in entry.training else EMPTY,
+            _plain(run.seconds / 60, 1) if run else EMPTY,
         ]
         lines.append(Line(name, tuple(cells), _kind(outcome, name)))
     return Grid("Cost of each method", titles, tuple(lines))

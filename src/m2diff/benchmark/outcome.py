@@ -51,13 +51,22 @@ class Outcome:
 
     @property
     def untrained(self) -> tuple[float, ...]:
-        """Scored doses that the training cohort has not, where anything was trained."""
-        return tuple(drf for drf in self.sides.doses if self.runs and not self.sides.trained_on(drf))
+        """Scored doses that the training cohort has not, where anything learned from it."""
+        return tuple(drf for drf in self.sides.doses if self.learned and not self.sides.trained_on(drf))
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """What learned from the training cohort: presets, and runs at a path whose card names its persons only."""
+        return tuple(entry.method.name for entry in self.entries if self._learned(entry))
+
+    def _learned(self, entry: Entry) -> bool:
+        persons = set(entry.training.get("train_persons", []))
+        at_a_path = entry.method.kind == "weights" and Path(entry.method.source).is_file()
+        here = bool(persons) and persons <= set(self.sides.train_persons)
+        return entry.method.kind == "preset" or (at_a_path and here)
 
     @property
     def trained_on(self) -> dict[tuple[str, float], str]:
-        """Whether a preset's training cohort held a dose: yes or no by (method, drf)."""
-        presets = [method.name for method in self.methods if method.kind == "preset"]
-        return {
-            (name, drf): "yes" if self.sides.trained_on(drf) else "no" for name in presets for drf in self.sides.doses
-        }
+        """Whether the training cohort held a dose: yes or no by (method, drf), of what learned from it."""
+        doses = {drf: "yes" if self.sides.trained_on(drf) else "no" for drf in self.sides.doses}
+        return {(name, drf): told for name in self.learned for drf, told in doses.items()}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from m2diff.benchmark import grids, pictures
-from m2diff.benchmark.about import about, first_of
+from m2diff.benchmark.about import about, first_of, trained_alike
 from m2diff.benchmark.measures import LESIONS, MARKERS, QUALITY
 from m2diff.benchmark.outcome import Outcome
 from m2diff.benchmark.pictures import TRUE_PSNR
@@ -41,7 +42,7 @@ def _what(outcome: Outcome) -> str:
         f"{len(outcome.runs)} presets were trained alike ({outcome.terms.budget.words}, the same "
         f"{len(sides.train)} scans of {len(sides.train_persons)} persons)"
         if trained
-        else "Nothing was trained"
+        else "Nothing was trained here"
     )
     return (
         f"{doing}; every method then answered the same low-dose scans of people whom no training saw. All scores are "
@@ -71,9 +72,10 @@ def _warnings(outcome: Outcome) -> list[str]:
         found.append(
             f"Not trained on: dose reduction factor {doses} (marked * and shaded). Filters were tuned elsewhere."
         )
-    given = [method.name for method in outcome.methods if method.kind == "weights"]
-    if given:
-        found.append(f"{', '.join(given)}: trained elsewhere, with a budget and data of their own; not on equal terms.")
+    found += [_given(terms, names) for terms, names in trained_alike(outcome.entries).items()]
+    short = [name for name, run in outcome.runs.items() if run.steps <= run.preset.train.warmup]
+    if short:
+        found.append(f"{', '.join(short)}: the budget ended before the learning rate had risen (train.warmup).")
     for entry in outcome.entries:
         first = first_of(entry, outcome.runs)
         if first is not None:
@@ -83,13 +85,34 @@ def _warnings(outcome: Outcome) -> list[str]:
     return found
 
 
+def _given(terms: tuple[Any, ...] | None, names: Sequence[str]) -> str:
+    """What is known of weights that were not trained here."""
+    several = len({name.partition("@")[0] for name in names}) > 1
+    if terms is None or not several:
+        return f"{', '.join(names)}: trained elsewhere, with a budget and data of their own; not on equal terms."
+    steps, slabs, scans, persons = terms
+    return (
+        f"{', '.join(names)}: trained beforehand, and alike by their cards ({steps} steps of {slabs} slabs, {scans} "
+        f"scans of {len(persons)} persons)."
+    )
+
+
+def _budget(outcome: Outcome) -> str:
+    """The budget of what was trained here, or else that on which all given weights agree."""
+    alike = trained_alike(outcome.entries)
+    if outcome.runs or len(alike) != 1:
+        return outcome.terms.budget.words.removesuffix(" each") if outcome.runs else "as it came"
+    terms = next(iter(alike))
+    return f"{terms[0]} steps" if terms is not None else "as it came"
+
+
 def _key_numbers(outcome: Outcome, measured: Measured) -> list[KeyNumber]:
     sides = outcome.sides
     groups = [f"{sum(s.group == group for s in sides.test)} {group}" for group in sorted({s.group for s in sides.test})]
     numbers = [
         KeyNumber("Scored", f"{len(sides.test_persons)} persons", f"{len(sides.test)} scans: {', '.join(groups)}"),
         KeyNumber("Doses", " ".join(f"{drf:g}" for drf in sides.doses), "dose reduction factors"),
-        KeyNumber("Budget", outcome.terms.budget.words.removesuffix(" each"), "for each preset, on the same data"),
+        KeyNumber("Budget", _budget(outcome), "of training, for each method that learns"),
     ]
     drf = min(sides.doses, key=lambda each: abs(each - USUAL))
     means = {name: mean_of(measured, name, drf, TRUE_PSNR) for name in outcome.names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,24 @@ class Entry:
     first: str | None
     identity: str
     family: str | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    """What the weights' card says of their training."""
+
+    @property
+    def terms(self) -> tuple[Any, ...] | None:
+        """Steps, slabs a step, scans and persons of the training; None where the card does not tell."""
+        known = [self.training.get(key) for key in ("steps", "batch", "train_scans", "train_persons")]
+        return None if None in known else (*known[:3], tuple(known[3] or ()))
 
 
 def entries(methods: tuple[Method, ...], weights: dict[str, Path]) -> tuple[Entry, ...]:
     """The methods, each with its weights (``weights``: of the trained runs, by name).
 
-    A chain that starts from a first estimate takes it from the regression trained here, where there is one.
+    A chain that starts from a first estimate takes it from the regression that was trained as it was (here, or by
+    both cards with the same steps on the same people), where there is one.
     """
     made = [_entry(method, weights) for method in methods]
-    own = next((e.weights for e in made if e.family == "regress" and e.method.kind == "preset"), None)
-    return tuple(_started(entry, own) for entry in made)
+    return tuple(_started(entry, _control(entry, made)) for entry in made)
 
 
 def tasks(
@@ -68,7 +76,17 @@ def _entry(method: Method, weights: dict[str, Path]) -> Entry:
         return Entry(method, None, None, _hash(filter_settings().get(method.source, {})), "filter")
     name = str(weights[method.run]) if method.kind == "preset" else method.source
     found = loaded(name)
-    return Entry(method, name, None, _hash([found.sha256, found.card["model"]]), found.card["model"].get("family"))
+    model, training = found.card["model"], found.card.get("training", {})
+    return Entry(method, name, None, _hash([found.sha256, model]), model.get("family"), training)
+
+
+def _control(entry: Entry, among: list[Entry]) -> str | None:
+    """The weights of the regression on equal terms with ``entry``."""
+    for other in among:
+        both_here = entry.method.kind == other.method.kind == "preset"
+        if other.family == "regress" and (both_here or (entry.terms is not None and entry.terms == other.terms)):
+            return other.weights
+    return None
 
 
 def _started(entry: Entry, own: str | None) -> Entry:
