@@ -21,12 +21,9 @@ def draw_steps(count: int, schedule: Schedule, *, generator: torch.Generator, fi
     return torch.where(first, torch.full_like(steps, last), steps)
 
 
-def noised(
-    clean: Tensor, schedule: Schedule, *, generator: torch.Generator, first_step_share: float = 0.0
-) -> tuple[Tensor, TimeSteps]:
-    """``clean`` (b, ...) at random steps with random noise, and the steps (b,)."""
-    t = draw_steps(len(clean), schedule, generator=generator, first_step_share=first_step_share).to(clean.device)
-    return q_sample(clean, t, draw_noise(clean, generator=generator), schedule), t
+def noised(clean: Tensor, t: TimeSteps, schedule: Schedule, *, generator: torch.Generator) -> Tensor:
+    """``clean`` (b, ...) at the steps ``t`` (b,), with random noise."""
+    return q_sample(clean, t, draw_noise(clean, generator=generator), schedule)
 
 
 def draw_noise(like: Tensor, *, generator: torch.Generator) -> Tensor:

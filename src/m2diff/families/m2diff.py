@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
-from m2diff.diffusion import noised
+from m2diff.diffusion import draw_steps, noised
 from m2diff.errors import BadInput
 from m2diff.families.base import Answer, DiffusionFamily, answered, check_view
 from m2diff.families.config import (
@@ -29,7 +29,7 @@ from m2diff.families.config import (
     UNetConfig,
     fit_needs_residual,
 )
-from m2diff.families.terms import class_error, hide, item_weights, squared_error, wiener
+from m2diff.families.terms import hide, item_weights, squared_error, wiener, with_classes
 from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, UNetShape
 from m2diff.nn.blocks import per_channel
 from m2diff.shapes import Features, Slab, TimeSteps
@@ -173,24 +173,19 @@ class M2Diff(DiffusionFamily):
         settings, target = self.config.loss, batch.target
         conditions = self._hidden(batch.conditions, generator)
         share = self.config.diffusion.first_step_share
-        x_t, t = noised(target, self.schedule, generator=generator, first_step_share=share)
-        heads = self.heads(x_t, t, conditions)
+        t = draw_steps(len(target), self.schedule, generator=generator, first_step_share=share).to(target.device)
+        heads = self.heads(noised(target, t, self.schedule, generator=generator), t, conditions)
 
         weights = item_weights(conditions.low, target, balance=settings.balance)
-        terms = {"pet": squared_error(heads.pet, target, weights)}
-        taught: dict[str, float] = {}
-        if settings.classes > 0.0 and batch.classes is not None and heads.classes:
-            terms["classes"] = class_error(list(heads.classes), batch.classes)
-            taught["classes"] = settings.classes
+        of_pet = squared_error(heads.pet, target, weights)
         if heads.mri is None:
-            return Losses(terms, {"pet": 1.0, **taught})
-        terms["mri"] = squared_error(heads.mri, target, weights)
-        terms["agreement"] = squared_error(heads.pet, heads.mri, weights)
-        share_of = {"pet": settings.pet, "mri": settings.mri, "agreement": settings.agreement, **taught}
+            return with_classes(Losses({"pet": of_pet}, {"pet": 1.0}), heads.classes, batch, settings.classes)
+        losses = Losses({"pet": of_pet}, {"pet": settings.pet})
+        losses = losses.plus("mri", squared_error(heads.mri, target, weights), settings.mri)
+        losses = losses.plus("agreement", squared_error(heads.pet, heads.mri, weights), settings.agreement)
         if settings.mean > 0.0:
-            terms["mean"] = squared_error((heads.pet + heads.mri) / 2, target, weights)
-            share_of["mean"] = settings.mean
-        return Losses(terms, share_of)
+            losses = losses.plus("mean", squared_error((heads.pet + heads.mri) / 2, target, weights), settings.mean)
+        return with_classes(losses, heads.classes, batch, settings.classes)
 
     def _hidden(self, conditions: Conditions, generator: torch.Generator) -> Conditions:
         """Conditions with some hidden by chance; the MRI stays where the network cannot do without."""

@@ -17,7 +17,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
-from m2diff.diffusion import draw_noise, draw_steps, q_sample
+from m2diff.diffusion import draw_steps, noised
 from m2diff.families.base import Answer, DiffusionFamily, answered, check_view
 from m2diff.families.config import (
     DiffusionConfig,
@@ -158,7 +158,7 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
         conditions = hide(batch.conditions, self.config.loss.dropout, generator=generator)
         target = batch.target
         t = self.drawn_steps(len(target), generator=generator).to(target.device)
-        return Drawn(conditions, q_sample(target, t, draw_noise(target, generator=generator), self.schedule), t)
+        return Drawn(conditions, noised(target, t, self.schedule, generator=generator), t)
 
     def drawn_steps(self, count: int, *, generator: torch.Generator) -> TimeSteps:
         """Steps (count,) to train at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -41,10 +42,12 @@ def item_weights(low: Slab, target: Slab, *, balance: bool) -> PerItem:
     return (error + BALANCE_FLOOR).rsqrt()
 
 
-def class_error(logits: list[Tensor], classes: Tensor) -> Tensor:
-    """Cross-entropy of soft classes: ``logits`` of each head and the true shares, (b, classes, s, h, w)."""
-    losses = [-(classes * each.float().log_softmax(dim=1)).sum(dim=1).mean() for each in logits]
-    return torch.stack(losses).mean()
+def with_classes(losses: Losses, logits: Sequence[Tensor], batch: Batch, weight: float) -> Losses:
+    """The losses, and where weighted and known the cross-entropy of soft classes: ``logits`` of each head that fits."""
+    if weight == 0.0 or batch.classes is None or not logits:
+        return losses
+    errors = [-(batch.classes * each.float().log_softmax(dim=1)).sum(dim=1).mean() for each in logits]
+    return losses.plus("classes", torch.stack(errors).mean(), weight)
 
 
 def of_answer(
@@ -56,8 +59,7 @@ def of_answer(
     weights = item_weights(conditions.low, batch.target, balance=settings.balance)
     emphasised = weights if emphasis is None else weights * emphasis
     losses = Losses({"pet": squared_error(answer.clean, batch.target, emphasised)}, {"pet": 1.0})
-    if settings.classes > 0.0 and batch.classes is not None and answer.classes is not None:
-        losses = losses.plus("classes", class_error([answer.classes], batch.classes), settings.classes)
+    losses = with_classes(losses, [] if answer.classes is None else [answer.classes], batch, settings.classes)
     if settings.first > 0.0 and answer.first is not None:
         losses = losses.plus("first", squared_error(answer.first, batch.target, weights), settings.first)
     return losses
