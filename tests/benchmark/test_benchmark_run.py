@@ -77,7 +77,7 @@ def test_the_budget_is_equal_and_stated(done):
     about = json.loads((done / "benchmark.json").read_text())
     assert about["budget"] == "2 steps each"
     assert {m["steps"] for m in about["methods"].values() if m["kind"] == "trained here"} == {2}
-    assert about["trained on"]["scans"] == 5 and about["scored"]["not trained on"] == [20.0]
+    assert about["trained on"]["scans"] == 5 and about["scored"]["not trained on"] == ["20"]
     page = (done / "index.html").read_text()
     assert "2 steps each" in page and "not trained on" in page
 

@@ -87,8 +87,8 @@ def separation(outcome: Outcome, measured: Measured) -> tuple[Grid, ...]:
 def cost(outcome: Outcome, measured: Measured) -> Grid:
     """Seconds, memory, parameters, and what the training took."""
     titles = (
-        "method", "seconds a brain", "peak memory, MiB", "of it before it answers", "parameters, million",
-        "training steps", "training minutes",
+        "method", "seconds a brain", "of one alone", "peak memory, MiB", "memory before it answers",
+        "parameters, million", "training steps", "training minutes",
     )  # fmt: skip
     lines = []
     for entry in outcome.entries:
@@ -97,7 +97,11 @@ def cost(outcome: Outcome, measured: Measured) -> Grid:
         seconds = [c.value for drf in outcome.sides.doses for c in measured.cells_of(name, drf, NONE, SECONDS.metric)]
         cells = [
             _plain(median(seconds), 1) if seconds else EMPTY,
-            *((_plain(spent.peak_mib, 0), _plain(spent.base_mib, 0)) if spent else (EMPTY, EMPTY)),
+            *(
+                (_plain(spent.seconds, 1), _plain(spent.peak_mib, 0), _plain(spent.base_mib, 0))
+                if spent
+                else (EMPTY,) * 3
+            ),
             _plain(spent.parameters / 1e6, 2) if spent and spent.parameters else EMPTY,
             _plain(entry.training["steps"], 0) if "steps" in entry.training else EMPTY,
             _plain(run.seconds / 60, 1) if run else EMPTY,

@@ -36,7 +36,6 @@ class Outcome:
     costs: dict[str, Cost]
     against: str
     shown: Shown
-    jobs: int
     device: str
 
     @property
@@ -48,6 +47,11 @@ class Outcome:
     def names(self) -> tuple[str, ...]:
         """What tables call them."""
         return tuple(method.name for method in self.methods)
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """How many processes scored at once, of all rows."""
+        return tuple(sorted({int(row["processes"]) for row in self.rows if "processes" in row}))
 
     @property
     def untrained(self) -> tuple[float, ...]:

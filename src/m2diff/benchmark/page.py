@@ -173,8 +173,9 @@ def _sections(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -
         ),
         Section(
             "Cost",
-            f"Seconds for one brain on one thread ({outcome.device}, {outcome.jobs} at once), after the weights are "
-            "loaded and without registration: median over all scans. Memory: the peak of a process of its own.",
+            f"Seconds for one brain on one thread ({outcome.device}), after the weights are loaded and without "
+            f"registration: the median over all scans, {' or '.join(map(str, outcome.processes)) or 1} scored at "
+            "once; and of one brain alone. Memory: the peak of a process of its own.",
             (grids.cost(outcome, measured),),
         ),
     ]

@@ -72,7 +72,7 @@ def benchmark(
     shown.images.update({(task.method.name, task.drf): task.image for task in tasks if task.image is not None})
     rows = _scored(tasks, sides, Path(out), jobs=jobs, device=device, progress=progress)
     spent = costs(entries, sides, Path(out), device=device, progress=progress)
-    return _written(Outcome(Path(out), entries, sides, terms, runs, rows, spent, reference, shown, jobs, device))
+    return _written(Outcome(Path(out), entries, sides, terms, runs, rows, spent, reference, shown, device))
 
 
 def _reference(chosen: Sequence[Method], against: str | None) -> str:
@@ -127,7 +127,7 @@ def _scored(tasks: list[Task], sides: Sides, out: Path, *, jobs: int, device: st
         if "failed" in row:
             failed.append(f"{row['method']}, {row['scan']}: {row['failed']}")
         elif row["id"] not in kept:
-            kept.add(row)
+            kept.add({**row, "processes": jobs})  # its seconds depend on who else was at work
     if failed:
         raise BadInput(
             f"{len(failed)} of {len(missing)} images could not be scored (the others are): {' '.join(failed[:3])} "
