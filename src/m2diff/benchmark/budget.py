@@ -43,7 +43,7 @@ class Budget:
     def words(self) -> str:
         """The budget as the page and the table state it."""
         if self.minutes is not None:
-            return f"{self.minutes:g} minutes of training each"
+            return f"{self.minutes:g} min of training each"
         return "the presets' own steps" if self.steps is None else f"{self.steps} steps each"
 
     def overrides(self) -> list[str]:
