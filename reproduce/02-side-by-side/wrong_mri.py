@@ -3,7 +3,7 @@
     python reproduce/02-side-by-side/wrong_mri.py TEST_COHORT OUT [METHODS]
 
 PSNR inside the brain against the noise-free image, at DRF 20 and 100, of one scan of each person. A shift is along each
-axis in turn by person, a turn is about the long axis of the body. OUT/wrong_mri.jsonl is added to: the same command goes on.
+axis in turn by person, a turn is about the body's long axis. OUT/wrong_mri.jsonl is added to: the same command goes on.
 """
 
 from __future__ import annotations

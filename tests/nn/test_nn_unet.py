@@ -104,9 +104,9 @@ def test_norms_answer_bfloat16_in_bfloat16_and_agree_with_pytorchs_own():
     )
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4])
-def test_bfloat16_gradients_of_convolutions_over_volumes_are_those_of_float32(depth):
-    layer = conv(3, 16, 16)
+@pytest.mark.parametrize(("kernel", "depth"), [(3, 1), (3, 2), (3, 4), (7, 1), (7, 2), (7, 6), (7, 8)])
+def test_bfloat16_gradients_of_convolutions_over_volumes_are_those_of_float32(kernel, depth):
+    layer = conv(3, 16, 16, kernel=kernel)
     x, up = torch.randn(2, 2, 16, depth, 8, 8).unbind(0)
     gradients = []
     for low in (True, False):

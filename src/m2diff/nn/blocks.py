@@ -19,13 +19,14 @@ from m2diff.shapes import Features, Slab
 class Conv3d(nn.Conv3d):
     """A convolution over volumes whose gradients are right on a CPU too.
 
-    Note: oneDNN 3.12 (PyTorch 2.13) reads memory that nobody wrote where it computes the weights' gradient of a volume
-    two slices deep in bfloat16; such a layer computes in float32 there.
+    Note: oneDNN 3.12 (PyTorch 2.13) reads memory that nobody wrote where it computes the weights' gradient in bfloat16
+    of a volume of fewer slices than the kernel (but more than one); such a layer computes in float32 there.
     """
 
     def forward(self, x: Features) -> Features:
         """(b, c_in, d, h, w) to (b, c_out, ...)."""
-        if not (x.device.type == "cpu" and x.shape[2] == 2 and torch.is_grad_enabled()):
+        shallow = 1 < x.shape[2] < self.kernel_size[0]
+        if not (x.device.type == "cpu" and shallow and torch.is_grad_enabled()):
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             return super().forward(x.float()).to(x.dtype)
