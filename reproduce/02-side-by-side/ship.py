@@ -52,7 +52,7 @@ def main(runs: Path, benchmarks: list[Path]) -> None:
     for family in FAMILIES:
         name = f"{family}-small"
         test = Measured(
-            on=f"10 simulated scans of {persons} held-out people (OASIS-1), against the standard-dose scan, in the brain",
+            on=f"10 simulated scans of {persons} held-out people of OASIS-1; inside the brain, to the standard scan",
             by="m2diff benchmark, reproduce/02-side-by-side/README.md",
             by_drf={
                 drf: scores(ours, found["low-dose", drf]) for (method, drf), ours in found.items() if method == name
