@@ -15,6 +15,7 @@ from m2diff.enhance.repeat import repeat, seed_of
 from m2diff.enhance.run import Written, enhance, write
 from m2diff.enhance.volume import Options
 from m2diff.errors import BadInput
+from m2diff.families import stored
 from m2diff.io import atomic, nifti
 from m2diff.prepare.pair import prepare
 from m2diff.volume import Volume
@@ -251,3 +252,19 @@ def test_a_chain_starts_from_the_estimate_that_is_named(scans, weights, tmp_path
     assert np.array_equal(one.volume.data, two.volume.data)
     assert one.settings["first_estimate"] == {"name": "regress", "sha256": control.sha256}
     assert run(scans, chain, "chain").settings["first_estimate"]["name"] == "regress-base"
+
+
+@pytest.mark.parametrize("name", [name for name in stored.shipped() if name.endswith("-small")])
+def test_every_small_checkpoint_answers_out_of_the_box_with_and_without_an_mri(scans, name):
+    pet, mri = scans
+    reads_mri = cards.load(name).model.needs.mri
+    images = {
+        "both": enhance(pet, mri, weights=name, steps=2, dose=20.0, align=False),
+        "alone": enhance(pet, None, weights=name, steps=2, dose=20.0),
+    }
+    for made in images.values():
+        assert np.isfinite(made.volume.data).all()
+        assert not np.allclose(made.volume.data, pet.data)
+    same = np.array_equal(images["both"].volume.data, images["alone"].volume.data)
+    assert same != reads_mri
+    assert ("reads no MRI" in " ".join(images["both"].warnings)) != reads_mri

@@ -11,10 +11,9 @@ import re
 from dataclasses import dataclass
 
 from m2diff.errors import BadInput
+from m2diff.train.config import UNBOUNDED
 
 _MINUTES = {"min": 1.0, "m": 1.0, "h": 60.0, "s": 1 / 60, "d": 1440.0}
-NEVER = 1_000_000_000
-"""Steps that no time budget reaches."""
 EQUAL = ("train.validate_scans=0", "data.held_out_fraction=0")
 
 
@@ -49,5 +48,5 @@ class Budget:
     def overrides(self) -> list[str]:
         """What it sets in every preset, before the user's own settings."""
         if self.minutes is not None:
-            return [*EQUAL, f"train.steps={NEVER}", "train.schedule=constant", "train.cooldown=0"]
+            return [*EQUAL, f"train.steps={UNBOUNDED}", "train.schedule=constant", "train.cooldown=0"]
         return [*EQUAL] if self.steps is None else [*EQUAL, f"train.steps={self.steps}"]

@@ -20,6 +20,9 @@ from m2diff.errors import BadInput
 from m2diff.families import stored
 from m2diff.nn.precision import Precision
 
+UNBOUNDED = 1_000_000_000
+"""So many steps that no run reaches them: a run whose only limit is time."""
+
 
 class DataConfig(BaseModel):
     """What a training step reads."""

@@ -34,9 +34,12 @@ class Means:
 
 
 class Journal:
-    """The bar and the scalars of one process; ``main`` is False for all but the first of many."""
+    """The bar and the scalars of one process; ``main`` is False for all but the first of many.
 
-    def __init__(self, folder: Path, name: str, *, first: int, steps: int, progress: bool, main: bool) -> None:
+    ``steps`` None: nobody knows how many there will be, as time is the limit.
+    """
+
+    def __init__(self, folder: Path, name: str, *, first: int, steps: int | None, progress: bool, main: bool) -> None:
         from torch.utils.tensorboard import SummaryWriter
         from tqdm import tqdm
 

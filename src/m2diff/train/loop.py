@@ -35,7 +35,7 @@ from m2diff.io.atomic import replacing
 from m2diff.nn.precision import Precision, autocast, channels_last
 from m2diff.train import checkpoint as checkpoints
 from m2diff.train.checkpoint import Checkpoint
-from m2diff.train.config import Preset
+from m2diff.train.config import UNBOUNDED, Preset
 from m2diff.train.ema import Ema
 from m2diff.train.export import Provenance, Training, export, load_start, model_card
 from m2diff.train.journal import Journal, Means
@@ -144,7 +144,7 @@ class Run:
             self.out / "logs",
             self.preset.name,
             first=self.step,
-            steps=config.steps,
+            steps=None if config.steps >= UNBOUNDED else config.steps,
             progress=self.progress,
             main=self.accelerator.is_main_process,
         )
