@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Every training behind the tables here: bash train.sh TRAIN_COHORT RUNS. Run again, it goes on where it stopped.
 #
-# All get 600 steps of 4 slabs: the seven small presets, and after them the ablations, each one setting away from its
-# family's. One CPU thread a run, two runs at once: a bit over an hour on two quiet cores.
+# All get 600 steps: the seven small presets 4 slabs a step, and after them the ablations, each one idea away from its
+# family's (slab-8: slabs half as deep, twice as many). One CPU thread a run, two at once: over an hour on two quiet cores.
 set -euo pipefail
 data=$1 runs=$2
 mkdir -p "$runs"
