@@ -31,6 +31,13 @@ def measured(names, levels=LEVELS, reference=None):
 
 
 @pytest.mark.parametrize("names", [HOUSE, FREESURFER])
+@pytest.mark.parametrize("other", ["ctx-lh-parstriangularis", "wm-lh-precuneus", "precuneus_white_matter_left"])
+def test_a_name_that_only_looks_like_a_region_of_the_meta_roi_is_none(names, other):
+    without, beside = suvr(measured(names)), suvr(measured([*names[:6], other, *names[7:]]))
+    assert (beside.meta_roi, beside.spared_ratio) == (without.meta_roi, without.spared_ratio)
+
+
+@pytest.mark.parametrize("names", [HOUSE, FREESURFER])
 def test_the_ratios_are_to_the_cerebellar_grey_of_both_sides(names):
     found = suvr(measured(names))
     assert found.regions[names[2]] == pytest.approx(6 / 3) and found.regions[names[5]] == pytest.approx(8 / 3)

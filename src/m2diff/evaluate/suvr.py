@@ -27,8 +27,10 @@ META_ROI: tuple[tuple[str, ...], ...] = (
     ("posterior cingulate", "posteriorcingulate", "isthmus cingulate", "isthmuscingulate", "precuneus"),
     ("lateral temporal", "inferiortemporal", "middletemporal", "inferior temporal", "middle temporal"),
 )
-"""The three parts, each by what a region's name holds."""
+"""The three parts, each by the words that a region's name holds."""
 SPARED = ("postcentral", "paracentral", "precentral")
+WHITE = (" wm ", " white matter ")
+"""Words of the white matter below a region, which FreeSurfer names like it (wm-lh-precuneus)."""
 
 
 @dataclass(frozen=True)
@@ -97,4 +99,6 @@ def _cerebellar_grey(name: str) -> bool:
 
 
 def _holds(name: str, parts: Iterable[str]) -> bool:
-    return any(part in words(name) for part in parts)
+    """Whether a grey-matter name holds one of ``parts`` as whole words: pars triangularis is no angular gyrus."""
+    text = f" {words(name)} "
+    return not any(white in text for white in WHITE) and any(f" {part} " in text for part in parts)
