@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from m2diff.benchmark import grids
 from m2diff.benchmark.budget import Budget
 from m2diff.benchmark.measures import QUALITY, Measure
 from m2diff.benchmark.methods import parse
 from m2diff.benchmark.people import Learner, Sides
 from m2diff.benchmark.rows import row_id
-from m2diff.benchmark.summary import compared, mean_of
+from m2diff.benchmark.summary import compared, mean_distance, mean_of
 from m2diff.benchmark.table import Measured
 from m2diff.errors import BadInput
 
@@ -119,3 +120,6 @@ def test_a_measure_that_should_be_zero_is_compared_by_its_distance():
     (found,) = compared(measured, ["calm"], 20.0, bias, "ours")
     assert found.paired.difference.mean == pytest.approx(-1.5)  # opposite errors of one person do not cancel
     assert found.favours == "calm" and found.wins == 6
+    distances = [mean_distance(measured, name, 20.0, bias) for name in ("ours", "calm", "absent")]
+    assert distances == [pytest.approx(2), pytest.approx(0.5), None]
+    assert grids._best(distances, bias) == 1  # though the signed errors of "ours" have the mean 0

@@ -9,7 +9,7 @@ from statistics import median
 from m2diff.benchmark.measures import COMPARED, MARKERS, SECONDS, Measure
 from m2diff.benchmark.outcome import Outcome
 from m2diff.benchmark.score import NONE, STANDARD, TRUTH
-from m2diff.benchmark.summary import Compared, mean_of, regional, told_apart
+from m2diff.benchmark.summary import Compared, mean_distance, mean_of, regional, told_apart
 from m2diff.benchmark.table import Measured
 from m2diff.evaluate.compare import Interval
 from m2diff.report.comparison import Cell, Grid, Line
@@ -24,7 +24,10 @@ def measures(outcome: Outcome, measured: Measured, wanted: Sequence[Measure], us
     for drf in outcome.sides.doses:
         columns = [[mean_of(measured, name, drf, measure) for name in outcome.names] for measure in wanted]
         reference = [mean_of(measured, STANDARD, 1.0, measure) for measure in wanted]
-        best = [_best(column, measure) for column, measure in zip(columns, wanted, strict=True)]
+        best = [
+            _best([mean_distance(measured, name, drf, measure) for name in outcome.names], measure)
+            for measure in wanted
+        ]
         lines = [
             Line(
                 name,
@@ -118,9 +121,9 @@ def _dose(outcome: Outcome, drf: float) -> str:
     return f"DRF {drf:g}" + (" * not trained on" if drf in outcome.untrained else "")
 
 
-def _best(column: Sequence[Interval | None], measure: Measure) -> int:
-    """The place of the best mean; -1 where nobody has one."""
-    known = {n: measure.distance(each.mean) for n, each in enumerate(column) if each is not None}
+def _best(distances: Sequence[float | None], measure: Measure) -> int:
+    """The place of the best mean distance; -1 where nobody has one."""
+    known = {n: each for n, each in enumerate(distances) if each is not None}
     if not known:
         return -1
     return max(known, key=known.__getitem__) if measure.goal == "high" else min(known, key=known.__getitem__)

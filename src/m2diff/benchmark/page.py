@@ -138,7 +138,8 @@ def _sections(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -
         ),
         Section(
             "Image quality",
-            "Mean over persons, and its 95 % bootstrap interval. Bold: the best of a column.",
+            "Mean over persons, and its 95 % bootstrap interval. Bold: the best of a column, where the best value is 0 "
+            "or 1 by the mean distance from it: opposite errors do not cancel.",
             grids.measures(outcome, measured, QUALITY, usual),
             note="PSNR, SSIM, NRMSE: against the standard-dose scan, which is noisy itself, and against the truth. "
             "Worth: the dose whose plain scan is as near to the truth, over the dose given. Texture: white matter's "

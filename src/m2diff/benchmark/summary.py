@@ -46,6 +46,12 @@ def mean_of(measured: Measured, method: str, drf: float, measure: Measure, group
     return interval(values, generator=_generator()) if values else None
 
 
+def mean_distance(measured: Measured, method: str, drf: float, measure: Measure) -> float | None:
+    """The mean over persons of what methods are ranked and compared by; None where nobody has the measure."""
+    values = list(_distances(measured, method, drf, measure).values())
+    return sum(values) / len(values) if values else None
+
+
 def compared(
     measured: Measured, methods: Sequence[str], drf: float, measure: Measure, reference: str
 ) -> list[Compared]:
