@@ -6,8 +6,10 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
+from m2diff.report import curves as curves_module
 from m2diff.report.comparison import Cell, ComparisonPage, Grid, Line, Picture, Section, render, write
 from m2diff.report.curves import Curve, Panel, against_dose
 from m2diff.report.page import KeyNumber
@@ -68,3 +70,12 @@ def test_curves_of_many_methods_have_a_place_for_each():
     curves = tuple(Curve(f"method {n}", points, n == 3) for n in range(14))
     png = picture(against_dose([Panel("PSNR", curves, (("truth", 31.0),)), Panel("gain", curves)], untrained=[100.0]))
     assert png.shape[1] > png.shape[0] > 300
+
+
+def test_no_two_of_many_methods_look_alike(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves_module, "as_png", lambda figure: drawn.append(figure) or "")
+    points = ((4.0, 30.0, 29.0, 31.0), (20.0, 28.0, 27.0, 29.0))
+    against_dose([Panel("PSNR", tuple(Curve(f"method {n}", points) for n in range(30)))])
+    lines = [container.lines[0] for container in drawn[0].axes[0].containers]
+    assert len(lines) == len({(to_hex(line.get_color()), line.get_marker()) for line in lines}) == 30
