@@ -51,6 +51,25 @@ def test_one_card_is_shown_whole(capsys):
     assert "parameters_by_drf" in said(capsys, "nlm")[1]
 
 
+@pytest.mark.parametrize("told", [None, {"train_persons": None, "batch": None, "began_from": None, "steps": None}])
+def test_a_card_that_tells_nothing_of_its_training_is_shown_all_the_same(told, tmp_path, capsys):
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(stored.find("regress-base").read_bytes())
+    card = stored.read_card(stored.find("regress-base")) | {"training": told}
+    weights.with_suffix(".json").write_text(json.dumps(card))
+    code, out, _ = said(capsys, str(weights))
+    assert code == 0 and "0 steps of ? slabs, ? scans of ? persons" in out
+    assert not stored.training(card).tells_all
+
+
+def test_a_card_tells_whom_its_runs_saw_down_to_the_first():
+    first = {"train_persons": ["a"], "began_from": None}
+    whole = stored.training({"training": {"train_persons": ["b"], "began_from": first}})
+    assert whole.seen == {"a", "b"} and whole.tells_all
+    part = stored.training({"training": {"train_persons": ["b"], "began_from": {"steps": 3}}})
+    assert part.seen == {"b"} and not part.tells_all and part.steps == 3
+
+
 def test_json_holds_the_cards_whole(capsys):
     code, out, _ = said(capsys, "--json")
     models = json.loads(out)

@@ -63,10 +63,12 @@ def _network_lines(model: Model, notes: dict[str, int]) -> list[str]:
 
 def _trained(model: Model) -> str:
     """How long and on whom."""
-    training = model.card.get("training", {})
-    persons = len(training.get("train_persons", ()))
-    steps, scans = model.trained_steps, training.get("train_scans", "?")
-    return f"{steps:,} steps of {training.get('batch', '?')} slabs, {scans} scans of {persons} persons"
+    from m2diff.families import stored
+
+    training = stored.training(model.card)
+    slabs, scans = (training.told.get(key) or "?" for key in ("batch", "train_scans"))
+    persons = "?" if training.persons is None else len(training.persons)
+    return f"{training.steps:,} steps of {slabs} slabs, {scans} scans of {persons} persons"
 
 
 def page(model: Model) -> str:

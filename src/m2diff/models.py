@@ -41,10 +41,9 @@ class Model:
     @property
     def trained_steps(self) -> int:
         """Steps of the run and of those that it began from."""
-        total, run = 0, self.card.get("training")
-        while run:
-            total, run = total + int(run.get("steps") or 0), run.get("began_from")
-        return total
+        from m2diff.families import stored
+
+        return stored.training(self.card).steps
 
     def to_json(self) -> dict[str, Any]:
         """Everything, the card whole."""
@@ -97,7 +96,7 @@ def _network(name: str) -> Model:
         parameters=_count(path),
         megabytes=round(path.stat().st_size / 1e6, 1),
         sha256=sha256(path),
-        about=str(card.get("training", {}).get("data", "")),
+        about=str(stored.training(card).told.get("data") or ""),
         card=card,
     )
 

@@ -79,6 +79,7 @@ def test_the_second_stage_trains_the_first_ones_weights_on_own_scans(stage_one, 
     card = json.loads((tmp_path / "two" / "card.json").read_text())
     assert card["name"] == "mfdiff-base" and card["training"]["settings"]["data"]["target"] == "standard"
     began_from = card["training"]["began_from"]
+    assert began_from["train_persons"]
     assert began_from["steps"] == 2 and began_from["name"] == "mfdiff-base" and "licence" in began_from
     assert card["training"]["train_scans"] == 2
     assert "simulate" not in card["training"]["data"]  # nobody said so

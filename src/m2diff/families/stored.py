@@ -10,7 +10,8 @@ A card names at least the ``model``: what ``families.build`` takes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,51 @@ def find(name_or_path: str | Path, *, also: Sequence[str] = ()) -> Path:
         f"No weights are called {name}; choose one of {', '.join((*shipped(), *also))}, or give a .safetensors file "
         "that has its card beside it."
     )
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a card says of how its weights were trained; the values as they stand there, empty or None where untold."""
+
+    told: Mapping[str, Any]
+    """The card's whole section."""
+    persons: tuple[str, ...] | None
+    """Whom the run itself was trained on."""
+    earlier: Training | None
+    """The run whose weights it began from; None for random ones."""
+
+    @classmethod
+    def of(cls, section: object) -> Training:
+        """Of the section ``training``, whatever stands there."""
+        told = section if isinstance(section, Mapping) else {}
+        persons, began = told.get("train_persons"), told.get("began_from")
+        known = tuple(map(str, persons)) if isinstance(persons, list | tuple) else None
+        return cls(told, known, None if began is None else cls.of(began))
+
+    @property
+    def runs(self) -> tuple[Training, ...]:
+        """The run and those that it began from, newest first."""
+        return (self, *(self.earlier.runs if self.earlier else ()))
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """Everybody whom the weights saw, as far as the card tells."""
+        return frozenset(person for run in self.runs for person in run.persons or ())
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether the card tells the persons of every run."""
+        return all(run.persons is not None for run in self.runs)
+
+    @property
+    def steps(self) -> int:
+        """Steps of all runs."""
+        return sum(steps for run in self.runs if isinstance(steps := run.told.get("steps"), int))
+
+
+def training(card: Mapping[str, Any]) -> Training:
+    """What ``card`` says of its weights' training; the one place that reads that section."""
+    return Training.of(card.get("training"))
 
 
 def card_beside(path: Path) -> Path | None:

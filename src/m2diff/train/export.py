@@ -47,7 +47,7 @@ class Training:
     batch: int
     """Slabs a step, of all processes together."""
     began_from: dict[str, Any] | None = None
-    """The weights that the run began from: their hash, name, licence, steps and commit; None for random ones."""
+    """The weights that the run began from: hash, name, licence, steps, persons, commit; None for random ones."""
 
 
 def model_card(
@@ -103,8 +103,8 @@ def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
             f"The weights {weights} belong to a network of another shape; start from weights of the same preset."
         ) from trouble
     card = stored.read_card(weights) if stored.card_beside(weights) else {}
-    training = card.get("training", {})
-    earlier = {key: training.get(key) for key in ("steps", "batch", "commit", "settings", "began_from")}
+    told = stored.training(card).told
+    earlier = {key: told.get(key) for key in ("steps", "batch", "train_persons", "commit", "settings", "began_from")}
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return {"sha256": digest, "name": card.get("name"), "licence": card.get("licence"), **earlier}
 
