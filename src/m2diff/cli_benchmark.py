@@ -32,9 +32,9 @@ def benchmark(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="One value of every preset alike, as train.lr=0.001; repeatable.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Processes that score, one thread each.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that score, one thread each.")] = 1,
     device: Device = "cpu",
-    seed: Annotated[int, typer.Option(help="The same seed draws the same images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same images.")] = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +92,7 @@ def _method(text: str) -> Method:
 def _option(part: str, text: str) -> tuple[str, str]:
     key, equals, value = part.partition("=")
     try:
-        right = bool(equals) and key in OPTIONS and (value == "none" if key == "mri" else float(value) >= 0)
+        right = bool(equals) and key in OPTIONS and (value == "none" if key == "mri" else 0 <= float(value) < inf)
         right = right and (key not in ("steps", "samples") or int(value) >= 1)
     except ValueError:
         right = False
@@ -122,13 +123,13 @@ def _known(base: str) -> tuple[str, Kind, str]:
         return f"weights:{plain}", "weights", plain
     for file in (path / "weights.safetensors", path):
         if file.is_file():
-            return _label(file), "weights", str(file)
+            return label(file), "weights", str(file)
     raise BadInput(
         f"No method is called {base}; choose {INPUT}, a filter ({', '.join(FILTERS)}), a preset "
         f"({', '.join(preset_names())}), or weights: a shipped name, a run folder or a .safetensors file."
     )
 
 
-def _label(file: Path) -> str:
+def label(file: Path) -> str:
     """What tables call weights at a path: their run, or their file."""
     return file.resolve().parent.name if file.stem == "weights" else file.stem
