@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,11 @@ def find(name_or_path: str | Path, *, also: Sequence[str] = ()) -> Path:
 class Training:
     """What a card says of how its weights were trained; the values as they stand there, empty or None where untold."""
 
-    told: Mapping[str, Any]
+    told: Mapping[str, Any] = field(default_factory=dict)
     """The card's whole section."""
-    persons: tuple[str, ...] | None
+    persons: tuple[str, ...] | None = None
     """Whom the run itself was trained on."""
-    earlier: Training | None
+    earlier: Training | None = None
     """The run whose weights it began from; None for random ones."""
 
     @classmethod

@@ -99,6 +99,11 @@ def load_preset(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Pres
     return _resolved(_read(name_or_path), overrides, str(name_or_path))
 
 
+def defaults(overrides: Sequence[str], name: str) -> Preset:
+    """What ``overrides`` make of the defaults alone, those of no family; ``name``: what a refusal calls it."""
+    return _resolved({"name": name, "model": {}}, overrides, name)
+
+
 def preset_of(weights: str | Path, overrides: Sequence[str] = ()) -> Preset:
     """The preset with which ``weights`` (a name or a path) are trained further: their own network, and the data and
     train sections of the preset that they were trained with, or the defaults where no such preset ships.
