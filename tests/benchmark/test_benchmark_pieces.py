@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m2diff.benchmark import grids
+from m2diff.benchmark import grids, plan
 from m2diff.benchmark.budget import Budget
 from m2diff.benchmark.measures import QUALITY, Measure
 from m2diff.benchmark.methods import parse
-from m2diff.benchmark.people import Learner, Sides
+from m2diff.benchmark.people import Learner, Sides, sides
 from m2diff.benchmark.rows import row_id
+from m2diff.benchmark.score import MEASURED
 from m2diff.benchmark.summary import compared, mean_distance, mean_of
 from m2diff.benchmark.table import Measured
 from m2diff.errors import BadInput
@@ -71,13 +72,27 @@ def test_what_is_no_budget_is_refused(text):
 
 
 def test_a_dose_counts_as_trained_on_where_one_next_to_it_was(tmp_path):
-    sides = Sides((Learner("1", "a", (4.0, 19.5)),), (), tmp_path, (), ())
-    assert sides.trained_on(4) and sides.trained_on(20) and not sides.trained_on(10) and not sides.trained_on(200)
+    both = Sides((Learner("1", "a", (4.0, 19.5)),), (), tmp_path, (), ())
+    assert both.trained_on(4) and both.trained_on(20) and not both.trained_on(10) and not both.trained_on(200)
 
 
 def test_a_row_is_known_by_all_that_it_depends_on():
     one = {"method": "a", "drf": 4.0}
     assert row_id(one) == row_id(dict(reversed(one.items()))) != row_id({**one, "drf": 20.0})
+
+
+def test_a_row_is_known_by_its_device_where_that_is_no_cpu(judges, tmp_path):
+    both = sides(judges, None, held_out=["judge-0"])
+    entry = plan.entries(parse(["gaussian"]), {})[1]
+    scan = plan.scan_id(both.test[0])
+    parts = {"measured": MEASURED, "method": "gaussian", "by": entry.identity, "scan": scan, "drf": 4.0, "seed": 7}
+
+    def ids(device: str) -> set[str]:
+        made = plan.tasks((entry,), both, seed=7, device=device, shown=("", ()), images=tmp_path)
+        return {task.id for task in made}
+
+    assert row_id(parts) in ids("cpu")  # as before ids knew of devices
+    assert row_id(parts | {"device": "cuda"}) in ids("cuda") and not ids("cpu") & ids("cuda")
 
 
 def rows(values: dict[str, list[float]], against="standard", metric="psnr") -> Measured:

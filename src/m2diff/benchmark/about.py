@@ -9,7 +9,8 @@ from typing import Any
 
 from m2diff.benchmark.outcome import Outcome
 from m2diff.benchmark.plan import Entry
-from m2diff.benchmark.training import Trained
+from m2diff.benchmark.seen import untold
+from m2diff.benchmark.training import Trained, differences
 
 
 def about(outcome: Outcome) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def about(outcome: Outcome) -> dict[str, Any]:
     return {
         "budget": terms.budget.words,
         "settings of every preset": [*terms.budget.overrides(), *terms.overrides],
+        "presets differ in": differences({name: run.preset for name, run in outcome.runs.items()}),
         "trained on": {
             "cohort": _last(terms.data),
             "scans": len(sides.train),
@@ -33,9 +35,10 @@ def about(outcome: Outcome) -> dict[str, Any]:
             "held out of the training cohort": bool(sides.held_out),
         },
         "methods": {entry.method.name: _method(entry, outcome) for entry in outcome.entries},
+        "not known in full whom they were trained on": list(untold(outcome.entries)),
         "compared with": outcome.against,
         "scoring": {
-            "device": outcome.device,
+            "devices": list(outcome.devices),
             "processes at once": list(outcome.processes),
             "threads a process": 1,
             "MRI": "as simulated; registration is not part of a method's seconds",

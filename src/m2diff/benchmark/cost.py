@@ -1,6 +1,6 @@
 """What a method costs: parameters, and the peak memory of a fresh process that answers one brain.
 
-    OUT/costs.json   by method: parameters, peak and base memory in MiB, seconds, device
+    OUT/costs.json   by method, identity, device and scan: parameters, peak and base memory in MiB, seconds, device
 
 Every method is measured in a Python of its own (``python -m m2diff.benchmark.cost REQUEST ANSWER``), on one thread;
 base is what the process holds before it answers: the imports, the scan, the MRI, the weights.
@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from m2diff.benchmark.people import Sides
-from m2diff.benchmark.plan import Entry
+from m2diff.benchmark.plan import Entry, scan_id
 from m2diff.errors import BadInput
+from m2diff.io import bids
 from m2diff.io.bids import write_json
 
 
@@ -41,17 +42,19 @@ def costs(entries: Sequence[Entry], sides: Sides, out: Path, *, device: str, pro
 
     path = out / "costs.json"
     kept: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    wanted = {f"{e.method.name} {e.identity} {device}": e for e in entries if e.method.kind != "input"}
+    requests = {e.method.name: _request(e, sides, device) for e in entries if e.method.kind != "input"}
+    scan = scan_id(_subject(sides))
+    wanted = {f"{e.method.name} {e.identity} {device} {scan}": e for e in entries if e.method.name in requests}
     missing = [key for key in wanted if key not in kept]
     for key in tqdm(missing, desc="cost", unit="method", disable=not (progress and missing)):
-        kept[key] = asdict(_measured(_request(wanted[key], sides, device), wanted[key].method.name))
+        kept[key] = asdict(_measured(requests[wanted[key].method.name], wanted[key].method.name))
         write_json(path, kept)
     return {entry.method.name: Cost(**kept[key]) for key, entry in wanted.items()}
 
 
 def _request(entry: Entry, sides: Sides, device: str) -> dict[str, Any]:
     """What the fresh process has to answer."""
-    subject = sides.test[0]
+    subject = _subject(sides)
     drf = next(drf for drf in sides.doses if drf in subject.low)
     return {
         "pet": str(subject.low[drf]),
@@ -63,6 +66,11 @@ def _request(entry: Entry, sides: Sides, device: str) -> dict[str, Any]:
         "options": entry.method.options,
         "device": device,
     }
+
+
+def _subject(sides: Sides) -> bids.Subject:
+    """Whose brain is answered: the first who has a scored dose."""
+    return next(subject for subject in sides.test if set(sides.doses) & set(subject.low))
 
 
 def _measured(request: dict[str, Any], name: str) -> Cost:

@@ -106,7 +106,7 @@ def cost(outcome: Outcome, measured: Measured) -> Grid:
                 else (EMPTY,) * 3
             ),
             _plain(spent.parameters / 1e6, 2) if spent and spent.parameters else EMPTY,
-            _plain(entry.training["steps"], 0) if "steps" in entry.training else EMPTY,
+            _plain(steps, 0) if isinstance(steps := entry.training.told.get("steps"), int) else EMPTY,
             _plain(run.seconds / 60, 1) if run else EMPTY,
         ]
         lines.append(Line(name, tuple(cells), _kind(outcome, name)))

@@ -54,6 +54,11 @@ class Outcome:
         return tuple(sorted({int(row["processes"]) for row in self.rows if "processes" in row}))
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """Where the answers were made, of all rows."""
+        return tuple(sorted({str(row["device"]) for row in self.rows if "device" in row})) or (self.device,)
+
+    @property
     def untrained(self) -> tuple[float, ...]:
         """Scored doses that the training cohort has not, where anything learned from it."""
         return tuple(drf for drf in self.sides.doses if self.learned and not self.sides.trained_on(drf))
@@ -64,7 +69,7 @@ class Outcome:
         return tuple(entry.method.name for entry in self.entries if self._learned(entry))
 
     def _learned(self, entry: Entry) -> bool:
-        persons = set(entry.training.get("train_persons", []))
+        persons = set(entry.training.persons or ())
         at_a_path = entry.method.kind == "weights" and Path(entry.method.source).is_file()
         here = bool(persons) and persons <= set(self.sides.train_persons)
         return entry.method.kind == "preset" or (at_a_path and here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,10 @@ from m2diff.benchmark.measures import LESIONS, MARKERS, QUALITY
 from m2diff.benchmark.outcome import Outcome
 from m2diff.benchmark.pictures import TRUE_PSNR
 from m2diff.benchmark.score import TRUTH
+from m2diff.benchmark.seen import untold
 from m2diff.benchmark.summary import Compared, mean_of, told_apart
 from m2diff.benchmark.table import Measured
+from m2diff.benchmark.training import differences
 from m2diff.evaluate.compare import smallest_p
 from m2diff.report.comparison import ComparisonPage, Section
 from m2diff.report.page import KeyNumber, number
@@ -44,8 +47,9 @@ def _what(outcome: Outcome) -> str:
         if trained
         else "Nothing was trained here"
     )
+    unseen = "" if untold(outcome.entries) else " of people whom no training saw"
     return (
-        f"{doing}; every method then answered the same low-dose scans of people whom no training saw. All scores are "
+        f"{doing}; every method then answered the same low-dose scans{unseen}. All scores are "
         "taken inside the brain, against the standard-dose scan and against the noise-free image, which only a "
         "simulation knows and which is called the truth here."
     )
@@ -73,6 +77,16 @@ def _warnings(outcome: Outcome) -> list[str]:
             f"Not trained on: dose reduction factor {doses} (marked * and shaded). Filters were tuned elsewhere."
         )
     found += [_given(terms, names) for terms, names in trained_alike(outcome.entries).items()]
+    hidden = untold(outcome.entries)
+    if hidden:
+        found.append(
+            "Whether a scored person was trained on is not known of all: no card names the people of every run of "
+            f"{', '.join(hidden)}."
+        )
+    found += [
+        f"The presets differ in {key}: {', '.join(f'{name} {_value(value)}' for name, value in each.items())}."
+        for key, each in differences({name: run.preset for name, run in outcome.runs.items()}).items()
+    ]
     short = [name for name, run in outcome.runs.items() if run.steps <= run.preset.train.warmup]
     if short:
         found.append(f"{', '.join(short)}: the budget ended before the learning rate had risen (train.warmup).")
@@ -83,6 +97,11 @@ def _warnings(outcome: Outcome) -> list[str]:
                 f"{entry.method.name} starts its chain from a first estimate: {first}; its seconds include it."
             )
     return found
+
+
+def _value(value: Any) -> str:
+    """A setting as ``--set`` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _given(terms: tuple[Any, ...] | None, names: Sequence[str]) -> str:
@@ -174,9 +193,9 @@ def _sections(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -
         ),
         Section(
             "Cost",
-            f"Seconds for one brain on one thread ({outcome.device}), after the weights are loaded and without "
-            f"registration: the median over all scans, {' or '.join(map(str, outcome.processes)) or 1} scored at "
-            "once; and of one brain alone. Memory: the peak of a process of its own.",
+            f"Seconds for one brain on one thread ({', '.join(outcome.devices)}), after the weights are loaded and "
+            f"without registration: the median over all scans, {' or '.join(map(str, outcome.processes)) or 1} scored "
+            "at once; and of one brain alone. Memory: the peak of a process of its own.",
             (grids.cost(outcome, measured),),
         ),
     ]

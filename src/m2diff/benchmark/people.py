@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from math import log
 from pathlib import Path
 
-from m2diff.data.cohort import is_cache, open_cohort
+from m2diff.data.cohort import PreparedSubject, is_cache, open_cohort
 from m2diff.data.splits import by_person
 from m2diff.errors import BadInput
 from m2diff.io import bids
@@ -25,6 +26,8 @@ class Learner:
     label: str
     person: str
     doses: tuple[float, ...]
+    record: str = ""
+    """The hash of the record of its making."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,8 @@ def sides(
 ) -> Sides:
     """Both sides: the cohorts ``data`` and ``test``, or else ``data`` with ``held_out`` (or a ``fraction``) kept out.
 
-    Raises BadInput where a person would be on both sides, where too few are left, and for doses that nobody has.
+    Raises BadInput where a person would be on both sides, where too few are left, where a scored person lacks what they
+    are judged by, and for doses that nobody has.
     """
     learners = _learners(data)
     if test is None:
@@ -80,7 +84,7 @@ def sides(
         chosen = tuple(held_out) or _drawn(learners, fraction, seed)
         split = by_person(learners, held_out=chosen)
         subjects = [subject for subject in bids.find_subjects(data) if subject.person in chosen]
-        return Sides(split.train, tuple(subjects), data, tuple(sorted(chosen)), _doses(subjects, drf))
+        return Sides(split.train, _whole(subjects), data, tuple(sorted(chosen)), _doses(subjects, drf))
     scored = bids.find_subjects(test)
     both = sorted({subject.person for subject in scored} & {learner.person for learner in learners})
     if both:
@@ -88,15 +92,42 @@ def sides(
             f"Nobody may be trained on and scored, but {', '.join(both)} is in both cohorts; leave them out of one "
             "(m2diff simulate --without)."
         )
-    return Sides(tuple(learners), tuple(scored), test, (), _doses(scored, drf))
+    return Sides(tuple(learners), _whole(scored), test, (), _doses(scored, drf))
+
+
+def record_hash(subject: bids.Subject) -> str:
+    """The hash of the record of a scan's making: the same label may be another scan in another cohort."""
+    record = subject.record.read_bytes() if subject.record is not None else b""
+    return sha256(record).hexdigest()
+
+
+def _whole(subjects: list[bids.Subject]) -> tuple[bids.Subject, ...]:
+    """``subjects``; BadInput where one lacks what it is judged by."""
+    for each in subjects:
+        needed = {
+            "MRI": each.t1, "standard scan": each.standard, "noise-free image": each.noise_free, "mask": each.mask,
+            "labels": each.labels, "lesions": each.lesions, "record": each.record,
+        }  # fmt: skip
+        missing = [what for what, path in needed.items() if path is None or not path.is_file()]
+        if missing:
+            raise BadInput(
+                f"Who is scored must be a finished person of m2diff simulate, but sub-{each.label} has no "
+                f"{', no '.join(missing)}; score another cohort, or finish this one."
+            )
+    return tuple(subjects)
 
 
 def _learners(data: Path) -> list[Learner]:
     if not data.is_dir():
         raise BadInput(f"The data must be a cohort folder, but {data} is none; make one with m2diff simulate.")
     if is_cache(data):
-        return [Learner(subject.label, subject.person, subject.doses) for subject in open_cohort(data)]
-    return [Learner(each.label, each.person, tuple(each.low)) for each in bids.find_subjects(data)]
+        return [Learner(each.label, each.person, each.doses, _meta_hash(each)) for each in open_cohort(data)]
+    return [Learner(each.label, each.person, tuple(each.low), record_hash(each)) for each in bids.find_subjects(data)]
+
+
+def _meta_hash(subject: PreparedSubject) -> str:
+    """A cache does not hold the records themselves."""
+    return sha256((subject.folder / "meta.json").read_bytes()).hexdigest()
 
 
 def _drawn(learners: list[Learner], fraction: float, seed: int) -> tuple[str, ...]:

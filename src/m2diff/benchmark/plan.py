@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from m2diff.benchmark.methods import Method
-from m2diff.benchmark.people import Sides
+from m2diff.benchmark.people import Sides, record_hash
 from m2diff.benchmark.rows import row_id
 from m2diff.benchmark.score import MEASURED, STANDARD, TRUTH, Task, loaded
 from m2diff.enhance.run import FIRST
+from m2diff.families import stored
 from m2diff.families.filters import presets as filter_settings
 from m2diff.io import bids
 
@@ -28,14 +29,14 @@ class Entry:
     first: str | None
     identity: str
     family: str | None = None
-    training: dict[str, Any] = field(default_factory=dict)
+    training: stored.Training = field(default_factory=stored.Training)
     """What the weights' card says of their training."""
 
     @property
     def terms(self) -> tuple[Any, ...] | None:
         """Steps, slabs a step, scans and persons of the training; None where the card does not tell."""
-        known = [self.training.get(key) for key in ("steps", "batch", "train_scans", "train_persons")]
-        return None if None in known else (*known[:3], tuple(known[3] or ()))
+        known = [self.training.told.get(key) for key in ("steps", "batch", "train_scans")]
+        return None if None in (*known, self.training.persons) else (*known, self.training.persons)
 
 
 def entries(methods: tuple[Method, ...], weights: dict[str, Path]) -> tuple[Entry, ...]:
@@ -49,19 +50,27 @@ def entries(methods: tuple[Method, ...], weights: dict[str, Path]) -> tuple[Entr
 
 
 def tasks(
-    entries: tuple[Entry, ...], sides: Sides, *, seed: int, shown: tuple[str, tuple[float, ...]], images: Path
+    entries: tuple[Entry, ...],
+    sides: Sides,
+    *,
+    seed: int,
+    device: str,
+    shown: tuple[str, tuple[float, ...]],
+    images: Path,
 ) -> list[Task]:
     """All rows, scan by scan so that each is read once; the images of ``shown`` (scan, doses) are kept."""
+    elsewhere = {} if device == "cpu" else {"device": device}  # rows of a CPU were measured before ids knew of others
     references = tuple(Entry(method, None, None, method.name) for method in REFERENCES)
     found = []
     for subject in sides.test:
-        scan = _scan(subject)
+        scan = scan_id(subject)
         doses = [drf for drf in sides.doses if drf in subject.low]
         wanted = [(entry, 1.0) for entry in references] + [(entry, drf) for drf in doses for entry in entries]
         for entry, drf in wanted:
             name = row_id(
                 {"measured": MEASURED, "method": entry.method.name, "by": entry.identity, "scan": scan, "drf": drf}
                 | {"seed": seed}
+                | elsewhere
             )
             kept = subject.label == shown[0] and drf in shown[1] and entry.method.kind != "input"
             image = images / f"{name}.nii.gz" if kept else None
@@ -76,8 +85,8 @@ def _entry(method: Method, weights: dict[str, Path]) -> Entry:
         return Entry(method, None, None, _hash(filter_settings().get(method.source, {})), "filter")
     name = str(weights[method.run]) if method.kind == "preset" else method.source
     found = loaded(name)
-    model, training = found.card["model"], found.card.get("training", {})
-    return Entry(method, name, None, _hash([found.sha256, model]), model.get("family"), training)
+    model = found.card["model"]
+    return Entry(method, name, None, _hash([found.sha256, model]), model.get("family"), stored.training(found.card))
 
 
 def _control(entry: Entry, among: list[Entry]) -> str | None:
@@ -101,10 +110,9 @@ def _started(entry: Entry, own: str | None) -> Entry:
     return replace(entry, first=first, identity=_hash([entry.identity, loaded(first).sha256]))
 
 
-def _scan(subject: bids.Subject) -> str:
+def scan_id(subject: bids.Subject) -> str:
     """What a scan is known by: the record of its making, and its name."""
-    record = subject.record.read_bytes() if subject.record is not None else b""
-    return f"{subject.label} {sha256(record).hexdigest()}"
+    return f"{subject.label} {record_hash(subject)}"
 
 
 def _hash(content: Any) -> str:

@@ -1,7 +1,8 @@
 """OUT/rows.jsonl: everything measured, a JSON object a line, one line a method, scan and dose.
 
 A line is added whole and at once; a line that a killed run cut off is dropped when the file is opened again. What a
-line depends on (weights, options, scan, what is measured) is hashed into its ``id``, so that nothing stale is taken.
+line depends on (weights, options, scan, what is measured, a device that is no CPU) is hashed into its ``id``, so that
+nothing stale is taken.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from m2diff.benchmark import methods as method_texts
-from m2diff.benchmark import page, people, plan, summary, training
+from m2diff.benchmark import overrides as settings
+from m2diff.benchmark import page, people, plan, seen, summary, training
 from m2diff.benchmark.about import about
 from m2diff.benchmark.budget import Budget
 from m2diff.benchmark.cost import costs
@@ -26,7 +27,7 @@ from m2diff.benchmark.outcome import Outcome, Shown
 from m2diff.benchmark.page import USUAL
 from m2diff.benchmark.people import Sides
 from m2diff.benchmark.rows import Row, RowsFile
-from m2diff.benchmark.score import STANDARD, TRUTH, Task, loaded, score
+from m2diff.benchmark.score import STANDARD, TRUTH, Task, score
 from m2diff.benchmark.table import Measured, tidy, write_tsv
 from m2diff.benchmark.training import Terms
 from m2diff.errors import BadInput
@@ -55,24 +56,42 @@ def benchmark(
     of ``data``. ``budget``: ``1500steps`` or ``20min`` for each preset. ``overrides``: as in ``train.lr=0.001``, for
     every preset alike. ``against``: the method that the others are compared with. ``drf``: doses to score, all by
     default. ``jobs``: processes that score, one thread each. BadInput, before anything is trained, for a method that
-    nobody knows, terms that are not equal, and a person on both sides.
+    nobody knows, terms that are not equal, a setting that nothing reads, and a person on both sides.
     """
+    _check_numbers(jobs, seed)
     chosen = method_texts.parse(methods)
     reference = _reference(chosen, against)
     names = list(dict.fromkeys(method.source for method in chosen if method.kind == "preset"))
     spending = Budget.parse(budget)
-    sides = _sides(Path(data), None if test is None else Path(test), drf, names, overrides, spending)
+    settings.check(overrides, presets=bool(names), test=test is not None)
+    sides = _sides(Path(data), None if test is None else Path(test), drf, overrides)
     terms = Terms(Path(data), sides, spending, tuple(overrides), device, jobs, progress)
     training.check(names, terms)
-    _check_seen(chosen, sides)
+    seen.check_beforehand(chosen, terms)
     runs = training.all_trained(names, Path(out), terms)
     entries = plan.entries(chosen, {name: run.weights for name, run in runs.items()})
+    seen.check(entries, sides)
     shown = _shown(sides)
-    tasks = plan.tasks(entries, sides, seed=seed, shown=(shown.subject.label, shown.doses), images=Path(out) / "images")
+    tasks = plan.tasks(
+        entries,
+        sides,
+        seed=seed,
+        device=device,
+        shown=(shown.subject.label, shown.doses),
+        images=Path(out) / "images",
+    )
     shown.images.update({(task.method.name, task.drf): task.image for task in tasks if task.image is not None})
     rows = _scored(tasks, sides, Path(out), jobs=jobs, device=device, progress=progress)
     spent = costs(entries, sides, Path(out), device=device, progress=progress)
     return _written(Outcome(Path(out), entries, sides, terms, runs, rows, spent, reference, shown, device))
+
+
+def _check_numbers(jobs: int, seed: int) -> None:
+    """Refuse what would fail after hours of training."""
+    if jobs < 1:
+        raise BadInput(f"--jobs is the number of processes, 1 or more, got {jobs}; correct it.")
+    if seed < 0:
+        raise BadInput(f"--seed must be 0 or more, got {seed}; correct it.")
 
 
 def _reference(chosen: Sequence[Method], against: str | None) -> str:
@@ -83,39 +102,12 @@ def _reference(chosen: Sequence[Method], against: str | None) -> str:
     return against or next((name for name in names if name.startswith("m2diff")), names[-1])
 
 
-def _sides(
-    data: Path, test: Path | None, drf: Sequence[float], names: Sequence[str], overrides: Sequence[str], budget: Budget
-) -> Sides:
-    """Who is trained on and who is scored; a split of one cohort follows the ``data`` section that the presets get."""
-    from m2diff.train.config import load_preset
-
+def _sides(data: Path, test: Path | None, drf: Sequence[float], overrides: Sequence[str]) -> Sides:
+    """Who is trained on and who is scored; who of one cohort is held out follows the overrides."""
     if test is not None:
         return people.sides(data, test, drf=drf)
-    if not names:
-        return people.sides(data, None, drf=drf)
-    config = load_preset(names[0], overrides)
-    return people.sides(
-        data,
-        None,
-        drf=drf,
-        held_out=config.data.held_out,
-        fraction=config.data.held_out_fraction,
-        seed=config.train.seed,
-    )
-
-
-def _check_seen(chosen: Sequence[Method], sides: Sides) -> None:
-    """Refuse given weights that were trained on somebody who is scored, as far as their card tells."""
-    for method in chosen:
-        if method.kind != "weights":
-            continue
-        seen = set(loaded(method.source).card.get("training", {}).get("train_persons", []))
-        both = sorted(seen & set(sides.test_persons))
-        if both:
-            raise BadInput(
-                f"{method.name} was trained on {', '.join(both)}, who would be scored; score other people, or leave "
-                "these weights out."
-            )
+    chosen = settings.hold_out(overrides)
+    return people.sides(data, None, drf=drf, held_out=chosen.persons, fraction=chosen.fraction, seed=chosen.seed)
 
 
 def _scored(tasks: list[Task], sides: Sides, out: Path, *, jobs: int, device: str, progress: bool) -> tuple[Row, ...]:
@@ -149,7 +141,8 @@ def _made(tasks: list[Task], root: Path, *, jobs: int, device: str, progress: bo
 
 def _shown(sides: Sides) -> Shown:
     """The scan and the two doses of the pictures: a patient where there is one; a middle dose and the lowest."""
-    scan = next((subject for subject in sides.test if subject.group == "ad"), sides.test[0])
+    there = [subject for subject in sides.test if set(sides.doses) & set(subject.low)]
+    scan = next((subject for subject in there if subject.group == "ad"), there[0])
     doses = [drf for drf in sides.doses if drf in scan.low]
     middle = min(doses, key=lambda drf: abs(drf - USUAL))
     other = doses[-1] if doses[-1] != middle else doses[0]

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from m2diff.benchmark.budget import Budget
 from m2diff.benchmark.people import Sides
+from m2diff.data.cohort import is_cache, prepare_cohort
 from m2diff.errors import BadInput
+from m2diff.families import stored
 from m2diff.io.bids import write_json
 from m2diff.train.config import Preset, load_preset
+from m2diff.train.scans import CACHE
 
 STRETCH_MINUTES = 10.0
 FREE = {"threads", "workers", "resident", "checkpoint_every", "log_every", "validate_every"}
@@ -40,9 +43,9 @@ class Terms:
     progress: bool = True
 
     def preset(self, name: str) -> Preset:
-        """The preset as it is trained here; the user's overrides have the last word."""
-        kept_out = [f"data.held_out={json.dumps(list(self.sides.held_out))}"] if self.sides.held_out else []
-        return load_preset(name, [*self.budget.overrides(), *kept_out, *self.overrides])
+        """The preset as it is trained here; the user's overrides have the last word, but for who is held out."""
+        kept_out = f"data.held_out={json.dumps(list(self.sides.held_out))}"
+        return load_preset(name, [*self.budget.overrides(), *self.overrides, kept_out])
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,21 @@ def check(names: Sequence[str], terms: Terms) -> None:
     if len(set(steps.values())) > 1:
         told = ", ".join(f"{name} {count}" for name, count in steps.items())
         raise BadInput(f"The presets have budgets of their own ({told}); give one for all, as in --budget 1500steps.")
+
+
+def differences(presets: Mapping[str, Preset]) -> dict[str, dict[str, Any]]:
+    """The settings of data and training in which presets differ, each with every preset's value."""
+    told = {name: dict(_settings(preset)) for name, preset in presets.items()}
+    keys = dict.fromkeys(key for each in told.values() for key in each)
+    values = {key: {name: each.get(key) for name, each in told.items()} for key in keys}
+    return {key: each for key, each in values.items() if len({json.dumps(value) for value in each.values()}) > 1}
+
+
+def _settings(preset: Preset) -> Iterator[tuple[str, Any]]:
+    """All that may change the weights, by the keys that ``--set`` takes."""
+    tree = preset.model_dump(mode="json", include={"data", "train"})
+    for section, settings in tree.items():
+        yield from ((f"{section}.{key}", value) for key, value in settings.items() if key not in FREE)
 
 
 def all_trained(names: Sequence[str], out: Path, terms: Terms) -> dict[str, Trained]:
@@ -84,18 +102,26 @@ def trained(name: str, out: Path, terms: Terms) -> Trained:
     preset = terms.preset(name)
     folder = out / "runs" / Path(name).stem
     record = _opened(folder, _asked(preset, terms))
+    if not record["finished"] and not is_cache(terms.data):  # before the clock starts, which counts training alone
+        prepare_cohort(terms.data, terms.data / CACHE, jobs=terms.jobs, progress=terms.progress)
     while not record["finished"]:
         _stretch(preset, folder, terms, record)
         write_json(folder / "equal.json", record)
-    card = json.loads((folder / "card.json").read_text())
-    return Trained(folder / "weights.safetensors", card["training"]["steps"], record["seconds"], preset)
+    weights = folder / "weights.safetensors"
+    told = stored.training(stored.read_card(weights))
+    if set(told.persons or ()) != set(terms.sides.train_persons):
+        raise BadInput(
+            f"{folder} was trained on {', '.join(told.persons or ('nobody knows whom',))}, but here on "
+            f"{', '.join(terms.sides.train_persons)}; choose another --out."
+        )
+    return Trained(weights, int(told.told.get("steps") or 0), record["seconds"], preset)
 
 
 def _asked(preset: Preset, terms: Terms) -> dict[str, Any]:
     """The terms of a run as plain values."""
     settings = preset.model_dump(mode="json")
     settings["train"] = {key: value for key, value in settings["train"].items() if key not in FREE}
-    train = sorted(learner.label for learner in terms.sides.train)
+    train = sorted([learner.label, learner.person, learner.record] for learner in terms.sides.train)
     doses = list(terms.sides.train_doses)
     return {"budget": asdict(terms.budget), "scans": train, "doses": doses, "preset": settings}
 
@@ -108,8 +134,11 @@ def _opened(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
         write_json(path, record)
         return record
     record = json.loads(path.read_text())
-    if record["asked"] != asked:
-        other = ", ".join(key for key in asked if asked[key] != record["asked"].get(key))
+    before = record["asked"]
+    if all(isinstance(scan, str) for scan in before["scans"]):  # a run of before scans were known by more than a label
+        asked = {**asked, "scans": [label for label, *_ in asked["scans"]]}
+    if before != asked:
+        other = ", ".join(key for key in asked if asked[key] != before.get(key))
         raise BadInput(f"{folder} was trained under other terms ({other}); choose another --out, or the same terms.")
     return record
 
@@ -122,6 +151,11 @@ def _stretch(preset: Preset, folder: Path, terms: Terms, record: dict[str, Any])
     left = None if minutes is None else minutes - record["seconds"] / 60
     limit = None if left is None else min(left, STRETCH_MINUTES)
     begun = time.monotonic()
+
+    def spent() -> float:
+        """Seconds of training; never more than were given."""
+        return min(time.monotonic() - begun, float("inf") if limit is None else 60 * limit)
+
     try:
         train(
             preset,
@@ -133,9 +167,8 @@ def _stretch(preset: Preset, folder: Path, terms: Terms, record: dict[str, Any])
             progress=terms.progress,
         )
     except SystemExit:  # a signal: a checkpoint is left, and what was spent is spent
-        record["seconds"] += time.monotonic() - begun
+        record["seconds"] += spent()
         write_json(folder / "equal.json", record)
         raise
-    spent = time.monotonic() - begun
-    record["seconds"] += spent if limit is None else min(spent, 60 * limit)
+    record["seconds"] += spent()
     record["finished"] = left is None or record["seconds"] >= 60 * float(minutes or 0) - 1
