@@ -41,7 +41,8 @@ def main(folders: list[Path]) -> str:
     apart = {(row["method"], row["drf"]): row for row in read(folders, "separation.tsv") if row["marker"] == MARKER}
     costs: dict[str, Any] = {}
     for folder in folders:
-        costs = {**json.loads((folder / "costs.json").read_text()), **costs}
+        for key, cost in json.loads((folder / "costs.json").read_text()).items():
+            costs.setdefault(key.split()[0], cost)
     found: dict[tuple[str, str], dict[tuple[str, str], dict[str, str]]] = {}
     for row in summary:
         found.setdefault((row["drf"], row["method"]), {}).setdefault((row["against"], row["metric"]), row)
@@ -58,8 +59,8 @@ def main(folders: list[Path]) -> str:
                 lines.append(f"| {method} | " + " | ".join(shown) + " |")
     lines += ["\n## Cost, one brain, one CPU thread\n", "| method | parameters | seconds | peak memory, MiB |"]
     lines.append("|---" * 4 + "|")
-    for key, cost in costs.items():
-        lines.append(f"| {key.split()[0]} | {cost['parameters']:,} | {cost['seconds']:.1f} | {cost['peak_mib']:.0f} |")
+    for method, cost in costs.items():
+        lines.append(f"| {method} | {cost['parameters']:,} | {cost['seconds']:.1f} | {cost['peak_mib']:.0f} |")
     return "\n".join(lines).lstrip() + "\n"
 
 
