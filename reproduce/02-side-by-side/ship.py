@@ -21,18 +21,16 @@ METRICS = ("psnr", "ssim", "nrmse")
 Table = dict[tuple[str, str], dict[str, tuple[float, float, float]]]
 
 
-def numbers(benchmarks: list[Path]) -> tuple[Table, int]:
-    """(method, drf) to metric to mean and interval, against the standard scan; and how many persons were scored."""
+def numbers(benchmarks: list[Path]) -> tuple[Table, dict]:
+    """(method, drf) to metric to mean and interval, against the standard scan; and who was scored."""
     found: Table = defaultdict(dict)
-    persons = 0
     for folder in benchmarks:
         with (folder / "summary.tsv").open(newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
                 if row["group"] == "all" and row["against"] == "standard" and row["metric"] in METRICS:
                     values = tuple(float(row[key]) for key in ("mean", "low", "high"))
                     found[row["method"], row["drf"]][row["metric"]] = values
-                    persons = max(persons, int(row["persons"]))
-    return found, persons
+    return found, json.loads((benchmarks[0] / "benchmark.json").read_text())["scored"]
 
 
 def scores(ours: dict[str, tuple[float, float, float]], inputs: dict[str, tuple[float, float, float]]) -> Scores:
@@ -48,11 +46,12 @@ def scores(ours: dict[str, tuple[float, float, float]], inputs: dict[str, tuple[
 
 def main(runs: Path, benchmarks: list[Path]) -> None:
     """Ship all seven."""
-    found, persons = numbers(benchmarks)
+    found, scored = numbers(benchmarks)
+    who = f"{scored['scans']} simulated scans of {len(scored['persons'])} held-out people of OASIS-1"
     for family in FAMILIES:
         name = f"{family}-small"
         test = Measured(
-            on=f"10 simulated scans of {persons} held-out people of OASIS-1; inside the brain, to the standard scan",
+            on=f"{who}; inside the brain, to the standard scan",
             by="m2diff benchmark, reproduce/02-side-by-side/README.md",
             by_drf={
                 drf: scores(ours, found["low-dose", drf]) for (method, drf), ours in found.items() if method == name

@@ -160,19 +160,6 @@ def test_other_persons_under_the_same_labels_are_refused(done, others, judges):
     assert (done / "runs" / "regress-base" / "equal.json").read_bytes() == before
 
 
-def test_a_run_that_knew_scans_by_their_labels_is_taken_where_its_card_agrees(
-    done, learners, others, judges, tmp_path, bare
-):
-    shutil.copytree(done / "runs", tmp_path / "runs")
-    path = tmp_path / "runs" / "regress-base" / "equal.json"
-    record = json.loads(path.read_text())
-    record["asked"]["scans"] = [label for label, *_ in record["asked"]["scans"]]
-    path.write_text(json.dumps(record))
-    compare(learners, judges, tmp_path, methods=["regress-base"], drf=[4.0])
-    with pytest.raises(BadInput, match=r"was trained on learner-0, .*, but here on other-0"):
-        compare(others, judges, tmp_path, methods=["regress-base"], drf=[4.0])
-
-
 def test_another_budget_in_the_same_folder_is_refused(done, learners, judges):
     with pytest.raises(BadInput, match=r"other terms \(budget, preset\)"):
         compare(learners, judges, done, budget="3steps")

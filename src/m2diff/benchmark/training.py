@@ -108,13 +108,7 @@ def trained(name: str, out: Path, terms: Terms) -> Trained:
         _stretch(preset, folder, terms, record)
         write_json(folder / "equal.json", record)
     weights = folder / "weights.safetensors"
-    told = stored.training(stored.read_card(weights))
-    if set(told.persons or ()) != set(terms.sides.train_persons):
-        raise BadInput(
-            f"{folder} was trained on {', '.join(told.persons or ('nobody knows whom',))}, but here on "
-            f"{', '.join(terms.sides.train_persons)}; choose another --out."
-        )
-    return Trained(weights, int(told.told.get("steps") or 0), record["seconds"], preset)
+    return Trained(weights, stored.training(stored.read_card(weights)).told["steps"], record["seconds"], preset)
 
 
 def _asked(preset: Preset, terms: Terms) -> dict[str, Any]:
@@ -134,11 +128,8 @@ def _opened(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
         write_json(path, record)
         return record
     record = json.loads(path.read_text())
-    before = record["asked"]
-    if all(isinstance(scan, str) for scan in before["scans"]):  # a run of before scans were known by more than a label
-        asked = {**asked, "scans": [label for label, *_ in asked["scans"]]}
-    if before != asked:
-        other = ", ".join(key for key in asked if asked[key] != before.get(key))
+    if record["asked"] != asked:
+        other = ", ".join(key for key in asked if asked[key] != record["asked"].get(key))
         raise BadInput(f"{folder} was trained under other terms ({other}); choose another --out, or the same terms.")
     return record
 
