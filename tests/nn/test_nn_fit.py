@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from m2diff.nn import FitHead, Folding
-from m2diff.nn.fit import CELL, RIDGE, _along_axes, _cell_means, _solve, _window, local_fits
+from m2diff.nn.fit import CELL, RIDGE, _cell_means, _solve, local_fits
+from m2diff.nn.smooth import along_axes, neighbours
 
 
 def classes(count: int = 3, size: int = 24, *, seed: int = 0) -> torch.Tensor:
@@ -30,7 +31,7 @@ def test_a_class_without_voxels_takes_the_mean_and_no_image_is_pulled_to_zero() 
     torch.testing.assert_close(local_fits(image, guide, (1,))[:, 0], image)
 
 
-def test_noise_is_averaged_over_the_window() -> None:
+def test_noise_is_averaged_over_theneighbours() -> None:
     noise = torch.randn(1, 8, 96, 96, generator=torch.Generator().manual_seed(1))
     narrow, wide = local_fits(noise, classes(size=96), (1, 3))[0]
     # Three levels from the 12 x 12 x 6 voxels of the narrow window at least: a variance below 3 / 864.
@@ -50,7 +51,7 @@ def test_it_is_least_squares() -> None:
 
     # Levels are interpolated between cells, so they are read where they are still the cells' own.
     sums = _cell_means(torch.cat([guide, image[:, None]], dim=1), (2, CELL, CELL))
-    ours = _solve(_along_axes(sums, [_window(n, 1, sums.device) for n in sums.shape[-3:]]))[0, :, 2, 2, 2]
+    ours = _solve(along_axes(sums, [neighbours(n, 1, sums.device) for n in sums.shape[-3:]]))[0, :, 2, 2, 2]
     np.testing.assert_allclose(ours.numpy(), levels, rtol=1e-3)
 
 

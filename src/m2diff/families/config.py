@@ -27,6 +27,8 @@ class FitConfig(Settings):
     """Soft classes that the network may tell apart within a window; the first are ``batch.CLASSES``."""
     windows: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 4)
     """Sizes of the windows, in passes of a mean over 3 x 3 x 3 cells of 4 x 4 x 2 voxels, ascending."""
+    judged: bool = False
+    """Weigh the answer, the fits and the scan once more, by the noise at each voxel (``nn.judge``)."""
 
 
 class UNetConfig(Settings):
@@ -74,7 +76,7 @@ class UNetConfig(Settings):
         channels = self.shape.widths[0]
         if self.fit is None:
             return PixelHead(channels, self.folding)
-        return FitHead(channels, self.folding, self.fit.classes, self.fit.windows)
+        return FitHead(channels, self.folding, self.fit.classes, self.fit.windows, judged=self.fit.judged)
 
     @property
     def multiple(self) -> int:

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2diff.nn.blocks import Folding, PixelHead
+from m2diff.nn.judge import Judge
+from m2diff.nn.smooth import along_axes, neighbours
 from m2diff.shapes import Features, Slab
 
 CELL = 4
@@ -32,14 +34,19 @@ the level of a class with fewer voxels than that towards the window's mean."""
 
 
 class FitHead(nn.Module):
-    """From features to the clean slab: a mixture of the low-dose slab and its fits, and a correction."""
+    """From features to the clean slab: a mixture of the low-dose slab and its fits, a correction, and (``judged``) a
+    second look at both (``nn/judge.py``).
+    """
 
-    def __init__(self, channels: int, folding: Folding, classes: int, windows: tuple[int, ...]) -> None:
+    def __init__(
+        self, channels: int, folding: Folding, classes: int, windows: tuple[int, ...], *, judged: bool = False
+    ) -> None:
         super().__init__()
         self.slices, self.windows = folding.slices, windows
         self.guide = PixelHead(channels, folding, classes, zero=False)
         self.blend = PixelHead(channels, folding, 1 + len(windows))
         self.correction = PixelHead(channels, folding)
+        self.judge = Judge(classes, len(windows)) if judged else None
 
     def forward(self, features: Features, low: Slab) -> tuple[Slab, Tensor]:
         """Features (b, c, ...) and the low-dose slab (b, s, h, w) to the clean slab, float32, and its classes.
@@ -51,7 +58,8 @@ class FitHead(nn.Module):
         with torch.autocast(low.device.type, enabled=False):
             fits = local_fits(low.float(), guide, self.windows)
         candidates = torch.cat([low.float()[:, None], fits], dim=1)
-        return (blend * candidates).sum(dim=1) + self.correction(features).float(), logits
+        answer = (blend * candidates).sum(dim=1) + self.correction(features).float()
+        return (answer if self.judge is None else self.judge(answer, low.float(), fits, guide)), logits
 
 
 def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:
@@ -66,34 +74,19 @@ def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:
     fits = []
     for passes in windows:
         device = sums.device
-        levels = _solve(_along_axes(sums, [_window(n, passes, device) for n in sums.shape[-3:]]))
+        levels = _solve(along_axes(sums, [neighbours(n, passes, device) for n in sums.shape[-3:]]))
         between = [_between(n, size, device) for n, size in zip(levels.shape[-3:], sizes, strict=True)]
-        fine = _along_axes(levels, between)
+        fine = along_axes(levels, between)
         fits.append((fine * guide).sum(dim=1))
     return torch.stack(fits, dim=1)
 
 
 @lru_cache
 @torch.inference_mode(False)  # kept, and needed by training too, whoever asks first
-def _window(cells: int, passes: int, device: torch.device) -> Tensor:
-    """(cells, cells): so many means over three neighbours, along one axis; at the ends over those that are there."""
-    near = (torch.arange(cells)[:, None] - torch.arange(cells)).abs() <= 1
-    return torch.linalg.matrix_power(near.double() / near.sum(dim=1, keepdim=True), passes).float().to(device)
-
-
-@lru_cache
-@torch.inference_mode(False)
 def _between(cells: int, voxels: int, device: torch.device) -> Tensor:
     """(voxels, cells): from cells to the voxels in them along one axis, linear between the cells' centres."""
     weights = F.interpolate(torch.eye(cells)[None], size=voxels, mode="linear", align_corners=False)[0]
     return weights.T.contiguous().to(device)
-
-
-def _along_axes(x: Tensor, matrices: list[Tensor]) -> Tensor:
-    """(b, n, d, h, w) after one matrix for each of its last three axes: small products, far cheaper than pooling."""
-    along_d, along_h, along_w = matrices
-    x = along_h @ (x @ along_w.T)
-    return (along_d @ x.flatten(3)).unflatten(3, x.shape[3:])
 
 
 def _cell_means(channels: Tensor, cell: tuple[int, int, int]) -> Tensor:

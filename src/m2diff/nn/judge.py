@@ -1,0 +1,72 @@
+"""A second opinion on a fitted answer: which of the fits, or the scan itself, to lean on, voxel by voxel.
+
+How wide a window should be goes with the noise, and how far an answer may be trusted shows in what the fits miss: both
+can be read off the scan. A few numbers a voxel say it, and a small perceptron, the same at every voxel and dose, turns
+them into weights:
+
+    judged(v) = answer(v) + sum over c of w_c(v) (candidate_c(v) - answer(v))
+
+It starts at zero weights, as the answer. Without units: twice the noise and twice the differences weigh the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from m2diff.nn.blocks import zeroed
+from m2diff.nn.smooth import along_axes, neighbours
+from m2diff.shapes import Slab
+
+WIDE, NEAR, AROUND, FAR = 20, 1, 3, 6
+"""Passes of a mean over 3 x 3 x 3 voxels: about 12 mm FWHM to 34 mm, for noise; the others for what the fits miss."""
+
+LARGEST = 6.0
+"""Of a number of the evidence, either way: beyond it says no more."""
+
+
+class Judge(nn.Module):
+    """Adds to an answer what the evidence at each voxel speaks for."""
+
+    def __init__(self, classes: int, fits: int, width: int = 32) -> None:
+        super().__init__()
+        told = 1 + fits + 4 + 1 + 1 + classes
+        self.inner = nn.Sequential(nn.Conv3d(told, width, 1), nn.SiLU(), nn.Conv3d(width, width, 1), nn.SiLU())
+        self.weigh = zeroed(nn.Conv3d(width, fits + 3, 1))
+
+    def forward(self, answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> Slab:
+        """The judged slab, float32, of the answer and the low-dose slab (b, s, h, w), its fits (b, n, s, h, w) and the
+        shares of the classes (b, k, s, h, w), all float32.
+        """
+        with torch.autocast(low.device.type, enabled=False):
+            told, added = evidence(answer, low, fits, guide)
+        weights: Tensor = self.weigh(self.inner(told))
+        return answer + (weights.float() * added).sum(dim=1)
+
+
+def evidence(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
+    """What is known of each voxel (b, n, s, h, w), and what may be added to the answer there (b, c, s, h, w).
+
+    The first is a fact to the judge, with no gradient: the noise of the scan, by how much of it the fits differ from
+    the answer and miss the scan around, the level, the classes. The second: fits, scan, and the scan smoothed
+    twice, each less the (likewise smoothed) answer.
+    """
+    missed, kept = low - answer, fits - answer[:, None]
+    added = torch.cat([kept, torch.stack([missed, _smooth(missed, NEAR), _smooth(missed, FAR)], dim=1)], dim=1)
+    with torch.no_grad():
+        narrow, wide = low - fits[:, 0], low - fits[:, -1]
+        noise = (_smooth(narrow.square(), WIDE) + 1e-5).sqrt()
+        around = [3 * _smooth(narrow, NEAR), 3 * _smooth(wide, NEAR), 9 * _smooth(narrow, FAR), 9 * _smooth(wide, FAR)]
+        parts = [*kept.unbind(dim=1), *around, 5 * _smooth(missed, AROUND)]
+        told = [
+            noise.log() + 1.5,
+            *(part / noise for part in parts),
+            4 * (fits[:, -1] - 0.8),
+            *(2 * guide).unbind(dim=1),
+        ]
+        return torch.stack(told, dim=1).clamp(-LARGEST, LARGEST), added
+
+
+def _smooth(image: Slab, passes: int) -> Slab:
+    """The slab (b, s, h, w) after so many means over its neighbours."""
+    return along_axes(image[:, None], [neighbours(n, passes, image.device) for n in image.shape[1:]])[:, 0]

@@ -1,0 +1,81 @@
+"""The judge of a fitted answer: nothing at first, without units, and it learns to lean on what the noise speaks for."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from m2diff.nn.blocks import Folding
+from m2diff.nn.fit import FitHead, local_fits
+from m2diff.nn.judge import Judge, evidence
+
+SLAB = (2, 8, 24, 24)
+
+
+def scene(noise: float, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Clean, low-dose, fits and guide of two tissues."""
+    generator = torch.Generator().manual_seed(seed)
+    inside = (torch.arange(24) // 6 % 2).float().expand(SLAB)
+    guide = torch.stack([inside, 1 - inside], dim=1)
+    clean = 0.5 + 0.5 * inside
+    low = clean + noise * torch.randn(SLAB, generator=generator)
+    return clean, low, local_fits(low, guide, (1, 4)), guide
+
+
+def test_it_starts_as_the_answer() -> None:
+    torch.manual_seed(0)
+    plain = FitHead(16, Folding(slices=8, fold=2), classes=2, windows=(1, 4))
+    judged = FitHead(16, Folding(slices=8, fold=2), classes=2, windows=(1, 4), judged=True)
+    missing, unexpected = judged.load_state_dict(plain.state_dict(), strict=False)
+    assert missing and all(key.startswith("judge.") for key in missing) and not unexpected
+    features, low = torch.randn(2, 16, 12, 12), torch.rand(SLAB)
+    torch.testing.assert_close(judged(features, low)[0], plain(features, low)[0], rtol=0, atol=0)
+
+
+def test_what_may_be_added_leads_to_each_candidate() -> None:
+    _, low, fits, guide = scene(0.3)
+    answer = torch.rand(SLAB)
+    _, added = evidence(answer, low, fits, guide)
+    assert added.shape == (2, 2 + 3, 8, 24, 24)
+    torch.testing.assert_close(answer[:, None] + added[:, :2], fits)
+    torch.testing.assert_close(answer + added[:, 2], low)
+
+
+def test_evidence_goes_with_the_noise_and_not_with_its_size() -> None:
+    """Everything that is not the noise level itself, the level or a class is a ratio."""
+    clean, low, fits, guide = scene(0.1)
+    told, _ = evidence(clean, low, fits, guide)
+    louder = clean + 2 * (low - clean)
+    told_louder, _ = evidence(clean, louder, clean[:, None] + 2 * (fits - clean[:, None]), guide)
+    ratios = slice(1, 1 + 2 + 4 + 1)
+    torch.testing.assert_close(told_louder[:, ratios], told[:, ratios], rtol=2e-3, atol=2e-3)  # the floor of the noise
+    assert float((told_louder[:, 0] - told[:, 0]).mean()) == pytest.approx(0.693, abs=0.01)
+
+
+def test_the_noise_it_sees_is_the_noise_that_is_there() -> None:
+    _, low, fits, guide = scene(0.2)
+    told, _ = evidence(low, low, fits, guide)
+    level = (told[:, 0] - 1.5).exp().mean()
+    assert 0.17 < level < 0.21  # the fit follows a little of it
+
+
+def test_its_evidence_carries_no_gradient_and_what_it_adds_does() -> None:
+    _, low, fits, guide = scene(0.2)
+    answer, guide = low.clone().requires_grad_(), guide.requires_grad_()
+    told, added = evidence(answer, low, fits, guide)
+    assert not told.requires_grad and added.requires_grad
+
+
+def test_it_learns_to_leave_an_answer_that_is_as_noisy_as_the_scan() -> None:
+    """The answer is the scan itself at two doses; the judge must learn to lean on the wide fit, the more the noisier."""
+    torch.manual_seed(0)
+    judge = Judge(classes=2, fits=2)
+    scenes = [scene(noise, seed) for seed, noise in enumerate((0.02, 0.4))]
+    optimizer = torch.optim.Adam(judge.parameters(), 1e-2)
+    for _ in range(60):
+        loss = sum((judge(low, low, fits, guide) - clean).square().mean() for clean, low, fits, guide in scenes)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for seed, noise in enumerate((0.02, 0.4), start=7):
+        clean, low, fits, guide = scene(noise, seed)
+        assert (judge(low, low, fits, guide) - clean).square().mean() < 0.3 * noise**2
