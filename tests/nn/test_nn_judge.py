@@ -66,7 +66,7 @@ def test_its_evidence_carries_no_gradient_and_what_it_adds_does() -> None:
 
 
 def test_it_learns_to_leave_an_answer_that_is_as_noisy_as_the_scan() -> None:
-    """The answer is the scan itself at two doses; the judge must learn to lean on the wide fit, the more the noisier."""
+    """The answer is the scan itself at two doses; the judge must lean on the wide fit, the more the noisier."""
     torch.manual_seed(0)
     judge = Judge(classes=2, fits=2)
     scenes = [scene(noise, seed) for seed, noise in enumerate((0.02, 0.4))]
