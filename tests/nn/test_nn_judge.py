@@ -47,14 +47,16 @@ def test_evidence_goes_with_the_noise_and_not_with_its_size() -> None:
     louder = clean + 2 * (low - clean)
     told_louder, _ = evidence(clean, louder, clean[:, None] + 2 * (fits - clean[:, None]), guide)
     ratios = slice(1, 1 + 2 + 4 + 1)
-    torch.testing.assert_close(told_louder[:, ratios], told[:, ratios], rtol=2e-3, atol=2e-3)  # the floor of the noise
-    assert float((told_louder[:, 0] - told[:, 0]).mean()) == pytest.approx(0.693, abs=0.01)
+    torch.testing.assert_close(
+        told_louder[..., ratios], told[..., ratios], rtol=2e-3, atol=2e-3
+    )  # the floor of the noise
+    assert float((told_louder[..., 0] - told[..., 0]).mean()) == pytest.approx(0.693, abs=0.01)
 
 
 def test_the_noise_it_sees_is_the_noise_that_is_there() -> None:
     _, low, fits, guide = scene(0.2)
     told, _ = evidence(low, low, fits, guide)
-    level = (told[:, 0] - 1.5).exp().mean()
+    level = (told[..., 0] - 1.5).exp().mean()
     assert 0.17 < level < 0.21  # the fit follows a little of it
 
 

@@ -31,8 +31,8 @@ class Judge(nn.Module):
     def __init__(self, classes: int, fits: int, width: int = 32) -> None:
         super().__init__()
         told = 1 + fits + 4 + 1 + 1 + classes
-        self.inner = nn.Sequential(nn.Conv3d(told, width, 1), nn.SiLU(), nn.Conv3d(width, width, 1), nn.SiLU())
-        self.weigh = zeroed(nn.Conv3d(width, fits + 3, 1))
+        self.inner = nn.Sequential(nn.Linear(told, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.weigh = zeroed(nn.Linear(width, fits + 3))
 
     def forward(self, answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> Slab:
         """The judged slab, float32, of the answer and the low-dose slab (b, s, h, w), its fits (b, n, s, h, w) and the
@@ -41,11 +41,11 @@ class Judge(nn.Module):
         with torch.autocast(low.device.type, enabled=False):
             told, added = evidence(answer, low, fits, guide)
         weights: Tensor = self.weigh(self.inner(told))
-        return answer + (weights.float() * added).sum(dim=1)
+        return answer + (weights.movedim(-1, 1).float() * added).sum(dim=1)
 
 
 def evidence(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
-    """What is known of each voxel (b, n, s, h, w), and what may be added to the answer there (b, c, s, h, w).
+    """What is known of each voxel (b, s, h, w, n), and what may be added to the answer there (b, c, s, h, w).
 
     The first is a fact to the judge, with no gradient: the noise of the scan, by how much of it the fits differ from
     the answer and miss the scan around, the level, the classes. The second: fits, scan, and the scan smoothed
@@ -64,7 +64,7 @@ def evidence(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> tuple[Tens
             4 * (fits[:, -1] - 0.8),
             *(2 * guide).unbind(dim=1),
         ]
-        return torch.stack(told, dim=1).clamp(-LARGEST, LARGEST), added
+        return torch.stack(told, dim=-1).clamp(-LARGEST, LARGEST), added
 
 
 def _smooth(image: Slab, passes: int) -> Slab:
