@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +52,20 @@ def verbs(version: Version = False) -> None:
     """Low-dose brain PET and the same person's MRI in, the standard-dose scan and its report out."""
 
 
+class Tracer(StrEnum):
+    """What is injected into simulated persons."""
+
+    fdg = "fdg"
+    amyloid = "amyloid"
+
+
+class Scanner(StrEnum):
+    """The fixed scanners of the simulator."""
+
+    pet_mr = "pet-mr"
+    pet_ct = "pet-ct"
+
+
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder of the BIDS data set to make (or finish).")],
@@ -70,6 +85,10 @@ def simulate(
     randomise: Annotated[
         bool, typer.Option("--randomise", help="Random scanners and some random uptake: a cohort to train on.")
     ] = False,
+    tracer: Annotated[Tracer, typer.Option(help="FDG, or florbetapir: healthy is then amyloid-negative.")] = Tracer.fdg,
+    scanner: Annotated[
+        Scanner, typer.Option(help="A PET/MR, or an older PET/CT: coarser, blurrier, fewer counts.")
+    ] = Scanner.pet_mr,
     jobs: Annotated[int, typer.Option(help="Persons made at once.")] = 1,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -88,6 +107,8 @@ def simulate(
         heads=heads,
         head=head.value,
         randomise=randomise,
+        tracer=tracer.value,
+        scanner=scanner.value,
     )
     run(recipe, out, subjects, jobs=jobs, progress=not (quiet or as_json))
     if as_json:

@@ -6,9 +6,12 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from m2diff.cli import app
 from m2diff.errors import BadInput
 from m2diff.io import bids
+from m2diff.layouts import adni
 from m2diff.simulate import cohort, scanner
 from m2diff.simulate.cohort import DosePlan, Recipe, simulate
 
@@ -123,3 +126,77 @@ def test_drawn_doses_lie_between_their_limits():
     plan = DosePlan.parse("4-100:3")
     drawn = [dose for seed in range(50) for dose in plan.draw(np.random.default_rng(seed))]
     assert min(drawn) >= 4 and max(drawn) <= 100 and len(set(drawn)) > 20
+
+
+OLD_KEYS = ["doses", "group", "seed", "anatomies", "persons", "without", "heads", "head", "randomise"]
+AMYLOID = replace(RECIPE, tracer="amyloid", scanner="pet-ct")
+
+
+def test_a_recipe_from_before_tracers_and_scanners_is_described_as_it_was():
+    """Else the cohorts that people have could not be finished or extended: their folders would be refused."""
+    assert RECIPE.describe() == {
+        "doses": {"factors": [4.0, 20.0], "draws": 0}, "group": "both", "seed": 3, "anatomies": None, "persons": [],
+        "without": [], "heads": None, "head": "none", "randomise": False,
+    }  # fmt: skip
+    assert list(RECIPE.describe()) == OLD_KEYS
+    assert list(AMYLOID.describe()) == [*OLD_KEYS, "tracer", "scanner"]
+    assert list(replace(RECIPE, tracer="amyloid").describe()) == [*OLD_KEYS, "tracer"]
+
+
+def test_the_sidecar_of_a_default_scan_is_what_it_was():
+    sidecar = cohort.pet_sidecar(RECIPE, QUICK, 20.0)
+    assert (sidecar["TracerName"], sidecar["TracerRadionuclide"]) == ("FDG", "F18")
+    assert (sidecar["InjectedRadioactivity"], sidecar["ScanStart"], sidecar["FrameDuration"]) == (12.5, 2400, [1200])
+    assert sidecar["ManufacturersModelName"] == "m2diff 2D PET/MR"
+
+
+def test_the_sidecar_names_the_tracer_and_the_scanner():
+    sidecar = cohort.pet_sidecar(AMYLOID, scanner.PET_CT, 20.0)
+    assert (sidecar["TracerName"], sidecar["TracerRadionuclide"]) == ("florbetapir", "F18")
+    assert (sidecar["InjectedRadioactivity"], sidecar["ScanStart"]) == (18.5, 3000)
+    assert sidecar["ManufacturersModelName"] == "m2diff 2D PET/CT"
+    assert sidecar["TracerName"] in {name for _, name, _ in adni._TRACERS.values()}  # one name throughout the house
+
+
+def test_the_whole_cohort_is_of_the_tracer_and_the_scanner_that_were_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(scanner, "PET_CT", replace(QUICK, voxel_mm=5.2, counts=0.3))
+    made = simulate(replace(AMYLOID, group="ad"), tmp_path / "cohort", 1, progress=False)
+    subject = bids.find_subjects(made)[0]
+    record = json.loads(bids.record_path(made, subject.label).read_text())
+    assert record["uptake"]["pattern"] == "amyloid" and record["protocol"]["voxel_mm"] == 5.2
+    assert record["protocol"]["counts"] == pytest.approx(0.15)  # half of the scanner's: the tracer leaves fewer
+    assert "amyloid-positive" in (made / "participants.json").read_text()
+    assert "sidecars name the tracer" in (made / "README").read_text()
+
+
+def test_a_randomised_amyloid_cohort_is_amyloid_but_for_the_random_share(monkeypatch):
+    patterns = []
+
+    def seen(rng, group, pattern):
+        patterns.append(pattern)
+        raise InterruptedError
+
+    monkeypatch.setattr(cohort.tracer, "draw_uptake", seen)
+    for number in range(40):
+        with pytest.raises(InterruptedError):
+            cohort.simulate_person(replace(RECIPE, tracer="amyloid", randomise=True), number)
+    assert set(patterns) == {"amyloid", "random"} and 2 < patterns.count("random") < 20
+
+
+def test_a_named_scanner_and_random_ones_exclude_each_other():
+    with pytest.raises(BadInput, match=r"expects none by name, got --scanner pet-ct; leave one of the two out\.$"):
+        replace(RECIPE, scanner="pet-ct", randomise=True)
+
+
+@pytest.mark.parametrize("wrong", [{"tracer": "pib"}, {"scanner": "petmr"}])
+def test_names_that_nobody_knows_are_refused(wrong):
+    with pytest.raises(BadInput, match=f"--{next(iter(wrong))} expects one of"):
+        replace(RECIPE, **wrong)
+
+
+def test_the_command_line_passes_both_on(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cohort, "simulate", lambda recipe, *_, **__: asked.append((recipe.tracer, recipe.scanner)))
+    for options in ([], ["--tracer", "amyloid", "--scanner", "pet-ct"]):
+        assert CliRunner().invoke(app, ["simulate", str(tmp_path), *options]).exit_code == 0
+    assert asked == [("fdg", "pet-mr"), ("amyloid", "pet-ct")]

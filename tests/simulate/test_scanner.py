@@ -1,6 +1,6 @@
 """The scanner is physics: it converges to the blurred truth, its doses are nested, its noise goes as 1 / dose."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -88,3 +88,31 @@ def test_twice_the_activity_is_twice_the_image(phantom):
         acquisition = acquire(activity * np.float32(scale), attenuation, SMALL)
         images.append(reconstruct(acquisition, acquisition.expected))
     assert np.allclose(images[1][inside], images[0][inside] * 1000, rtol=1e-3)
+
+
+def test_the_pet_ct_is_another_scanner_in_everything_and_covers_a_head():
+    other = asdict(scanner.PET_CT)
+    assert all(other[key] != value for key, value in asdict(scanner.PET_MR).items())
+    for protocol in (scanner.named("pet-mr"), scanner.named("pet-ct")):
+        assert protocol.views % protocol.subsets == 0 and protocol.pixels % 2 == 0
+        assert protocol.pixels * protocol.voxel_mm >= 256 and protocol.slices * protocol.slice_mm >= 180
+    assert set(scanner.MODELS) == {"pet-mr", "pet-ct"} and len(set(scanner.MODELS.values())) == 2
+
+
+def test_the_pet_ct_reconstructs_a_noise_free_image_near_the_truth():
+    protocol = replace(scanner.PET_CT, slices=16)
+    x = (np.arange(protocol.pixels) - (protocol.pixels - 1) / 2) * protocol.voxel_mm
+    radius = np.hypot(x[:, None] / 85, x[None, :] / 70)
+    slice_ = np.where(radius < 1, 1.0, 0.0)
+    slice_[np.hypot(x[:, None] - 30, x[None, :]) < 16] = 1.6
+    truth = np.repeat(slice_[:, :, None], 16, axis=2).astype(np.float32)
+    attenuation = np.repeat((radius < 1.1)[:, :, None], 16, axis=2).astype(np.float32) * np.float32(0.0096)
+    acquisition = acquire(blur(truth, protocol.resolution_mm, protocol.spacing), attenuation, protocol)
+    image = reconstruct(acquisition, acquisition.expected)
+    assert np.isfinite(image).all() and image.shape == protocol.shape
+    seen = float(np.hypot(protocol.resolution_mm, protocol.postfilter_mm))
+    middle = np.s_[:, :, 7:9]  # the outer slices lose activity beyond the field of view
+    inside = radius < 0.9
+    error = np.abs(image - blur(truth, seen, protocol.spacing))[middle][inside]
+    assert error.mean() < 0.06  # two iterations are not convergence
+    assert image[middle][inside].mean() == pytest.approx(truth[middle][inside].mean(), rel=0.03)

@@ -25,14 +25,26 @@ from m2diff.io.atomic import replacing
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.simulate import regions, scanner, tracer
 from m2diff.simulate.anatomy import Anatomy, make_person
+from m2diff.simulate.scanner import MODELS, ScannerName
 from m2diff.simulate.sources import Source, find_sources, mni_source
+from m2diff.simulate.tracer import TRACERS, TracerName
 from m2diff.volume import Volume
 
 ATTENUATION = np.array([0.0, 0.0096, 0.0146, 0.0099, 0.0096], dtype=np.float32)
 """1/mm at 511 keV by ``Anatomy.tissue_class``: air, soft tissue, skull, brain, other (ICRU 44 densities)."""
 
 HALF_LIFE_S = {"F18": 6586.2}
-INJECTED_MBQ = 250.0
+
+ADDED_LATER: dict[str, Any] = {"tracer": "fdg", "scanner": "pet-mr"}
+"""Keys of a recipe that older cohorts do not name, with the value that those cohorts have."""
+
+LEVELS: dict[TracerName, dict[str, str]] = {
+    "fdg": {"healthy": "normal FDG", "ad": "Alzheimer pattern"},
+    "amyloid": {"healthy": "amyloid-negative", "ad": "amyloid-positive"},
+}
+"""What the groups of participants.tsv are, by tracer."""
+
+OTHER_TRACER = "\nThe sidecars name the tracer; trc-18FFDG in the names of the files is fixed and does not.\n"
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,8 @@ class Recipe:
     """Everything that decides a cohort but its size. Paths are to folders of real anatomies and of head label maps.
 
     ``randomise``: a share of the persons gets random uptake, every person a random scanner, and heads are mixed
-    (none, grown, mapped); the cohort that weights are trained on. Otherwise one PET/MR protocol, FDG, and ``head``.
+    (none, grown, mapped); the cohort that weights are trained on. Otherwise one protocol, that of ``scanner``, the
+    pattern of ``tracer``, and ``head``.
     """
 
     doses: DosePlan
@@ -85,11 +98,28 @@ class Recipe:
     heads: Path | None = None
     head: Literal["none", "grown", "map", "mixed"] = "grown"
     randomise: bool = False
+    tracer: TracerName = "fdg"
+    scanner: ScannerName = "pet-mr"
+
+    def __post_init__(self) -> None:
+        """Refuse names that nobody knows, and a named scanner that would never be used."""
+        for option, given, known in (("tracer", self.tracer, TRACERS), ("scanner", self.scanner, MODELS)):
+            if given not in known:
+                raise BadInput(f"--{option} expects one of {', '.join(known)}, got {given!r}.")
+        if self.randomise and self.scanner != "pet-mr":
+            raise BadInput(
+                f"--randomise draws another scanner for every person and expects none by name, got --scanner "
+                f"{self.scanner}; leave one of the two out."
+            )
 
     def describe(self) -> dict[str, Any]:
-        """The recipe for the record: folders by name only, so that it holds on another machine."""
+        """The recipe for the record: folders by name only, so that it holds on another machine.
+
+        What was added later is left out where it changes nothing, so that older cohorts can still be finished.
+        """
         named = {key: value.name if isinstance(value, Path) else value for key, value in asdict(self).items()}
-        return json.loads(json.dumps(named))
+        told = {key: value for key, value in named.items() if key not in ADDED_LATER or value != ADDED_LATER[key]}
+        return json.loads(json.dumps(told))
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +170,9 @@ def simulate_person(recipe: Recipe, number: int) -> Scan:
     sources = find_anatomies(recipe)
     source, group = sources[number % len(sources)], group_of(recipe, number, len(sources))
     random_uptake = recipe.randomise and rng.random() < 0.25
-    uptake = tracer.draw_uptake(rng, group, "random" if random_uptake else "fdg")
-    protocol = scanner.random_protocol(rng) if recipe.randomise else scanner.PET_MR
+    uptake = tracer.draw_uptake(rng, group, "random" if random_uptake else recipe.tracer)
+    protocol = scanner.random_protocol(rng) if recipe.randomise else scanner.named(recipe.scanner)
+    protocol = replace(protocol, counts=protocol.counts * TRACERS[recipe.tracer].counts)
     anatomy = make_person(source, rng, head=_head(recipe, rng), heads=recipe.heads)
     activity = tracer.activity_map(anatomy, uptake, rng) * np.float32(uptake.reference_bq_ml)
     activity, t1, lesion_labels, lesions = tracer.add_lesions(anatomy, activity, rng)
@@ -258,6 +289,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
         "A simulated cohort (m2diff simulate): no person was scanned.\n\n"
         "pet/ holds the standard-dose scan and binomially thinned lower doses of the same counts, in Bq/mL;\n"
         "derivatives/simulation holds the noise-free reconstruction, the true activity, regions, brain mask, lesions.\n"
+        f"{'' if recipe.tracer == 'fdg' else OTHER_TRACER}"
     )
     bids.write_json(
         description,
@@ -282,7 +314,7 @@ def _write_participants(out: Path, recipe: Recipe, subjects: int, width: int, pe
         temporary.write_text(text.getvalue())
     columns = {
         "anatomy": {"Description": "The real or template anatomy this person was warped from; split data by it"},
-        "group": {"Description": "Diagnostic group", "Levels": {"healthy": "normal FDG", "ad": "Alzheimer pattern"}},
+        "group": {"Description": "Diagnostic group", "Levels": LEVELS[recipe.tracer]},
     }
     bids.write_json(out / "participants.json", columns)
 
@@ -290,7 +322,7 @@ def _write_participants(out: Path, recipe: Recipe, subjects: int, width: int, pe
 def _make(recipe: Recipe, out: Path, number: int, label: str) -> None:
     """Simulate one person and write it; the record comes last and marks it finished."""
     scan = simulate_person(recipe, number)
-    _write_images(scan, out, label)
+    _write_images(recipe, scan, out, label)
     record = {
         "anatomy": scan.anatomy.person,
         "head": scan.anatomy.has_head,
@@ -303,12 +335,12 @@ def _make(recipe: Recipe, out: Path, number: int, label: str) -> None:
     bids.write_json(bids.record_path(out, label), record)
 
 
-def _write_images(scan: Scan, out: Path, label: str) -> None:
+def _write_images(recipe: Recipe, scan: Scan, out: Path, label: str) -> None:
     t1 = Volume(scan.t1, scan.anatomy.affine, unit="arbitrary")
     nifti.save(t1, bids.t1_path(out, label), dtype=np.int16, sidecar={"Modality": "MR", "Manufacturer": "simulated"})
     for factor, image in scan.doses.items():
         volume = Volume(image, scan.affine, unit="Bq/mL")
-        nifti.save(volume, bids.pet_path(out, label, factor), sidecar=pet_sidecar(scan.protocol, factor))
+        nifti.save(volume, bids.pet_path(out, label, factor), sidecar=pet_sidecar(recipe, scan.protocol, factor))
     for what, image in (("noisefree", scan.noise_free), ("truth", scan.truth)):
         sidecar = {"Units": "Bq/mL", "Description": f"simulated: {what}"}
         nifti.save(Volume(image, scan.affine, unit="Bq/mL"), bids.derived_path(out, label, what), sidecar=sidecar)
@@ -317,16 +349,17 @@ def _write_images(scan: Scan, out: Path, label: str) -> None:
         nifti.save(volume, bids.derived_path(out, label, what), dtype=np.int16)
 
 
-def pet_sidecar(protocol: scanner.Protocol, factor: float) -> dict[str, Any]:
+def pet_sidecar(recipe: Recipe, protocol: scanner.Protocol, factor: float) -> dict[str, Any]:
     """The PET fields that BIDS asks for, and the dose reduction factor."""
+    injected = TRACERS[recipe.tracer]
     return {
         "Modality": "PT",
         "Manufacturer": "simulated",
-        "ManufacturersModelName": "m2diff 2D PET/MR",
+        "ManufacturersModelName": MODELS[recipe.scanner],
         "Units": "Bq/mL",
-        "TracerName": "FDG",
-        "TracerRadionuclide": "F18",
-        "InjectedRadioactivity": INJECTED_MBQ / factor,
+        "TracerName": injected.name,
+        "TracerRadionuclide": injected.radionuclide,
+        "InjectedRadioactivity": injected.injected_mbq / factor,
         "InjectedRadioactivityUnits": "MBq",
         "InjectedMass": "n/a",
         "InjectedMassUnits": "n/a",
@@ -335,13 +368,13 @@ def pet_sidecar(protocol: scanner.Protocol, factor: float) -> dict[str, Any]:
         "ModeOfAdministration": "bolus",
         "TimeZero": "12:00:00",
         "InjectionStart": 0,
-        "ScanStart": 2400,
+        "ScanStart": injected.scan_start_s,
         "FrameTimesStart": [0],
-        "FrameDuration": [1200],
+        "FrameDuration": [injected.duration_s],
         "AcquisitionMode": "list mode",
         "ImageDecayCorrected": True,
         "ImageDecayCorrectionTime": 0,
-        "RadionuclideHalfLife": HALF_LIFE_S["F18"],
+        "RadionuclideHalfLife": HALF_LIFE_S[injected.radionuclide],
         "AttenuationCorrection": "simulated attenuation map, exact",
         "ReconMethodName": "OSEM",
         "ReconMethodParameterLabels": ["iterations", "subsets"],

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ A clinical brain FDG scan on a PET/MR (about 250 MBq injected, 20 minutes from 4
 counts without time of flight). Every dose of the project is a fraction of this number (times ``Protocol.counts``).
 """
 
+ScannerName = Literal["pet-mr", "pet-ct"]
 FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
 
 
@@ -74,6 +76,32 @@ class Protocol:
 
 PET_MR = Protocol()
 """The default: sampling and reconstruction of a clinical brain scan on a whole-body PET/MR."""
+
+PET_CT = Protocol(
+    voxel_mm=2.6,
+    slice_mm=3.3,
+    pixels=100,
+    slices=55,
+    views=224,
+    bin_mm=2.8,
+    subsets=16,
+    iterations=2,
+    resolution_mm=6.3,
+    postfilter_mm=4.0,
+    scatter_fraction=0.40,
+    randoms_fraction=0.60,
+    counts=0.5,
+)
+"""An older whole-body PET/CT: coarser, blurrier, less converged, with more background; half the counts, because it has
+no time of flight, which ``STANDARD_TRUES`` counts in. Another domain for weights that know the PET/MR."""
+
+MODELS: dict[ScannerName, str] = {"pet-mr": "m2diff 2D PET/MR", "pet-ct": "m2diff 2D PET/CT"}
+"""What sidecars call each named scanner."""
+
+
+def named(name: ScannerName) -> Protocol:
+    """The fixed protocol of a named scanner."""
+    return PET_CT if name == "pet-ct" else PET_MR
 
 
 def random_protocol(rng: np.random.Generator) -> Protocol:

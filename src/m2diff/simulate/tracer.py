@@ -1,8 +1,9 @@
 """Where the tracer goes: regional uptake of a person, texture, lesions, and the activity map that follows.
 
 FDG: grey-matter regions are drawn from the mean and covariance of the SUVR of 537 normals (``regions.normals``). The
-Alzheimer group gets the known pattern of hypometabolism on top. ``random`` gives each region its own level, as no
-tracer has it: a network that trains on some of these leans on the counts and not on FDG's usual picture.
+Alzheimer group gets the known pattern of hypometabolism on top. An amyloid tracer: see ``amyloid``. ``random`` gives
+each region its own level, as no tracer has it: a network that trains on some of these leans on the counts and not on
+FDG's usual picture.
 Levels are SUVR (cerebellum about 1); a person's activity is SUVR times a reference concentration in Bq/mL.
 """
 
@@ -15,12 +16,39 @@ import numpy as np
 from scipy import ndimage
 
 from m2diff.shapes import LabelArray, VolumeArray
-from m2diff.simulate import regions
+from m2diff.simulate import amyloid, regions
 from m2diff.simulate.anatomy import Anatomy
 
 Group = Literal["healthy", "ad"]
-Pattern = Literal["fdg", "random"]
+TracerName = Literal["fdg", "amyloid"]
+Pattern = Literal["fdg", "amyloid", "random"]
 LesionKind = Literal["pet_hot", "pet_cold", "mri_only"]
+
+
+@dataclass(frozen=True)
+class Tracer:
+    """What is injected and when it is scanned: the standard dose in MBq, times in seconds after the injection.
+
+    ``name`` is what sidecars say. ``counts``: those of a standard scan, as a multiple of FDG's.
+    """
+
+    name: str
+    radionuclide: str
+    injected_mbq: float
+    scan_start_s: int
+    duration_s: int
+    counts: float
+
+
+TRACERS: dict[TracerName, Tracer] = {
+    "fdg": Tracer("FDG", "F18", injected_mbq=250.0, scan_start_s=2400, duration_s=1200, counts=1.0),
+    "amyloid": Tracer("florbetapir", "F18", injected_mbq=370.0, scan_start_s=3000, duration_s=1200, counts=0.5),
+}
+"""By the name that a recipe gives. Florbetapir: 370 MBq, scanned from 50 minutes after (Clark et al. 2011), here to 70.
+
+A brain holds about half the activity that it holds of FDG, an assumption (see the reference concentrations below), so a
+standard scan has half the counts.
+"""
 
 AIR, SOFT, SKULL, BRAIN, OTHER = range(5)  # Anatomy.tissue_class
 
@@ -57,7 +85,7 @@ class Uptake:
     soft_tissue: float
     skull: float
     severity: float
-    """AD severity, 0 in the healthy, up to 1."""
+    """Of AD (FDG) or of the amyloid load, 0 in the healthy, up to 1."""
     reference_bq_ml: float
     """Concentration of SUVR 1."""
 
@@ -75,6 +103,8 @@ class Lesion:
 
 def draw_uptake(rng: np.random.Generator, group: Group, pattern: Pattern = "fdg") -> Uptake:
     """One person's uptake; see the module's text."""
+    if pattern == "amyloid":
+        return _draw_amyloid(rng, group)
     severity = float(rng.uniform(0.3, 1.0)) if group == "ad" else 0.0
     normals = regions.normals()
     drawn = rng.multivariate_normal(normals.mean, normals.covariance, method="eigh").clip(0.3, 2.6)
@@ -90,6 +120,16 @@ def draw_uptake(rng: np.random.Generator, group: Group, pattern: Pattern = "fdg"
     reference = float(np.exp(rng.uniform(np.log(8e3), np.log(2.5e4))))
     white, csf, soft, skull = levels
     return Uptake(group, pattern, grey, white, csf, soft, skull, severity, reference)
+
+
+def _draw_amyloid(rng: np.random.Generator, group: Group) -> Uptake:
+    """One person's uptake of the amyloid tracer; what lies outside the brain is assumed."""
+    severity = float(rng.uniform(amyloid.MILDEST, 1.0)) if group == "ad" else 0.0
+    grey = amyloid.grey_levels(rng, severity)
+    grey[regions.OTHER_GREY] = float(np.median(list(grey.values())))
+    white, csf, soft, skull = map(float, rng.uniform([1.6, 0.1, 0.3, 0.2], [2.0, 0.3, 0.6, 0.5]))
+    reference = float(np.exp(rng.uniform(np.log(4e3), np.log(9e3))))
+    return Uptake(group, "amyloid", grey, white, csf, soft, skull, severity, reference)
 
 
 def _with_ad_pattern(grey: dict[int, float], severity: float, rng: np.random.Generator) -> dict[int, float]:
