@@ -166,7 +166,8 @@ def test_the_whole_cohort_is_of_the_tracer_and_the_scanner_that_were_asked_for(t
     assert record["uptake"]["pattern"] == "amyloid" and record["protocol"]["voxel_mm"] == 5.2
     assert record["protocol"]["counts"] == pytest.approx(0.15)  # half of the scanner's: the tracer leaves fewer
     assert "amyloid-positive" in (made / "participants.json").read_text()
-    assert "sidecars name the tracer" in (made / "README").read_text()
+    assert "_trc-18FAV45_" in subject.standard.name and bids.tracer_of(subject) == "florbetapir"
+    assert subject.noise_free is not None and subject.labels is not None and subject.low
 
 
 def test_a_randomised_amyloid_cohort_is_amyloid_but_for_the_random_share(monkeypatch):

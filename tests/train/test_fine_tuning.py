@@ -40,11 +40,11 @@ def own(tmp_path_factory) -> Path:
     """What ``m2diff convert`` makes of scans without an MRI: standard and low dose, and nothing else."""
     visits = [
         Visit(
-            entities={"sub": f"0{person}", "trc": "18FFDG"},
+            entities={"sub": f"0{person}", "trc": "18FAV45"},
             doses={drf: lambda person=person, drf=drf: scan(person, drf) for drf in (1.0, 20.0)},
             mri=None,
             about={},
-            sidecar={},
+            sidecar={"TracerName": "florbetapir"},
             key=f"person {person}",
         )
         for person in (1, 2, 3)
@@ -82,6 +82,7 @@ def test_the_second_stage_trains_the_first_ones_weights_on_own_scans(stage_one, 
     assert began_from["train_persons"]
     assert began_from["steps"] == 2 and began_from["name"] == "mfdiff-base" and "licence" in began_from
     assert card["training"]["train_scans"] == 2
+    assert card["tracers"] == ["florbetapir"]  # what the scans' sidecars say; the first stage's cache said none
     assert "simulate" not in card["training"]["data"]  # nobody said so
     one, two = (load_file(folder / "weights.safetensors") for folder in (stage_one, tmp_path / "two"))
     assert one.keys() == two.keys() and any((one[key] != two[key]).any() for key in one)
@@ -100,6 +101,13 @@ def test_weights_that_ship_are_started_from_by_name(stage_one, own, tmp_path, mo
     assert second_stage(str(stage_one / "weights.safetensors"), own, by_path) == 0
     one, other = (load_file(folder / "weights.safetensors") for folder in (tmp_path / "two", by_path))
     assert all((one[key] == other[key]).all() for key in one)
+
+
+def test_a_card_names_the_tracers_of_both_stages(stage_one, own, tmp_path):
+    beside = stage_one / "card.json"
+    beside.write_text(json.dumps({**json.loads(beside.read_text()), "tracers": ["FDG"]}))
+    assert second_stage(str(stage_one), own, tmp_path / "two") == 0
+    assert json.loads((tmp_path / "two" / "card.json").read_text())["tracers"] == ["FDG", "florbetapir"]
 
 
 def test_an_unknown_name_to_start_from_is_refused_before_anything_is_prepared(small, own, tmp_path):

@@ -6,7 +6,6 @@ import json
 import math
 import platform
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +19,7 @@ from m2diff.enhance.volume import Options
 from m2diff.enhance.volume import run as run_volume
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily
-from m2diff.io import atomic, nifti
+from m2diff.io import atomic, bids, nifti
 from m2diff.io.load import load
 from m2diff.io.phi import without_phi
 from m2diff.nn.precision import Precision, best_precision
@@ -33,7 +32,6 @@ DEFAULT, FIRST = "m2diff-base", "regress-base"
 MOST_STEPS = 1000
 SPREAD_STEPS = 5
 """Steps of each of several draws, unless told otherwise: a single step is a regression, which draws nothing."""
-_TRACER_KEYS = ("TracerName", "Radiopharmaceutical", "RadiopharmaceuticalName")
 _SAME_TRACER = {"fluorodeoxyglucose": "fdg", "fludeoxyglucose": "fdg", "florbetapir": "av45", "flortaucipir": "av1451"}
 
 
@@ -247,8 +245,7 @@ def _warnings(loaded: cards.Weights, pet: Volume, prepared: Prepared, samples: i
 
 def tracer(pet: Volume) -> str | None:
     """The tracer that the scan's sidecar names."""
-    sidecar: Mapping[str, Any] = pet.source.sidecar if pet.source else {}
-    return next((str(sidecar[key]) for key in _TRACER_KEYS if sidecar.get(key)), None)
+    return bids.tracer_in(pet.source.sidecar) if pet.source else None
 
 
 def _tracer_key(name: str) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from typing import Any
 from m2diff.errors import BadInput
 from m2diff.io.bids_scans import Scan, find_scans
 
-TRACER = "18FFDG"
+FDG = "18FFDG"
+"""The label of ``trc-`` of a scan of FDG."""
+TRACER_KEYS = ("TracerName", "Radiopharmaceutical", "RadiopharmaceuticalName")
+"""Where a PET sidecar may name its tracer."""
 DERIVED = ("noisefree", "truth", "regions", "brain", "lesions")
 _DRF = re.compile(r"drf([0-9]+(?:p[0-9]+)?)")
 _SUFFIX = {"noisefree": "pet", "truth": "pet", "regions": "dseg", "brain": "mask", "lesions": "dseg"}
@@ -54,9 +58,9 @@ def t1_path(root: Path, label: str) -> Path:
     return root / f"sub-{label}" / "anat" / f"sub-{label}_T1w.nii.gz"
 
 
-def pet_path(root: Path, label: str, drf: float) -> Path:
-    """Where the PET of ``label`` at dose reduction factor ``drf`` lies (1: the standard scan)."""
-    return root / f"sub-{label}" / "pet" / f"sub-{label}_trc-{TRACER}_rec-{rec(drf)}_pet.nii.gz"
+def pet_path(root: Path, label: str, drf: float, trc: str = FDG) -> Path:
+    """Where the PET of ``label`` at dose reduction factor ``drf`` lies (1: the standard scan); ``trc``: its tracer."""
+    return root / f"sub-{label}" / "pet" / f"sub-{label}_trc-{trc}_rec-{rec(drf)}_pet.nii.gz"
 
 
 def rec(drf: float) -> str:
@@ -70,15 +74,32 @@ def drf_of(label: str | None) -> float | None:
     return 1.0 if label == "standard" else float(match[1].replace("p", ".")) if match else None
 
 
-def derived_path(root: Path, label: str, what: str) -> Path:
+def derived_path(root: Path, label: str, what: str, trc: str = FDG) -> Path:
     """Where one of ``DERIVED`` lies for ``label``."""
-    name = f"sub-{label}_trc-{TRACER}_desc-{what}_{_SUFFIX[what]}.nii.gz"
-    return root / "derivatives" / "simulation" / f"sub-{label}" / "pet" / name
+    return _derived(root, label) / f"sub-{label}_trc-{trc}_desc-{what}_{_SUFFIX[what]}.nii.gz"
 
 
 def record_path(root: Path, label: str) -> Path:
     """The record of a finished person (scanner, uptake, lesions); it is written last."""
-    return derived_path(root, label, "truth").with_name(f"sub-{label}_desc-simulation.json")
+    return _derived(root, label) / f"sub-{label}_desc-simulation.json"
+
+
+def _derived(root: Path, label: str) -> Path:
+    return root / "derivatives" / "simulation" / f"sub-{label}" / "pet"
+
+
+def tracer_in(sidecar: Mapping[str, Any]) -> str | None:
+    """The tracer that a PET sidecar names; None where it names none."""
+    return next((str(sidecar[key]) for key in TRACER_KEYS if sidecar.get(key)), None)
+
+
+def tracer_of(subject: Subject) -> str | None:
+    """The tracer that the sidecar of a session's standard scan names; None where there is none or it names none."""
+    sidecar = subject.standard.with_name(subject.standard.name.split(".")[0] + ".json")
+    try:
+        return tracer_in(json.loads(sidecar.read_text()))
+    except (OSError, ValueError):
+        return None
 
 
 def find_subjects(root: Path | str) -> list[Subject]:
@@ -136,18 +157,20 @@ def _label(row: dict[str, str]) -> str:
 
 def _simulated(root: Path, row: dict[str, str]) -> Subject:
     label = _label(row)
-    low = {}
+    low: dict[float, Path] = {}
+    trc = FDG
     for path in sorted((root / f"sub-{label}" / "pet").glob("*_rec-drf*_pet.nii.gz")):
         drf = drf_of(path.name.partition("_rec-")[2].partition("_")[0])
         if drf is not None:
             low[drf] = path
-    derived = {what: path if (path := derived_path(root, label, what)).is_file() else None for what in DERIVED}
+            trc = path.name.partition("_trc-")[2].partition("_")[0]
+    derived = {what: path if (path := derived_path(root, label, what, trc)).is_file() else None for what in DERIVED}
     return Subject(
         label=label,
         person=row.get("anatomy", label),
         group=row.get("group", "unknown"),
         t1=t1_path(root, label),
-        standard=pet_path(root, label, 1),
+        standard=pet_path(root, label, 1, trc),
         low=dict(sorted(low.items())),
         truth=derived["truth"],
         noise_free=derived["noisefree"],

@@ -44,8 +44,6 @@ LEVELS: dict[TracerName, dict[str, str]] = {
 }
 """What the groups of participants.tsv are, by tracer."""
 
-OTHER_TRACER = "\nThe sidecars name the tracer; trc-18FFDG in the names of the files is fixed and does not.\n"
-
 
 @dataclass(frozen=True)
 class DosePlan:
@@ -289,7 +287,6 @@ def _claim(out: Path, recipe: Recipe) -> None:
         "A simulated cohort (m2diff simulate): no person was scanned.\n\n"
         "pet/ holds the standard-dose scan and binomially thinned lower doses of the same counts, in Bq/mL;\n"
         "derivatives/simulation holds the noise-free reconstruction, the true activity, regions, brain mask, lesions.\n"
-        f"{'' if recipe.tracer == 'fdg' else OTHER_TRACER}"
     )
     bids.write_json(
         description,
@@ -336,17 +333,18 @@ def _make(recipe: Recipe, out: Path, number: int, label: str) -> None:
 
 
 def _write_images(recipe: Recipe, scan: Scan, out: Path, label: str) -> None:
+    trc = TRACERS[recipe.tracer].trc
     t1 = Volume(scan.t1, scan.anatomy.affine, unit="arbitrary")
     nifti.save(t1, bids.t1_path(out, label), dtype=np.int16, sidecar={"Modality": "MR", "Manufacturer": "simulated"})
     for factor, image in scan.doses.items():
         volume = Volume(image, scan.affine, unit="Bq/mL")
-        nifti.save(volume, bids.pet_path(out, label, factor), sidecar=pet_sidecar(recipe, scan.protocol, factor))
+        nifti.save(volume, bids.pet_path(out, label, factor, trc), sidecar=pet_sidecar(recipe, scan.protocol, factor))
     for what, image in (("noisefree", scan.noise_free), ("truth", scan.truth)):
         sidecar = {"Units": "Bq/mL", "Description": f"simulated: {what}"}
-        nifti.save(Volume(image, scan.affine, unit="Bq/mL"), bids.derived_path(out, label, what), sidecar=sidecar)
+        nifti.save(Volume(image, scan.affine, unit="Bq/mL"), bids.derived_path(out, label, what, trc), sidecar=sidecar)
     for what, codes in (("regions", scan.labels), ("brain", scan.brain), ("lesions", scan.lesion_labels)):
         volume = Volume(codes.astype(np.float32), scan.affine, unit="label")
-        nifti.save(volume, bids.derived_path(out, label, what), dtype=np.int16)
+        nifti.save(volume, bids.derived_path(out, label, what, trc), dtype=np.int16)
 
 
 def pet_sidecar(recipe: Recipe, protocol: scanner.Protocol, factor: float) -> dict[str, Any]:

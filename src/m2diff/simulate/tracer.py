@@ -29,10 +29,12 @@ LesionKind = Literal["pet_hot", "pet_cold", "mri_only"]
 class Tracer:
     """What is injected and when it is scanned: the standard dose in MBq, times in seconds after the injection.
 
-    ``name`` is what sidecars say. ``counts``: those of a standard scan, as a multiple of FDG's.
+    ``name`` is what sidecars say, ``trc`` what the names of the files say. ``counts``: those of a standard scan, as a
+    multiple of FDG's.
     """
 
     name: str
+    trc: str
     radionuclide: str
     injected_mbq: float
     scan_start_s: int
@@ -41,8 +43,10 @@ class Tracer:
 
 
 TRACERS: dict[TracerName, Tracer] = {
-    "fdg": Tracer("FDG", "F18", injected_mbq=250.0, scan_start_s=2400, duration_s=1200, counts=1.0),
-    "amyloid": Tracer("florbetapir", "F18", injected_mbq=370.0, scan_start_s=3000, duration_s=1200, counts=0.5),
+    "fdg": Tracer("FDG", "18FFDG", "F18", injected_mbq=250.0, scan_start_s=2400, duration_s=1200, counts=1.0),
+    "amyloid": Tracer(
+        "florbetapir", "18FAV45", "F18", injected_mbq=370.0, scan_start_s=3000, duration_s=1200, counts=0.5
+    ),
 }
 """By the name that a recipe gives. Florbetapir: 370 MBq, scanned from 50 minutes after (Clark et al. 2011), here to 70.
 

@@ -33,7 +33,8 @@ class Provenance:
 
     licence: str = NOT_STATED
     data: str = NOT_STATED
-    tracers: tuple[str, ...] = ("FDG",)
+    tracers: tuple[str, ...] | None = None
+    """None: those that the cohort's sidecars name."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def model_card(
         "name": preset.name,
         "model": dict(spec),
         "licence": provenance.licence,
-        "tracers": list(provenance.tracers),
+        "tracers": sorted({*(provenance.tracers or ()), *((training.began_from or {}).get("tracers") or ())}),
         "training": {
             "data": provenance.data,
             **asdict(training),
@@ -106,7 +107,8 @@ def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
     told = stored.training(card).told
     earlier = {key: told.get(key) for key in ("steps", "batch", "train_persons", "commit", "settings", "began_from")}
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return {"sha256": digest, "name": card.get("name"), "licence": card.get("licence"), **earlier}
+    about = {key: card.get(key) for key in ("name", "licence", "tracers")}
+    return {"sha256": digest, **about, **earlier}
 
 
 def commit() -> str | None:

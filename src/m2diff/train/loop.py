@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from m2diff.train.config import UNBOUNDED, Preset
 from m2diff.train.ema import Ema
 from m2diff.train.export import Provenance, Training, export, load_start, model_card
 from m2diff.train.journal import Journal, Means
-from m2diff.train.scans import aimed, split_of
+from m2diff.train.scans import aimed, split_of, tracers
 from m2diff.train.schedule import learning_rate
 from m2diff.train.stop import StopRequest, stop_requests
 from m2diff.train.validate import validate
@@ -72,7 +73,10 @@ def train(
     accelerator = _accelerator(device)
     split = split_of(preset, data, accelerator, jobs=jobs, progress=progress)
     preset = aimed(preset, (*split.train, *split.valid))
-    run = Run(preset, Path(out), accelerator, split, provenance or Provenance(), progress=progress)
+    about = provenance or Provenance()
+    if about.tracers is None:
+        about = replace(about, tracers=tracers(data))
+    run = Run(preset, Path(out), accelerator, split, about, progress=progress)
     if not run.restore(resume) and origin is not None:
         run.begin(origin)
     with stop_requests(limit_minutes) as request:

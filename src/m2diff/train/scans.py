@@ -10,6 +10,7 @@ from typing import Any
 from m2diff.data.cohort import PreparedSubject, is_cache, open_cohort, prepare_cohort
 from m2diff.data.splits import Split, by_person
 from m2diff.errors import BadInput, Notice
+from m2diff.io import bids
 from m2diff.train.config import Preset
 
 CACHE = Path("derivatives") / "m2diff-prepared"
@@ -33,6 +34,13 @@ def split_of(
     return by_person(
         open_cohort(cache), held_out=config.held_out, fraction=config.held_out_fraction, seed=preset.train.seed
     )
+
+
+def tracers(data: Path | str) -> tuple[str, ...]:
+    """What the sidecars of a cohort's scans name as their tracers; none where ``data`` is a cache, which has none."""
+    data = Path(data)
+    named = set() if is_cache(data) else {bids.tracer_of(subject) for subject in bids.find_subjects(data)}
+    return tuple(sorted(name for name in named if name))
 
 
 def aimed(preset: Preset, subjects: Sequence[PreparedSubject]) -> Preset:
