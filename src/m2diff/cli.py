@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +28,8 @@ from m2diff.cli_options import (
     PassedOn,
     PetSeries,
     Quiet,
+    Scanner,
+    Tracer,
     Version,
     check_device,
     check_width,
@@ -50,20 +51,6 @@ app = typer.Typer(
 @app.callback()
 def verbs(version: Version = False) -> None:
     """Low-dose brain PET and the same person's MRI in, the standard-dose scan and its report out."""
-
-
-class Tracer(StrEnum):
-    """What is injected into simulated persons."""
-
-    fdg = "fdg"
-    amyloid = "amyloid"
-
-
-class Scanner(StrEnum):
-    """The fixed scanners of the simulator."""
-
-    pet_mr = "pet-mr"
-    pet_ct = "pet-ct"
 
 
 @app.command()

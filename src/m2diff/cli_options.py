@@ -31,6 +31,20 @@ class Head(StrEnum):
     mixed = "mixed"
 
 
+class Tracer(StrEnum):
+    """What is injected into simulated persons."""
+
+    fdg = "fdg"
+    amyloid = "amyloid"
+
+
+class Scanner(StrEnum):
+    """The fixed scanners of the simulator."""
+
+    pet_mr = "pet-mr"
+    pet_ct = "pet-ct"
+
+
 class Form(StrEnum):
     """What `convert` makes."""
 
