@@ -38,6 +38,8 @@ class Needs:
     """Whether training reads the tissues, where the cohort knows them."""
     anchors: bool = False
     """Whether training reads the scans of doses between the input's and the standard, where the cohort has them."""
+    looks: int = 1
+    """2: a network that answers at once looks at a scan twice, once mirrored; the answer is the mean."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The main job on a small scan with small networks of random weights: what must hold whatever the weights."""
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -109,6 +110,31 @@ def test_the_estimates_of_a_chain_can_be_watched_as_whole_volumes(scans, weights
     assert list(seen) == [999, 666, 332]
     assert np.array_equal(seen[332], result) and not np.allclose(seen[999], result)
     assert seen[999].shape == prepared.low.shape
+
+
+def looking(weights, looks: int, name: str = "regress"):
+    """The model of those weights, told how often to look."""
+    model = cards.load(weights[name]).model
+    model.needs = replace(model.needs, looks=looks)
+    return model
+
+
+def test_a_second_look_is_the_mean_with_the_mirrored_scan(scans, weights):
+    """Where the mirrored scan is looked at first, the two looks change places but for where the boxes are cut."""
+    prepared, options = prepare(*scans, dose=20.0, align=False), Options(precision="fp32")
+    once, twice = (volume.run(looking(weights, n), prepared, seed=0, options=options) for n in (1, 2))
+    other = 2 * twice - once
+    assert 1e-3 < np.abs(other - once)[prepared.support].mean() < 0.2
+    alone = volume.run(looking(weights, 1), prepared.mirrored(), seed=0, options=options)[::-1]
+    assert np.abs(other - alone)[prepared.support].mean() < 0.5 * np.abs(once - alone)[prepared.support].mean()
+
+
+def test_a_chain_of_steps_is_run_once(scans, weights):
+    prepared = prepare(*scans, dose=20.0, align=False)
+    for steps, same in ((1, False), (2, True)):
+        options = Options(steps=steps, precision="fp32")
+        once, twice = (volume.run(looking(weights, n, "m2diff"), prepared, seed=0, options=options) for n in (1, 2))
+        assert np.array_equal(once, twice) == same
 
 
 def test_how_the_file_orders_its_axes_does_not_matter(scans, weights):

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from m2diff.batch import Losses
 from m2diff.errors import BadInput
 from m2diff.families import build
 from m2diff.train import loop
-from m2diff.train.checkpoint import load_latest
+from m2diff.train.checkpoint import load_latest, save
 from m2diff.train.loop import train
 
 
@@ -134,6 +135,16 @@ def test_another_models_run_is_not_resumed_by_accident(small, cache, tmp_path):
     run(small("train.steps=1"), cache, tmp_path)
     with pytest.raises(BadInput, match="another model"):
         run(small("train.steps=1", "model.network.width=16"), cache, tmp_path)
+
+
+def test_a_run_of_before_a_setting_existed_is_resumed(small, cache, tmp_path):
+    run(small("train.steps=1"), cache, tmp_path)
+    begun = state(tmp_path)
+    older = json.loads(begun.spec)
+    del older["network"]["looks"]
+    save(replace(begun, spec=json.dumps(older)), tmp_path / "checkpoints")
+    run(small("train.steps=2"), cache, tmp_path)
+    assert state(tmp_path).step == 2
 
 
 def test_not_resuming_starts_afresh(small, cache, tmp_path):

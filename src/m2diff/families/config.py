@@ -52,6 +52,8 @@ class UNetConfig(Settings):
     heads: Annotated[int, Field(ge=1)] = 4
     groups: Annotated[int, Field(ge=1)] = 32
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    looks: Annotated[int, Field(ge=1, le=2)] = 1
+    """2: where one call answers, the scan is looked at twice, once mirrored and cut elsewhere (``Needs.looks``)."""
     fit: FitConfig | None = None
     """The end of the network: a mixture of the low-dose slab and its fits, or (None, the papers) a convolution."""
 

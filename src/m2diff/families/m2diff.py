@@ -122,7 +122,13 @@ class M2Diff(DiffusionFamily):
         shape = network.shape
         self.config = config
         self.needs = Needs(
-            "slab", network.slices, network.multiple, mri=True, dose=network.dose, classes=config.loss.classes > 0
+            "slab",
+            network.slices,
+            network.multiple,
+            mri=True,
+            dose=network.dose,
+            classes=config.loss.classes > 0,
+            looks=network.looks,
         )
         self.schedule = config.diffusion.schedule()
         self.sampling = config.sampling

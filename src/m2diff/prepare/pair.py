@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +46,11 @@ class Prepared:
     def restore(self, estimate: VolumeArray, step: str = "enhanced") -> Volume:
         """A normalised image of the working grid on the PET's own grid and in its unit; ``step`` is for the history."""
         return self.pet.with_data(self.working.undo(estimate) * np.float32(self.scale), step)
+
+    def mirrored(self) -> Prepared:
+        """The same pair with left and right exchanged, to be answered and not to be restored: its grids stay."""
+        mri = None if self.mri is None else self.mri[::-1].copy()
+        return replace(self, low=self.low[::-1].copy(), mri=mri, support=self.support[::-1].copy())
 
     def mri_on_pet(self) -> Volume | None:
         """The normalised MRI on the PET's own grid, to be looked at beside it."""
