@@ -65,10 +65,12 @@ def _trained(model: Model) -> str:
     """How long and on whom."""
     from m2diff.families import stored
 
-    training = stored.training(model.card)
-    slabs, scans = (training.told.get(key) or "?" for key in ("batch", "train_scans"))
-    persons = "?" if training.persons is None else len(training.persons)
-    return f"{training.steps:,} steps of {slabs} slabs, {scans} scans of {persons} persons"
+    runs = stored.training(model.card).runs
+    slabs, scans = (runs[0].told.get(key) or "?" for key in ("batch", "train_scans"))
+    persons = "?" if runs[0].persons is None else len(runs[0].persons)
+    before = " and ".join(f"{run.own_steps:,} of {run.told.get('batch') or '?'}" for run in runs[1:])
+    last = f"{runs[0].own_steps:,} steps of {slabs} slabs, {scans} scans of {persons} persons"
+    return f"{last}; before that {before}" if before else last
 
 
 def page(model: Model) -> str:

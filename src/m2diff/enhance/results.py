@@ -16,11 +16,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from m2diff.errors import BadInput
 from m2diff.families import stored
 from m2diff.io.atomic import replacing
+
+FRACTION = 10
+"""Bits of a float16's fraction."""
 
 Interval = tuple[float, float]
 
@@ -81,15 +86,42 @@ def with_measured(card: Mapping[str, Any], test: Measured) -> dict[str, Any]:
     return {**card, "results": {**(card.get("results") or {}), "test": kept}}
 
 
-def ship(run: Path | str, destination: Path | str, test: Measured | None = None) -> Path:
-    """Copy a run's (or anybody's) weights and card to ``destination`` (.safetensors, .json), with what was measured.
+def ship(
+    run: Path | str, destination: Path | str, test: Measured | None = None, *, bits: int = 10, looks: int | None = None
+) -> Path:
+    """Put a run's (or anybody's) weights and card at ``destination`` (.safetensors, .json), with what was measured.
 
-    The card's name becomes the destination's. Returns the weights' path; raises BadInput where ``run`` has no weights.
+    The card's name becomes the destination's. ``bits`` of each weight's fraction are kept: float16 has ten, five
+    compress to two thirds of the size. ``looks``: of the network's settings, which training does not read.
+
+    Returns the path of the weights; raises BadInput where ``run`` has none.
     """
     source = stored.find(run)
     card = {**stored.read_card(source), "name": Path(destination).stem}
+    if looks is not None:
+        card["model"] = {**card["model"], "network": {**card["model"]["network"], "looks": looks}}
     weights = Path(destination).with_suffix(".safetensors")
     with replacing(weights.with_suffix(".json")) as beside, replacing(weights) as copied:
         beside.write_text(json.dumps(card if test is None else with_measured(card, test), indent=2) + "\n")
-        shutil.copyfile(source, copied)
+        if bits >= FRACTION:
+            shutil.copyfile(source, copied)
+        else:
+            _save_rounded(source, copied, bits)
     return weights
+
+
+def _save_rounded(source: Path, target: Path, bits: int) -> None:
+    """Write the tensors of ``source`` with so many bits of fraction, ties to even."""
+    from safetensors.numpy import load_file, save_file
+
+    save_file({key: rounded(value, bits) for key, value in load_file(source).items()}, target)
+
+
+def rounded(values: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
+    """float16 values to the nearest with so many bits of fraction, ties to even; others as they are."""
+    if values.dtype != np.float16:
+        return values
+    step = FRACTION - bits
+    whole = values.view(np.uint16).astype(np.uint32)
+    whole += (1 << (step - 1)) - 1 + (whole >> step & 1)
+    return (whole >> step << step).astype(np.uint16).view(np.float16)

@@ -81,9 +81,15 @@ class Training:
         return all(run.persons is not None for run in self.runs)
 
     @property
+    def own_steps(self) -> int:
+        """Steps of the run itself; 0 where untold."""
+        steps = self.told.get("steps")
+        return steps if isinstance(steps, int) else 0
+
+    @property
     def steps(self) -> int:
         """Steps of all runs."""
-        return sum(steps for run in self.runs if isinstance(steps := run.told.get("steps"), int))
+        return sum(run.own_steps for run in self.runs)
 
 
 def training(card: Mapping[str, Any]) -> Training:

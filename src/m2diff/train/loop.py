@@ -293,7 +293,7 @@ class Run:
         checkpoints.save(state, self._checkpoints)
 
     def _load(self, state: Checkpoint) -> None:
-        if resolve(json.loads(state.spec)) != self.spec:  # resolved: settings that are newer than the run count as unset
+        if resolve(json.loads(state.spec)) != self.spec:  # settings newer than the run count as unset
             raise BadInput(
                 f"{self.out} holds a run of another model than preset {self.preset.name}; choose another output "
                 "folder, or start afresh without resuming."

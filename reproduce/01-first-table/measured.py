@@ -1,0 +1,48 @@
+"""What the table says of one method, in the form of a card: python measured.py RESULTS METHOD > results.json
+
+RESULTS is the folder of table.py, METHOD a row of its table such as "M2Diff, 1 step".
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from m2diff.enhance.results import Measured, Scores
+from m2diff.evaluate.compare import Interval, interval
+
+INPUT = "low-dose input"
+
+
+def over_persons(rows: list[dict], key: str) -> Interval:
+    """Mean and 95 % interval; both scans of a person are averaged first."""
+    people: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        people[row["person"]].append(row[key])
+    return interval([float(np.mean(each)) for each in people.values()], generator=np.random.default_rng(0))
+
+
+def main(results: Path, method: str) -> Measured:
+    """The method's numbers by dose."""
+    rows = [json.loads(line) for line in (results / "results.jsonl").read_text().splitlines()]
+    by_drf = {}
+    for drf in sorted({row["key"][1] for row in rows}):
+        mine, inputs = ([row for row in rows if row["key"][1:] == [drf, name]] for name in (method, INPUT))
+        psnr = over_persons(mine, "psnr")
+        by_drf[f"{drf:g}"] = Scores(
+            psnr=round(psnr.mean, 2),
+            psnr_interval=(round(psnr.low, 2), round(psnr.high, 2)),
+            input_psnr=round(over_persons(inputs, "psnr").mean, 2),
+            **{key: round(over_persons(mine, key).mean, 4) for key in ("ssim", "nrmse")},
+            **{f"input_{key}": round(over_persons(inputs, key).mean, 4) for key in ("ssim", "nrmse")},
+        )
+    on = f"{len(inputs)} simulated scans of 5 held-out people, against the standard-dose scan, inside the brain"
+    return Measured(on=on, by="reproduce/01-first-table/table.py", by_drf=by_drf)
+
+
+if __name__ == "__main__":
+    print(main(Path(sys.argv[1]), sys.argv[2]).model_dump_json(indent=2))
