@@ -141,7 +141,7 @@ def test_a_run_of_before_a_setting_existed_is_resumed(small, cache, tmp_path):
     run(small("train.steps=1"), cache, tmp_path)
     begun = state(tmp_path)
     older = json.loads(begun.spec)
-    del older["network"]["looks"]
+    del older["sampling"]["clip"]  # which the preset leaves at its default
     save(replace(begun, spec=json.dumps(older)), tmp_path / "checkpoints")
     run(small("train.steps=2"), cache, tmp_path)
     assert state(tmp_path).step == 2
