@@ -40,7 +40,8 @@ def main(results: Path, method: str) -> Measured:
             **{key: round(over_persons(mine, key).mean, 4) for key in ("ssim", "nrmse")},
             **{f"input_{key}": round(over_persons(inputs, key).mean, 4) for key in ("ssim", "nrmse")},
         )
-    on = f"{len(inputs)} simulated scans of 5 held-out people, against the standard-dose scan, inside the brain"
+    people = len({row["person"] for row in inputs})
+    on = f"{len(inputs)} simulated scans of {people} held-out people, against the standard-dose scan, inside the brain"
     return Measured(on=on, by="reproduce/01-first-table/table.py", by_drf=by_drf)
 
 

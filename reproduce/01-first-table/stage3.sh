@@ -4,6 +4,7 @@
 # Both networks of stage 2 (the edition before: `m2diff-base` and `regress-base` at commit dd8e1ed) get a judge of their
 # fits and 800 steps more, at DRF 2 to 100 and towards the standard scans. COHORT is the training cohort of
 # ../02-side-by-side. M2Diff's loss is that of the mean of its heads and of each; the control has one head.
+# What was run did the two networks side by side, by these commands one at a time; this script, as such, was not run.
 set -euo pipefail
 cohort=$1 out=$2
 export OMP_NUM_THREADS=1
