@@ -19,7 +19,7 @@ from m2diff.nn.smooth import along_axes, neighbours
 from m2diff.shapes import Slab
 
 WIDE, NEAR, AROUND, FAR = 20, 1, 3, 6
-"""Passes of a mean over 3 x 3 x 3 voxels of 2 mm, in FWHM: 17 mm, for the noise; 4, 7 and 9 mm, for what the fits miss."""
+"""Passes of a mean over 3 x 3 x 3 voxels of 2 mm. In FWHM 17 mm, for noise; 4, 7 and 9 mm, for what fits miss."""
 
 LARGEST = 6.0
 """Of a number of the evidence, either way: beyond it says no more."""
