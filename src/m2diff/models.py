@@ -118,10 +118,12 @@ def _count(path: Path) -> int:
     from safetensors import SafetensorError, safe_open
 
     from m2diff.errors import BadInput
+    from m2diff.families.packed import WORTH
 
     try:
         with safe_open(path, framework="pt") as file:
-            return sum(prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+            names = [key for key in file.keys() if not key.endswith(WORTH)]  # noqa: SIM118
+            return sum(prod(file.get_slice(key).get_shape()) for key in names)
     except (SafetensorError, OSError) as trouble:
         raise BadInput(f"The weights {path} are cut off or damaged; copy them again.") from trouble
 

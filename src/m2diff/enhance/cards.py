@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from m2diff.errors import BadInput
-from m2diff.families import Enhancer, build, resolve, stored
+from m2diff.families import Enhancer, build, packed, resolve, stored
 from m2diff.families.filters import FILTERS, tuned
 from m2diff.io.atomic import replacing
 from m2diff.io.nifti import sha256
@@ -77,11 +77,10 @@ def save(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], pat
 def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:
     """The network of ``card`` with the weights at ``path``, float32, ready to answer."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     model = build(card["model"])
     try:
-        state = load_file(path)
+        state = packed.load(path)
     except (SafetensorError, OSError) as trouble:
         raise BadInput(f"The weights {path} are cut off or damaged; copy them again.") from trouble
     try:

@@ -16,16 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from m2diff.errors import BadInput
-from m2diff.families import stored
+from m2diff.families import packed, stored
 from m2diff.io.atomic import replacing
-
-FRACTION = 10
-"""Bits of a float16's fraction."""
 
 Interval = tuple[float, float]
 
@@ -87,12 +82,18 @@ def with_measured(card: Mapping[str, Any], test: Measured) -> dict[str, Any]:
 
 
 def ship(
-    run: Path | str, destination: Path | str, test: Measured | None = None, *, bits: int = 10, looks: int | None = None
+    run: Path | str,
+    destination: Path | str,
+    test: Measured | None = None,
+    *,
+    step: float | None = None,
+    looks: int | None = None,
 ) -> Path:
     """Put a run's (or anybody's) weights and card at ``destination`` (.safetensors, .json), with what was measured.
 
-    The card's name becomes the destination's. ``bits`` of each weight's fraction are kept: float16 has ten, five
-    compress to two thirds of the size. ``looks``: of the network's settings, which training does not read.
+    The card's name becomes the destination's. ``step``: pack the weights (``families/packed.py``) in steps of that
+    share of their root mean square; None leaves them as they are. ``looks``: of the network's settings, which training
+    does not read.
 
     Returns the path of the weights; raises BadInput where ``run`` has none.
     """
@@ -103,25 +104,15 @@ def ship(
     weights = Path(destination).with_suffix(".safetensors")
     with replacing(weights.with_suffix(".json")) as beside, replacing(weights) as copied:
         beside.write_text(json.dumps(card if test is None else with_measured(card, test), indent=2) + "\n")
-        if bits >= FRACTION:
+        if step is None:
             shutil.copyfile(source, copied)
         else:
-            _save_rounded(source, copied, bits)
+            _save_packed(source, copied, step)
     return weights
 
 
-def _save_rounded(source: Path, target: Path, bits: int) -> None:
-    """Write the tensors of ``source`` with so many bits of fraction, ties to even."""
-    from safetensors.numpy import load_file, save_file
+def _save_packed(source: Path, target: Path, step: float) -> None:
+    """Write the parameters of ``source`` packed."""
+    from safetensors.torch import save_file
 
-    save_file({key: rounded(value, bits) for key, value in load_file(source).items()}, target)
-
-
-def rounded(values: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
-    """float16 values to the nearest with so many bits of fraction, ties to even; others as they are."""
-    if values.dtype != np.float16:
-        return values
-    step = FRACTION - bits
-    whole = values.view(np.uint16).astype(np.uint32)
-    whole += (1 << (step - 1)) - 1 + (whole >> step & 1)
-    return (whole >> step << step).astype(np.uint16).view(np.float16)
+    save_file(packed.packed(packed.load(source), step), target)

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from m2diff.errors import BadInput
-from m2diff.families import stored
+from m2diff.families import packed, stored
 from m2diff.io.atomic import replacing
 from m2diff.train.config import Preset
 
@@ -91,10 +91,9 @@ def export(model: nn.Module, card: Mapping[str, Any], out: Path, *, weights: str
 def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
     """Put the parameters in ``weights`` into ``model``; what the card should say of them. BadInput where none fit."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     try:
-        state = load_file(weights)
+        state = packed.load(weights)
     except (SafetensorError, OSError) as trouble:
         raise BadInput(f"The weights {weights} to start from cannot be read; give a .safetensors file.") from trouble
     try:
