@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from m2diff.data.dataset import SlabDataset, collate, open_cohort
-from m2diff.families import build, resolve, stored
+from m2diff.families import build, packed, resolve, stored
 from m2diff.families.terms import item_weights
 from m2diff.nn import FitHead
 from m2diff.nn.judge import Judge, evidence
@@ -91,7 +90,7 @@ def main(cohort: Path, weights: Path, out: Path, items: int) -> None:
     """Ask the network, teach each judge, write the weights and their card."""
     preset = preset_of(weights, ["model.network.fit.judged=true"])
     model = build(preset.model)
-    missing = model.load_state_dict(load_file(stored.find(weights)), strict=False).missing_keys
+    missing = model.load_state_dict(packed.load(stored.find(weights)), strict=False).missing_keys
     assert all(".judge." in key for key in missing), missing
     subjects = [each for each in open_cohort(cohort) if each.person != NEVER_SEEN]
     dataset = SlabDataset(subjects, slices=model.needs.slices, target="noise_free", classes=model.needs.classes)

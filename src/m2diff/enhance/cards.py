@@ -1,9 +1,9 @@
 """Weights by name or path, each with the card that says where they come from; filters answer to their names too.
 
-Weights lie as ``NAME.safetensors`` (float16) with ``NAME.json`` beside them, the shipped ones in the package's folder
-``weights/``; a training run's ``weights.safetensors`` goes with its ``card.json`` (``families.stored``). A card names
-at least the ``model`` (the specification that ``families.build`` takes); further the data, licence, steps, seed,
-commit, tracers and measured results (``results``).
+Weights lie as ``NAME.safetensors`` (float16, or packed as in ``families.packed``) with ``NAME.json`` beside them, the
+shipped ones in the package's folder ``weights/``; a training run's ``weights.safetensors`` goes with its ``card.json``
+(``families.stored``). A card names at least the ``model`` (the specification that ``families.build`` takes); further
+the data, licence, steps, seed, commit, tracers and measured results (``results``).
 """
 
 from __future__ import annotations
