@@ -1,4 +1,5 @@
-"""Give weights that fit a judge of their answers (``nn/judge.py``), taught on what the otherwise frozen network says.
+"""Give weights that fit wider windows and a new judge of their answers (``nn/judge.py``), taught on what the otherwise
+frozen network says.
 
     python reproduce/01-first-table/teach_judge.py COHORT WEIGHTS OUT.safetensors [ITEMS]
 
@@ -25,8 +26,12 @@ from m2diff.train.config import preset_of
 from m2diff.train.export import export
 
 NEVER_SEEN = "1036"
-BATCH, VOXELS = 4, (2000, 500)
-"""Slabs at once; voxels kept of a slab inside and outside the brain."""
+WINDOWS = (1, 2, 4, 8)
+"""The fits to judge; a network that has fewer gets those that it lacks, the widest ones."""
+UNUSED = -6.0
+"""Logit of a fit that is new to a network's own mixture: a four hundredth of a share."""
+SEED, BATCH, CROP, VOXELS = 4, 4, (80, 80), (2500, 500)
+"""Of the draws; slabs at once, and their size; voxels kept of a slab inside and outside the brain."""
 STEPS, VOXELS_A_STEP, RATE = 5000, 16_384, 5e-3
 
 
@@ -59,6 +64,16 @@ def judges(model: nn.Module) -> list[tuple[str, Judge]]:
     return [(name, head.judge) for name, head in heads if head.judge is not None]
 
 
+def widened(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The weights without their judge, and with places in the mixtures for fits that they lack."""
+    kept_on = {key: value for key, value in state.items() if ".judge." not in key and not key.startswith("judge.")}
+    for key, value in model.state_dict().items():
+        if ".blend." in key and len(kept_on[key]) < len(value):
+            more = value.new_full((len(value) - len(kept_on[key]), *value.shape[1:]), 0.0)
+            kept_on[key] = torch.cat([kept_on[key].to(value), more + UNUSED * key.endswith("bias")])
+    return kept_on
+
+
 def drawn(target: Tensor, generator: torch.Generator) -> Tensor:
     """Voxels of a slab, by number: some where there is uptake, some where there is next to none."""
     chosen = []
@@ -88,12 +103,13 @@ def teach(judge: Judge, parts: list[tuple[Tensor, ...]]) -> None:
 
 def main(cohort: Path, weights: Path, out: Path, items: int) -> None:
     """Ask the network, teach each judge, write the weights and their card."""
-    preset = preset_of(weights, ["model.network.fit.judged=true"])
+    preset = preset_of(weights, ["model.network.fit.judged=true", f"model.network.fit.windows={list(WINDOWS)}"])
     model = build(preset.model)
-    missing = model.load_state_dict(packed.load(stored.find(weights)), strict=False).missing_keys
+    state = widened(packed.load(stored.find(weights)), model)
+    missing = model.load_state_dict(state, strict=False).missing_keys
     assert all(".judge." in key for key in missing), missing
     subjects = [each for each in open_cohort(cohort) if each.person != NEVER_SEEN]
-    dataset = SlabDataset(subjects, slices=model.needs.slices, target="noise_free", classes=model.needs.classes)
+    dataset = SlabDataset(subjects, slices=model.needs.slices, crop=CROP, target="standard", seed=SEED)
     for name, parts in kept(model.eval(), dataset, items).items():
         teach(dict(judges(model))[name], parts)
     card = stored.read_card(stored.find(weights))
@@ -104,4 +120,4 @@ def main(cohort: Path, weights: Path, out: Path, items: int) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     cohort, weights, out = map(Path, sys.argv[1:4])
-    main(cohort, weights, out, int(sys.argv[4]) if len(sys.argv) > 4 else 400)
+    main(cohort, weights, out, int(sys.argv[4]) if len(sys.argv) > 4 else 800)

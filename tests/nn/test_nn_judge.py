@@ -9,6 +9,7 @@ from m2diff.nn.fit import FitHead, local_fits
 from m2diff.nn.judge import Judge, evidence
 
 SLAB = (2, 8, 24, 24)
+SLAB_FACTS = 14  # numbers at the end of the evidence that are of the whole slab: the noise, and ratios
 
 
 def scene(noise: float, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -35,9 +36,10 @@ def test_what_may_be_added_leads_to_each_candidate() -> None:
     _, low, fits, guide = scene(0.3)
     answer = torch.rand(SLAB)
     _, added = evidence(answer, low, fits, guide)
-    assert added.shape == (2, 2 + 3, 8, 24, 24)
+    assert added.shape == (2, 2 + 4, 8, 24, 24)
     torch.testing.assert_close(answer[:, None] + added[:, :2], fits)
     torch.testing.assert_close(answer + added[:, 2], low)
+    torch.testing.assert_close(added[:, -1], fits[:, -1])  # a share of the level, for what the scan itself has wrong
 
 
 def test_evidence_goes_with_the_noise_and_not_with_its_size() -> None:
@@ -51,6 +53,26 @@ def test_evidence_goes_with_the_noise_and_not_with_its_size() -> None:
         told_louder[..., ratios], told[..., ratios], rtol=2e-3, atol=2e-3
     )  # the floor of the noise
     assert float((told_louder[..., 0] - told[..., 0]).mean()) == pytest.approx(0.693, abs=0.01)
+    slab = told.shape[-1] - SLAB_FACTS
+    assert float((told_louder[..., slab] - told[..., slab]).mean()) == pytest.approx(0.693, abs=0.01)
+    torch.testing.assert_close(told_louder[..., slab + 1 :], told[..., slab + 1 :], rtol=2e-3, atol=2e-3)
+
+
+def test_the_slab_tells_whether_the_wide_windows_hold() -> None:
+    """Even tissues and tissues whose level drifts, at a noise in which single voxels say nothing of it."""
+    drift = 0.3 * torch.linspace(-1, 1, 24)[:, None].expand(8, 24, 24)
+
+    def missed_by_the_widest(slope: Tensor | float) -> float:
+        generator = torch.Generator().manual_seed(3)
+        guide = torch.stack([torch.zeros(SLAB), torch.ones(SLAB)], dim=1)
+        low = 1 + slope + 0.5 * torch.randn(SLAB, generator=generator)
+        fits = torch.stack([low * 0 + 1 + slope, torch.ones(SLAB)], dim=1)  # the narrow one follows, the wide does not
+        told, _ = evidence(fits[:, 0], low, fits, guide)
+        whole = told[0, 0, 0, 0, -SLAB_FACTS:]
+        return float(whole[9] - whole[7])  # smoothed most: the widest against the narrowest
+
+    assert abs(missed_by_the_widest(0.0)) < 0.02
+    assert missed_by_the_widest(drift) > 0.3
 
 
 def test_the_noise_it_sees_is_the_noise_that_is_there() -> None:

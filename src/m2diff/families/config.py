@@ -155,6 +155,8 @@ class SingleLoss(Settings):
     """Weight of the error of that first version."""
     classes: Annotated[float, Field(ge=0.0)] = 0.0
     """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
+    levels: Annotated[float, Field(ge=0.0)] = 0.0
+    """Error of the tissues' levels around each voxel (``terms.level_error``), where a simulation knows the tissues."""
     balance: bool = True
     """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
     dropout: DropoutConfig = DropoutConfig()

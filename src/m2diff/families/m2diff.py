@@ -29,7 +29,7 @@ from m2diff.families.config import (
     UNetConfig,
     fit_needs_residual,
 )
-from m2diff.families.terms import hide, item_weights, squared_error, wiener, with_classes
+from m2diff.families.terms import hide, item_weights, squared_error, wiener, with_classes, with_levels
 from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, UNetShape
 from m2diff.nn.blocks import per_channel
 from m2diff.shapes import Features, Slab, TimeSteps
@@ -67,6 +67,9 @@ class M2DiffLoss(Settings):
     """Error of the mean of the heads; 0 leaves the term out."""
     classes: Annotated[float, Field(ge=0.0)] = 0.0
     """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
+    levels: Annotated[float, Field(ge=0.0)] = 0.0
+    """Error of the tissues' levels around each voxel (``terms.level_error``) in the mean of the heads, where a simulation
+    knows the tissues."""
     balance: bool = False
     """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
     dropout: DropoutConfig = DropoutConfig()
@@ -127,7 +130,7 @@ class M2Diff(DiffusionFamily):
             network.multiple,
             mri=True,
             dose=network.dose,
-            classes=config.loss.classes > 0,
+            classes=config.loss.classes > 0 or config.loss.levels > 0,
             looks=network.looks,
         )
         self.schedule = config.diffusion.schedule()
@@ -185,13 +188,20 @@ class M2Diff(DiffusionFamily):
         weights = item_weights(conditions.low, target, balance=settings.balance)
         of_pet = squared_error(heads.pet, target, weights)
         if heads.mri is None:
-            return with_classes(Losses({"pet": of_pet}, {"pet": 1.0}), heads.classes, batch, settings.classes)
+            losses = self._levelled(Losses({"pet": of_pet}, {"pet": 1.0}), heads.pet, batch)
+            return with_classes(losses, heads.classes, batch, settings.classes)
         losses = Losses({"pet": of_pet}, {"pet": settings.pet})
         losses = losses.plus("mri", squared_error(heads.mri, target, weights), settings.mri)
         losses = losses.plus("agreement", squared_error(heads.pet, heads.mri, weights), settings.agreement)
+        mean = (heads.pet + heads.mri) / 2
         if settings.mean > 0.0:
-            losses = losses.plus("mean", squared_error((heads.pet + heads.mri) / 2, target, weights), settings.mean)
+            losses = losses.plus("mean", squared_error(mean, target, weights), settings.mean)
+        losses = self._levelled(losses, mean, batch)
         return with_classes(losses, heads.classes, batch, settings.classes)
+
+    def _levelled(self, losses: Losses, clean: Slab, batch: Batch) -> Losses:
+        """The losses, with that of the tissues' levels where it is weighted."""
+        return with_levels(losses, clean, batch, self.config.loss.levels, balance=self.config.loss.balance)
 
     def _hidden(self, conditions: Conditions, generator: torch.Generator) -> Conditions:
         """Conditions with some hidden by chance; the MRI stays where the network cannot do without."""

@@ -101,7 +101,7 @@ class SingleUNet(nn.Module):
 
 def needs_of(network: UNetConfig, loss: SingleLoss, *, mri: bool = True) -> Needs:
     """What a family on one U-Net asks of the data."""
-    classes = loss.classes > 0
+    classes = loss.classes > 0 or loss.levels > 0
     return Needs("slab", network.slices, network.multiple, mri, dose=True, classes=classes, looks=network.looks)
 
 

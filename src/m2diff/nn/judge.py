@@ -1,12 +1,15 @@
 """A second opinion on a fitted answer: which of the fits, or the scan itself, to lean on, voxel by voxel.
 
-How wide a window should be goes with the noise, and how far an answer may be trusted shows in what the fits miss: both
-can be read off the scan. A few numbers a voxel say it, and a small perceptron, the same at every voxel and dose, turns
-them into weights:
+How wide a window should be goes with the noise and with the scan: where uptake is even within its tissues, as FDG's is,
+the widest serves best, and elsewhere it is wrong by many times that. Both can be read off the scan, by what the fits
+miss: around a voxel, and (a single voxel's surroundings are too noisy to tell) over the whole slab. A small perceptron,
+the same at every voxel and dose, turns these numbers into weights:
 
-    judged(v) = answer(v) + sum over c of w_c(v) (candidate_c(v) - answer(v))
+    judged(v) = answer(v) + sum over c of w_c(v) (candidate_c(v) - answer(v)) + w(v) level(v)
 
-It starts at zero weights, as the answer. Without units: twice the noise and twice the differences weigh the same.
+It starts at zero weights, as the answer. Without units: twice the noise and twice the differences weigh the same. The
+last term is a share of the local level, for what the scan itself has wrong: OSEM at few counts leaves hot structures too
+cold, by several percent.
 """
 
 from __future__ import annotations
@@ -24,19 +27,22 @@ WIDE, NEAR, AROUND, FAR = 20, 1, 3, 6
 LARGEST = 6.0
 """Of a number of the evidence, either way: beyond it says no more."""
 
+FLOOR = 1e-7
+"""Added to mean squares over a slab, in squared units of the scan (a brain near 1): a slab may lie outside the brain."""
+
 
 class Judge(nn.Module):
-    """Adds to an answer what the evidence at each voxel speaks for."""
+    """Adds to an answer what the evidence at each voxel, and of the slab, speaks for."""
 
     def __init__(self, classes: int, fits: int, width: int = 32) -> None:
         super().__init__()
-        told = 1 + fits + 4 + 1 + 1 + classes
-        self.inner = nn.Sequential(nn.Linear(told, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.weigh = zeroed(nn.Linear(width, fits + 3))
+        local, whole = 1 + fits + 4 + 1 + 1 + classes, 1 + 3 * 3 + 4
+        self.inner = nn.Sequential(nn.Linear(local + whole, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.weigh = zeroed(nn.Linear(width, fits + 4))
 
     def forward(self, answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> Slab:
-        """The judged slab, float32, of the answer and the low-dose slab (b, s, h, w), its fits (b, n, s, h, w) and the
-        shares of the classes (b, k, s, h, w), all float32.
+        """The judged slab, float32, of the answer and the low-dose slab (b, s, h, w), its fits (b, n, s, h, w), narrow
+        to wide, and the shares of the classes (b, k, s, h, w), the first of them ``outside``, all float32.
         """
         with torch.autocast(low.device.type, enabled=False):
             told, added = evidence(answer, low, fits, guide)
@@ -48,11 +54,12 @@ def evidence(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> tuple[Tens
     """What is known of each voxel (b, s, h, w, n), and what may be added to the answer there (b, c, s, h, w).
 
     The first is a fact to the judge, with no gradient: the noise of the scan, by how much of it the fits differ from
-    the answer and miss the scan around, the level, the classes. The second: fits, scan, and the scan smoothed
-    twice, each less the (likewise smoothed) answer.
+    the answer and miss the scan around, the level, the classes, and the same of the whole slab. The second: fits, scan,
+    and the scan smoothed twice, each less the (likewise smoothed) answer; last the level, the widest fit.
     """
     missed, kept = low - answer, fits - answer[:, None]
-    added = torch.cat([kept, torch.stack([missed, _smooth(missed, NEAR), _smooth(missed, FAR)], dim=1)], dim=1)
+    smooth = [missed, _smooth(missed, NEAR), _smooth(missed, FAR), fits[:, -1]]
+    added = torch.cat([kept, torch.stack(smooth, dim=1)], dim=1)
     with torch.no_grad():
         narrow, wide = low - fits[:, 0], low - fits[:, -1]
         noise = (_smooth(narrow.square(), WIDE) + 1e-5).sqrt()
@@ -63,8 +70,30 @@ def evidence(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> tuple[Tens
             *(part / noise for part in parts),
             4 * (fits[:, -1] - 0.8),
             *(2 * guide).unbind(dim=1),
+            *(each[:, None, None, None].expand_as(low) for each in _of_slab(answer, low, fits, guide)),
         ]
         return torch.stack(told, dim=-1).clamp(-LARGEST, LARGEST), added
+
+
+def _of_slab(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> list[Tensor]:
+    """What is known of each slab as a whole, (b,) each: the noise in the brain, by how much of it three of the fits
+    miss the smoothed scan there (white noise alone would leave less), and how far fits and answer lie apart.
+    """
+    inside = 1 - guide[:, 0]
+    voxels = inside.flatten(1).sum(dim=1) + 1
+
+    def rms(image: Slab) -> Tensor:
+        return ((image.square() * inside).flatten(1).sum(dim=1) / voxels + FLOOR).sqrt()
+
+    first, wide, widest = fits[:, 0], fits[:, fits.shape[1] // 2], fits[:, -1]
+    noise = rms(low - first)
+    missed = [
+        gain * rms(_smooth(low - fit, passes)) / noise - 1
+        for passes, gain in ((NEAR, 3), (AROUND, 6), (FAR, 9))
+        for fit in (first, wide, widest)
+    ]
+    apart = [(3, widest - first), (6, widest - wide), (3, answer - widest), (3, answer - first)]
+    return [noise.log() + 1.5, *missed, *(gain * rms(each) / noise - 1 for gain, each in apart)]
 
 
 def _smooth(image: Slab, passes: int) -> Slab:
