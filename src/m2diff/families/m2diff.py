@@ -68,8 +68,8 @@ class M2DiffLoss(Settings):
     classes: Annotated[float, Field(ge=0.0)] = 0.0
     """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
     levels: Annotated[float, Field(ge=0.0)] = 0.0
-    """Error of the tissues' levels around each voxel (``terms.level_error``) in the mean of the heads, where a simulation
-    knows the tissues."""
+    """Error of the tissues' levels around each voxel (``terms.level_error``), by the mean of the heads, where a
+    simulation knows the tissues."""
     balance: bool = False
     """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
     dropout: DropoutConfig = DropoutConfig()

@@ -8,8 +8,8 @@ the same at every voxel and dose, turns these numbers into weights:
     judged(v) = answer(v) + sum over c of w_c(v) (candidate_c(v) - answer(v)) + w(v) level(v)
 
 It starts at zero weights, as the answer. Without units: twice the noise and twice the differences weigh the same. The
-last term is a share of the local level, for what the scan itself has wrong: OSEM at few counts leaves hot structures too
-cold, by several percent.
+last term is a share of the local level, for what the scan itself has wrong: OSEM at few counts leaves hot structures
+too cold, by several percent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LARGEST = 6.0
 """Of a number of the evidence, either way: beyond it says no more."""
 
 FLOOR = 1e-7
-"""Added to mean squares over a slab, in squared units of the scan (a brain near 1): a slab may lie outside the brain."""
+"""Added to mean squares over a slab, of a scan whose brain is near 1: a slab may lie outside the brain."""
 
 
 class Judge(nn.Module):
