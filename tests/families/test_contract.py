@@ -19,6 +19,7 @@ SIZES = {
     "in 2D": {**SMALL, "spatial": 2, "attention": [1], "middle_attention": True},
     "in 3D": {**SMALL, "spatial": 3},
     "with a fit": {**SMALL, "spatial": 3, "fit": {"windows": [1, 2]}},
+    "with a judged fit": {**SMALL, "spatial": 3, "fit": {"windows": [1, 2], "judged": True}},
 }
 
 
@@ -173,6 +174,17 @@ def test_the_classes_of_a_fit_are_taught_where_the_tissues_are_known(name):
     taught = model.needs.classes and SPECS[name]["network"]["fit"] is not None
     assert ("classes" in model.loss(batch, generator=seeded()).terms) is taught
     assert "classes" not in model.loss(Batch(batch.conditions, batch.target), generator=seeded()).terms
+
+
+@each_family
+def test_the_levels_of_the_tissues_are_a_term_where_it_is_weighted_and_they_are_known(name):
+    spec, batch = SPECS[name], make_batch()
+    model = families.build({**spec, "loss": {**spec["loss"], "classes": 0.0, "levels": 0.5}})
+    losses = model.loss(batch, generator=seeded())
+    assert model.needs.classes and losses.weights["levels"] == 0.5
+    assert torch.isfinite(losses.total) and float(losses.terms["levels"].detach()) > 0
+    assert "levels" not in model.loss(Batch(batch.conditions, batch.target), generator=seeded()).terms
+    assert "levels" not in shaken(name).loss(batch, generator=seeded()).terms
 
 
 @each_family
