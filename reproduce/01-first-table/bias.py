@@ -5,7 +5,7 @@
 A region's bias in one low-dose scan is mostly the noise of that scan: on ten of them the mean of a small region is
 uncertain by 1 to 3 %. COHORT has more scans of the held-out people (the README says which); the same command goes on
 where it stopped. OUT.md: the regions by the mean bias of M2Diff's answer, with its standard error over the scans,
-beside that of the low-dose scan and of the control, all against the standard-dose scan.
+beside that of the low-dose scan, both against the standard-dose scan.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from m2diff.io import bids
 
 SHOWN = 12
 BAR = 2.0
-METHODS = ("low-dose input", "regression U-Net", "M2Diff, 1 step")
+METHODS = ("low-dose input", "M2Diff, 1 step")
 
 
 def run(root: Path, kept: Path, shard: int = 0, shards: int = 1) -> None:

@@ -1,0 +1,22 @@
+"""Weights between a run's start and its end: python average.py START.safetensors RUN SHARE OUT
+
+SHARE of the end, the rest of the start, parameter by parameter; OUT becomes a folder of weights and the run's card,
+which then says so. A short run in small batches ends a little to one side of where it should; in between lies better.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from m2diff.families import packed, stored
+
+start, run, share, out = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
+first, last = packed.load(start), packed.load(stored.find(run))
+card = stored.read_card(stored.find(run))
+card["training"]["averaged"] = f"{share:g} of the weights at the end and {1 - share:g} of those it began from"
+out.mkdir(parents=True, exist_ok=True)
+mean = {key: ((1 - share) * first[key].float() + share * last[key].float()).contiguous() for key in last}
+save_file(mean, out / "weights.safetensors")
+(out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
