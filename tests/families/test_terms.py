@@ -46,7 +46,7 @@ def test_the_weights_are_the_items() -> None:
 
 def test_without_tissues_or_weight_there_is_no_such_term() -> None:
     before, image = Losses({"pet": torch.tensor(1.0)}, {"pet": 1.0}), torch.zeros(SLAB)
-    unknown = Batch(Conditions(image), image)
-    assert "levels" not in with_levels(before, image, unknown, 2.0, balance=True).terms
-    assert "levels" not in with_levels(before, image, batch(image), 0.0, balance=True).terms
-    assert with_levels(before, image, batch(image), 2.0, balance=True).weights["levels"] == 2.0
+    unknown, even = Batch(Conditions(image), image), torch.ones(1)
+    assert "levels" not in with_levels(before, image, unknown, even, 2.0).terms
+    assert "levels" not in with_levels(before, image, batch(image), even, 0.0).terms
+    assert with_levels(before, image, batch(image), even, 2.0).weights["levels"] == 2.0

@@ -188,7 +188,7 @@ class M2Diff(DiffusionFamily):
         weights = item_weights(conditions.low, target, balance=settings.balance)
         of_pet = squared_error(heads.pet, target, weights)
         if heads.mri is None:
-            losses = self._levelled(Losses({"pet": of_pet}, {"pet": 1.0}), heads.pet, batch)
+            losses = with_levels(Losses({"pet": of_pet}, {"pet": 1.0}), heads.pet, batch, weights, settings.levels)
             return with_classes(losses, heads.classes, batch, settings.classes)
         losses = Losses({"pet": of_pet}, {"pet": settings.pet})
         losses = losses.plus("mri", squared_error(heads.mri, target, weights), settings.mri)
@@ -196,12 +196,8 @@ class M2Diff(DiffusionFamily):
         mean = (heads.pet + heads.mri) / 2
         if settings.mean > 0.0:
             losses = losses.plus("mean", squared_error(mean, target, weights), settings.mean)
-        losses = self._levelled(losses, mean, batch)
+        losses = with_levels(losses, mean, batch, weights, settings.levels)
         return with_classes(losses, heads.classes, batch, settings.classes)
-
-    def _levelled(self, losses: Losses, clean: Slab, batch: Batch) -> Losses:
-        """The losses, with that of the tissues' levels where it is weighted."""
-        return with_levels(losses, clean, batch, self.config.loss.levels, balance=self.config.loss.balance)
 
     def _hidden(self, conditions: Conditions, generator: torch.Generator) -> Conditions:
         """Conditions with some hidden by chance; the MRI stays where the network cannot do without."""

@@ -71,11 +71,10 @@ def level_error(estimate: Slab, batch: Batch, weights: PerItem) -> Tensor:
     return (weights * levels.flatten(1).mean(dim=1)).mean()
 
 
-def with_levels(losses: Losses, estimate: Slab, batch: Batch, weight: float, *, balance: bool) -> Losses:
-    """The losses, and where weighted and the tissues are known the error of their levels."""
+def with_levels(losses: Losses, estimate: Slab, batch: Batch, weights: PerItem, weight: float) -> Losses:
+    """The losses, and where weighted and the tissues are known the error of their levels; ``weights`` (b,) of items."""
     if weight == 0.0 or batch.classes is None:
         return losses
-    weights = item_weights(batch.conditions.low, batch.target, balance=balance)
     return losses.plus("levels", level_error(estimate, batch, weights), weight)
 
 
@@ -89,7 +88,7 @@ def of_answer(
     emphasised = weights if emphasis is None else weights * emphasis
     losses = Losses({"pet": squared_error(answer.clean, batch.target, emphasised)}, {"pet": 1.0})
     losses = with_classes(losses, [] if answer.classes is None else [answer.classes], batch, settings.classes)
-    losses = with_levels(losses, answer.clean, batch, settings.levels, balance=settings.balance)
+    losses = with_levels(losses, answer.clean, batch, weights, settings.levels)
     if settings.first > 0.0 and answer.first is not None:
         losses = losses.plus("first", squared_error(answer.first, batch.target, weights), settings.first)
     return losses
