@@ -1,7 +1,7 @@
 """Weights between a run's start and its end: python average.py START.safetensors RUN SHARE OUT
 
 SHARE of the end, the rest of the start, parameter by parameter; OUT becomes a folder of weights and the run's card,
-which then says so. A short run in small batches ends a little to one side of where it should; in between lies better.
+which then says so. What it bought is in stage5.sh.
 """
 
 import json

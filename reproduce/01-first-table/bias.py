@@ -1,10 +1,10 @@
 """The mean bias of every region, on enough scans to tell it from their noise.
 
-    python reproduce/01-first-table/bias.py COHORT RESULTS.jsonl OUT.md [SHARD/SHARDS]
+    python reproduce/01-first-table/bias.py COHORT WORK OUT.md [SHARD/SHARDS]
 
 A region's bias in one low-dose scan is mostly the noise of that scan: on ten of them the mean of a small region is
 uncertain by 1 to 3 %. COHORT has more scans of the held-out people (the README says which); the same command goes on
-where it stopped. OUT.md: the regions by the mean bias of M2Diff's answer, with its standard error over the scans,
+where it stopped, and keeps what it scored in WORK. OUT.md: the regions by the mean bias of M2Diff's answer, with its standard error over the scans,
 beside that of the low-dose scan, both against the standard-dose scan.
 """
 
@@ -18,49 +18,25 @@ from pathlib import Path
 import numpy as np
 import table
 
-from m2diff.enhance.run import enhance
-from m2diff.io import bids
-
 SHOWN = 12
 BAR = 2.0
 METHODS = ("low-dose input", "M2Diff, 1 step")
 
 
-def run(root: Path, kept: Path, shard: int = 0, shards: int = 1) -> None:
-    """Score what is missing, for every ``shards``-th scan."""
-    done = {tuple(json.loads(line)["key"]) for line in kept.read_text().splitlines()} if kept.exists() else set()
-    for subject in bids.find_subjects(root)[shard::shards]:
-        for drf in table.DOSES:
-            for name in METHODS:
-                key = (root.name, subject.label, drf, name)
-                if key in done:
-                    continue
-                case = table.load(root, subject.label)
-                image = case.low[drf]
-                if table.METHODS[name]:
-                    settings = {"mri": case.t1, "dose": drf, "align": False, "progress": False, **table.METHODS[name]}
-                    image = enhance(image, **settings).volume
-                scored = table.scored(case.judge(image, drf))
-                row = {"key": key, "person": subject.person, "psnr": scored["psnr"], "regions": scored["regions"]}
-                with kept.open("a") as lines:
-                    lines.write(json.dumps(row) + "\n")
-                sys.stderr.write(f"{key} {row['psnr']:.2f} dB\n")
-
-
-def summarise(kept: Path) -> str:
+def summarise(work: Path) -> str:
     """The regions of the largest mean bias, at each dose."""
-    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    rows = [json.loads(line) for line in (work / "results.jsonl").read_text().splitlines()]
     text = []
     for drf in table.DOSES:
         found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in METHODS}
         for row in rows:
-            *_, dose, name = row["key"]
+            _, dose, name = row["key"]
             if dose == drf:
                 for region, bias in row["regions"].items():
                     found[name][region].append(bias)
         mean = {name: {region: float(np.mean(each)) for region, each in found[name].items()} for name in METHODS}
         beyond = {name: sum(abs(each) > BAR for each in mean[name].values()) for name in METHODS}
-        scans = len({tuple(row["key"][:2]) for row in rows if row["key"][2] == drf})
+        scans = len({row["key"][0] for row in rows if row["key"][1] == drf})
         text += [f"## DRF {drf:g}: {scans} scans, {len(mean[METHODS[0]])} regions", ""]
         text += [f"Beyond {BAR:g} % on average: " + ", ".join(f"{beyond[name]} ({name})" for name in METHODS) + ".", ""]
         text += ["| region | " + " | ".join(METHODS) + " |", "|---|" + "---|" * len(METHODS)]
@@ -75,7 +51,7 @@ def summarise(kept: Path) -> str:
 
 
 if __name__ == "__main__":
-    cohort, kept, out = map(Path, sys.argv[1:4])
-    run(cohort, kept, *(map(int, sys.argv[4].split("/")) if len(sys.argv) > 4 else ()))
-    out.write_text(summarise(kept))
-    sys.stdout.write(summarise(kept))
+    cohort, work, out = map(Path, sys.argv[1:4])
+    table.run(cohort, work, *(map(int, sys.argv[4].split("/")) if len(sys.argv) > 4 else ()), names=METHODS)
+    out.write_text(summarise(work))
+    sys.stdout.write(summarise(work))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -57,18 +58,18 @@ def scored(result: Evaluation) -> dict:
     }
 
 
-def run(root: Path, out: Path, shard: int = 0, shards: int = 1) -> None:
-    """Score what is missing, for every ``shards``-th person."""
+def run(root: Path, out: Path, shard: int = 0, shards: int = 1, *, names: Sequence[str] = tuple(METHODS)) -> None:
+    """Score what is missing of the methods ``names``, for every ``shards``-th scan."""
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "results.jsonl"
     done = {tuple(json.loads(line)["key"]) for line in kept.read_text().splitlines()} if kept.exists() else set()
     missing = [
         (subject, drf, name)
-        for tier in (QUICK, [name for name in METHODS if name not in QUICK])  # the long chains come last
+        for slow in (False, True)  # the long chains come last
         for subject in bids.find_subjects(root)[shard::shards]
         for drf in DOSES
-        for name in tier
-        if (subject.label, drf, name) not in done
+        for name in names
+        if slow is (name not in QUICK) and (subject.label, drf, name) not in done
     ]
     for subject, drf, name in missing:
         case = load(root, subject.label)

@@ -66,7 +66,7 @@ def judges(model: nn.Module) -> list[tuple[str, Judge]]:
 
 def widened(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """The weights without their judge, and with places in the mixtures for fits that they lack."""
-    kept_on = {key: value for key, value in state.items() if ".judge." not in key and not key.startswith("judge.")}
+    kept_on = {key: value for key, value in state.items() if ".judge." not in key}
     for key, value in model.state_dict().items():
         if ".blend." in key and len(kept_on[key]) < len(value):
             more = value.new_full((len(value) - len(kept_on[key]), *value.shape[1:]), 0.0)
