@@ -4,8 +4,8 @@
 
 A region's bias in one low-dose scan is mostly the noise of that scan: on ten of them the mean of a small region is
 uncertain by 1 to 3 %. COHORT has more scans of the held-out people (the README says which); the same command goes on
-where it stopped, and keeps what it scored in WORK. OUT.md: the regions by the mean bias of M2Diff's answer, with its standard error over the scans,
-beside that of the low-dose scan, both against the standard-dose scan.
+where it stopped, and keeps what it scored in WORK. OUT.md: the regions by the mean bias of M2Diff's answer, with its
+standard error over the scans, beside that of the low-dose scan, both against the standard-dose scan.
 """
 
 from __future__ import annotations

@@ -61,23 +61,25 @@ def evidence(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> tuple[Tens
     smooth = [missed, _smooth(missed, NEAR), _smooth(missed, FAR), fits[:, -1]]
     added = torch.cat([kept, torch.stack(smooth, dim=1)], dim=1)
     with torch.no_grad():
-        narrow, wide = low - fits[:, 0], low - fits[:, -1]
-        noise = (_smooth(narrow.square(), WIDE) + 1e-5).sqrt()
-        around = [3 * _smooth(narrow, NEAR), 3 * _smooth(wide, NEAR), 9 * _smooth(narrow, FAR), 9 * _smooth(wide, FAR)]
+        three = fits[:, [0, fits.shape[1] // 2, -1]]  # the narrowest, one between, the widest
+        by = {passes: [_smooth(low - fit, passes) for fit in three.unbind(dim=1)] for passes in (NEAR, AROUND, FAR)}
+        noise = (_smooth((low - fits[:, 0]).square(), WIDE) + 1e-5).sqrt()
+        around = [3 * by[NEAR][0], 3 * by[NEAR][-1], 9 * by[FAR][0], 9 * by[FAR][-1]]
         parts = [*kept.unbind(dim=1), *around, 5 * _smooth(missed, AROUND)]
         told = [
             noise.log() + 1.5,
             *(part / noise for part in parts),
             4 * (fits[:, -1] - 0.8),
             *(2 * guide).unbind(dim=1),
-            *(each[:, None, None, None].expand_as(low) for each in _of_slab(answer, low, fits, guide)),
+            *(each[:, None, None, None].expand_as(low) for each in _of_slab(answer, low, three, by, guide)),
         ]
         return torch.stack(told, dim=-1).clamp(-LARGEST, LARGEST), added
 
 
-def _of_slab(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> list[Tensor]:
-    """What is known of each slab as a whole, (b,) each: the noise in the brain, by how much of it three of the fits
-    miss the smoothed scan there (white noise alone would leave less), and how far fits and answer lie apart.
+def _of_slab(answer: Slab, low: Slab, three: Tensor, by: dict[int, list[Slab]], guide: Tensor) -> list[Tensor]:
+    """What is known of each slab as a whole, (b,) each: the noise in the brain, by how much of it ``three`` of the fits
+    (b, 3, s, h, w) miss the smoothed scan there (``by`` passes; white noise alone would leave less), and how far fits
+    and answer lie apart.
     """
     inside = 1 - guide[:, 0]
     voxels = inside.flatten(1).sum(dim=1) + 1
@@ -85,13 +87,10 @@ def _of_slab(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> list[Tenso
     def rms(image: Slab) -> Tensor:
         return ((image.square() * inside).flatten(1).sum(dim=1) / voxels + FLOOR).sqrt()
 
-    first, wide, widest = fits[:, 0], fits[:, fits.shape[1] // 2], fits[:, -1]
+    first, wide, widest = three.unbind(dim=1)
     noise = rms(low - first)
-    missed = [
-        gain * rms(_smooth(low - fit, passes)) / noise - 1
-        for passes, gain in ((NEAR, 3), (AROUND, 6), (FAR, 9))
-        for fit in (first, wide, widest)
-    ]
+    gains = {NEAR: 3, AROUND: 6, FAR: 9}
+    missed = [gains[passes] * rms(each) / noise - 1 for passes, several in by.items() for each in several]
     apart = [(3, widest - first), (6, widest - wide), (3, answer - widest), (3, answer - first)]
     return [noise.log() + 1.5, *missed, *(gain * rms(each) / noise - 1 for gain, each in apart)]
 
