@@ -7,12 +7,12 @@ import pytest
 
 from m2diff.benchmark import grids, plan
 from m2diff.benchmark.budget import Budget
-from m2diff.benchmark.measures import QUALITY, Measure
+from m2diff.benchmark.measures import MARKERS, QUALITY, Measure
 from m2diff.benchmark.methods import parse
 from m2diff.benchmark.people import Learner, Sides, sides
 from m2diff.benchmark.rows import row_id
-from m2diff.benchmark.score import MEASURED
-from m2diff.benchmark.summary import compared, mean_distance, mean_of
+from m2diff.benchmark.score import MEASURED, TRUTH
+from m2diff.benchmark.summary import compared, mean_distance, mean_of, told_apart
 from m2diff.benchmark.table import Measured
 from m2diff.errors import BadInput
 
@@ -138,3 +138,22 @@ def test_a_measure_that_should_be_zero_is_compared_by_its_distance():
     distances = [mean_distance(measured, name, 20.0, bias) for name in ("ours", "calm", "absent")]
     assert distances == [pytest.approx(2), pytest.approx(0.5), None]
     assert grids._best(distances, bias) == 1  # though the signed errors of "ours" have the mean 0
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_patients_are_told_apart_on_the_side_on_which_the_truth_has_them(side):
+    marker = MARKERS[0]
+
+    def scans(method: str, drf: float, values: dict[str, float]) -> list[dict]:
+        measured = {who: [(marker.against, "brain", marker.metric, value)] for who, value in values.items()}
+        return [
+            {"method": method, "person": who, "scan": who, "group": who[:-1], "drf": drf, "measured": measured[who]}
+            for who in values
+        ]
+
+    truth = {"ad1": side, "ad2": 2 * side, "healthy1": 0.0, "healthy2": -side}
+    one_wrong = truth | {"ad1": -0.5 * side}
+    measured = Measured([*scans(TRUTH, 1.0, truth), *scans("mine", 20.0, one_wrong)])
+    assert told_apart(measured, TRUTH, 1.0, marker).auc.mean == 1
+    found = told_apart(measured, "mine", 20.0, marker)
+    assert found.auc.mean == 0.75 and found.difference.mean == pytest.approx(-1.25 * side)

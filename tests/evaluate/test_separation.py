@@ -37,6 +37,14 @@ def test_difference_and_effect_of_known_groups():
     assert found.auc.low < found.auc.mean < found.auc.high
 
 
+def test_a_disease_that_raises_the_value_turns_the_auc_round():
+    scans = [Labelled(str(n), n % 2 == 0, v) for n, v in enumerate(RNG.integers(0, 9, 30).astype(float))]
+    lowered, raised = (separation(scans, raised=up, generator=np.random.default_rng(0)) for up in (False, True))
+    assert raised.auc.mean == pytest.approx(1 - lowered.auc.mean)
+    assert (raised.auc.low, raised.auc.high) == pytest.approx((1 - lowered.auc.high, 1 - lowered.auc.low))
+    assert (raised.difference, raised.effect) == (lowered.difference, lowered.effect)
+
+
 def test_scans_of_one_person_are_drawn_together():
     once = [Labelled(str(n), n % 2 == 0, v) for n, v in enumerate(RNG.normal(size=12))]
     thrice = [scan for scan in once for _ in range(3)]

@@ -69,7 +69,7 @@ MARKERS = (
     Measure(NONE, "meta_roi_spared_ratio", "meta-ROI over sensorimotor cortex", "low"),
     Measure(NONE, "meta_roi_suvr", "meta-ROI SUVR (over cerebellar grey matter)", "low"),
 )
-"""What tells patients from the healthy, lower in disease."""
+"""What tells patients from the healthy: FDG's uptake is lower in disease, an amyloid tracer's higher."""
 
 
 def name(measure: Measure) -> str:

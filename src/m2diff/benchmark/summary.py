@@ -83,10 +83,14 @@ def regional(measured: Measured, method: str, drf: float) -> dict[str, Agreement
 
 
 def told_apart(measured: Measured, method: str, drf: float, marker: Measure) -> Separation | None:
-    """How well ``marker`` tells patients from healthy; None where one group is missing."""
-    cells = measured.cells_of(method, drf, marker.against, marker.metric)
-    scans = [Labelled(cell.person, cell.group == "ad", cell.value) for cell in cells if cell.group in GROUPS]
-    return separation(scans, generator=_generator())
+    """How well ``marker`` tells patients from healthy; None where one group is missing.
+
+    Which way the disease moves it (FDG's uptake down, an amyloid tracer's up) is the truth's to say.
+    """
+    truth = _labelled(measured, TRUTH, 1.0, marker)
+    patients, healthy = ([scan.value for scan in truth if scan.patient == ill] for ill in (True, False))
+    raised = bool(patients and healthy) and np.mean(patients) > np.mean(healthy)
+    return separation(_labelled(measured, method, drf, marker), raised=bool(raised), generator=_generator())
 
 
 def summary_lines(measured: Measured, methods: Sequence[tuple[str, float]]) -> Iterator[list[str]]:
@@ -143,6 +147,11 @@ def all_compared(measured: Measured, methods: Sequence[str], doses: Sequence[flo
     return [
         each for drf in doses for measure in COMPARED for each in compared(measured, methods, drf, measure, reference)
     ]
+
+
+def _labelled(measured: Measured, method: str, drf: float, marker: Measure) -> list[Labelled]:
+    cells = measured.cells_of(method, drf, marker.against, marker.metric)
+    return [Labelled(cell.person, cell.group == "ad", cell.value) for cell in cells if cell.group in GROUPS]
 
 
 def _values(

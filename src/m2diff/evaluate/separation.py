@@ -1,7 +1,8 @@
 """Does an image still tell the patients from the healthy? AUC, difference and effect size of one number a scan.
 
-    AUC          the chance that a patient's value lies below a healthy one's, ties counting half (Mann-Whitney):
-                 hypometabolism lowers the value. 0.5 is no better than a coin, 1 is perfect
+    AUC          the chance that a patient's value lies on the disease's side of a healthy one's, ties counting half
+                 (Mann-Whitney): below, as hypometabolism lowers FDG's uptake, or above, as amyloid raises its tracers'.
+                 0.5 is no better than a coin, 1 is perfect
     difference   mean healthy - mean patients: what the image keeps of the disease's mark
     effect       the difference / pooled standard deviation (Cohen's d): goes on where the AUC stands at 1
 
@@ -47,9 +48,17 @@ class Separation:
 
 
 def separation(
-    scans: Sequence[Labelled], *, generator: np.random.Generator, confidence: float = 0.95, draws: int = DRAWS
+    scans: Sequence[Labelled],
+    *,
+    generator: np.random.Generator,
+    raised: bool = False,
+    confidence: float = 0.95,
+    draws: int = DRAWS,
 ) -> Separation | None:
-    """AUC, difference and effect of ``scans``; None where one of the groups is missing."""
+    """AUC, difference and effect of ``scans``; None where one of the groups is missing.
+
+    ``raised``: the disease raises the value. It turns the AUC round; difference and effect are then negative.
+    """
     patient = np.array([scan.patient for scan in scans], dtype=bool)
     values = np.array([scan.value for scan in scans], dtype=np.float64)
     if not patient.any() or patient.all():
@@ -57,8 +66,8 @@ def separation(
     persons = sorted({scan.person for scan in scans})
     whose = [persons.index(scan.person) for scan in scans]
     times = _times(len(persons), draws, generator)[:, whose]
-    area, difference = _weighted(values, patient, times)
-    point = _weighted(values, patient, np.ones((1, len(values)), dtype=np.int64))
+    area, difference = _weighted(values, patient, times, raised)
+    point = _weighted(values, patient, np.ones((1, len(values)), dtype=np.int64), raised)
     spans = [_span(each, confidence) for each in (area, difference)]
     area_of, gap = (Interval(float(p[0]), *span, len(persons)) for p, span in zip(point, spans, strict=True))
     known = effect(values[patient], values[~patient])
@@ -88,14 +97,17 @@ def _times(persons: int, draws: int, generator: np.random.Generator) -> npt.NDAr
     return np.bincount(drawn.ravel(), minlength=draws * persons).reshape(draws, persons)
 
 
-def _weighted(values: Values, patient: npt.NDArray[np.bool_], times: npt.NDArray[np.int64]) -> tuple[Values, Values]:
+def _weighted(
+    values: Values, patient: npt.NDArray[np.bool_], times: npt.NDArray[np.int64], raised: bool = False
+) -> tuple[Values, Values]:
     """AUC and difference where each scan counts so many ``times`` (draws, scans); NaN for draws without a group."""
     sick, well = times[:, patient].astype(np.float64), times[:, ~patient].astype(np.float64)
-    low, high = values[patient], values[~patient]
-    wins = (low[:, None] < high[None, :]) + 0.5 * (low[:, None] == high[None, :])
+    ill, fine = values[patient], values[~patient]
+    told = ill[:, None] > fine if raised else ill[:, None] < fine
+    wins = told + 0.5 * (ill[:, None] == fine)
     with np.errstate(invalid="ignore", divide="ignore"):
         area = ((sick @ wins) * well).sum(axis=1) / (sick.sum(axis=1) * well.sum(axis=1))
-        return area, well @ high / well.sum(axis=1) - sick @ low / sick.sum(axis=1)
+        return area, well @ fine / well.sum(axis=1) - sick @ ill / sick.sum(axis=1)
 
 
 def _span(drawn: Values, confidence: float) -> tuple[float, float]:
