@@ -123,6 +123,14 @@ def test_most_slabs_show_the_brain(cohort):
     assert np.mean([float((dataset[n].mri > 0.2).float().mean()) > 0.2 for n in range(50)]) > 0.9
 
 
+@pytest.mark.parametrize(("power", "shares"), [(0.0, (1 / 3, 1 / 3, 1 / 3)), (0.5, (1 / 13, 2 / 13, 10 / 13))])
+def test_doses_are_drawn_by_their_power(tmp_path, power, shares):
+    dataset = SlabDataset(fabricate(tmp_path, doses=(1.0, 4.0, 100.0)), slices=4, dose_power=power)
+    drawn = [dataset.plan(n).drf for n in range(2000)]
+    found = [drawn.count(dose) / len(drawn) for dose in (1.0, 4.0, 100.0)]
+    np.testing.assert_allclose(found, shares, atol=0.04)
+
+
 def test_anchors_are_the_doses_between_on_the_scale_of_the_input(tmp_path):
     subjects = fabricate(tmp_path, doses=(2.0, 4.0, 20.0))
     dataset = SlabDataset(subjects, slices=SHAPE[0], crop=SHAPE[1:], augmentation=PLAIN, anchors=True)

@@ -70,6 +70,7 @@ class SlabDataset(Dataset[Item]):
     ``slices``: slices of a slab. ``crop``: its height and width in voxels; the crop lies over the head. Nine in ten
     slabs are centred on a slice of the brain, the others anywhere on the head. ``batch``: so many items in a row are
     all of sessions with an MRI, or all of sessions without, where a cohort has both: a batch can then have its MRIs.
+    ``dose_power``: a session's dose is drawn with a chance that goes as its DRF to that power; 0: all alike.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class SlabDataset(Dataset[Item]):
         classes: bool = False,
         anchors: bool = False,
         mri: bool = True,
+        dose_power: float = 0.0,
         seed: int = 0,
         batch: int = 1,
     ) -> None:
-        self.subjects, self.batch = tuple(subjects), batch
+        self.subjects, self.batch, self.dose_power = tuple(subjects), batch, dose_power
         self.mri = mri
         guided = [n for n, subject in enumerate(self.subjects) if mri and subject.mri is not None]
         self.kinds = (guided, [n for n in range(len(self.subjects)) if n not in guided])
@@ -114,9 +116,16 @@ class SlabDataset(Dataset[Item]):
         among = self._kind(n)
         number = among[int(rng.integers(len(among)))]
         subject = self.subjects[number]
-        drf = subject.doses[rng.integers(len(subject.doses))]
+        drf = self._dose(subject, rng)
         corner = self._corner(subject, rng)
         return Plan(number, drf, corner, Draw.random(rng, self.augmentation))
+
+    def _dose(self, subject: PreparedSubject, rng: np.random.Generator) -> float:
+        """One of the session's DRFs; always one draw."""
+        if self.dose_power == 0.0:
+            return subject.doses[rng.integers(len(subject.doses))]
+        weights = np.power(subject.doses, self.dose_power)
+        return subject.doses[rng.choice(len(subject.doses), p=weights / weights.sum())]
 
     def clean(self, subject: PreparedSubject) -> Any:
         """The stack (d, h, w) that the slabs of ``subject`` should become."""
