@@ -14,7 +14,7 @@ from m2diff.benchmark.rows import row_id
 from m2diff.benchmark.score import MEASURED, TRUTH
 from m2diff.benchmark.summary import compared, mean_distance, mean_of, told_apart
 from m2diff.benchmark.table import Measured
-from m2diff.errors import BadInput
+from m2diff.errors import BadInput, Notice
 
 PSNR = QUALITY[0]
 
@@ -48,6 +48,15 @@ def test_a_run_is_called_by_its_folder(tmp_path):
     for given in (tmp_path / "mine", tmp_path / "mine" / "weights.safetensors"):
         _, method = parse([str(given)])
         assert (method.name, method.kind) == ("mine", "weights")
+
+
+def test_a_folder_named_as_a_preset_is_spoken_of(tmp_path, monkeypatch):
+    (tmp_path / "m2diff-base").mkdir()
+    (tmp_path / "m2diff-base" / "weights.safetensors").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(Notice, match=r"the preset.*\./m2diff-base"):
+        assert parse(["m2diff-base"])[1].kind == "preset"
+    assert parse(["./m2diff-base"])[1].kind == "weights"
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path):

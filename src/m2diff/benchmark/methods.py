@@ -13,13 +13,14 @@ Several stand behind one another with commas. A plain name that is both a preset
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from m2diff.errors import BadInput
+from m2diff.errors import BadInput, Notice
 
 Kind = Literal["input", "filter", "preset", "weights"]
 INPUT = "low-dose"
@@ -116,6 +117,9 @@ def _known(base: str) -> tuple[str, Kind, str]:
     if base in FILTERS:
         return base, "filter", base
     if base in preset_names() or base.endswith((".yaml", ".yml")):
+        if (Path(base) / "weights.safetensors").is_file():
+            sentence = f"{base} is the preset, trained here; for the run in the folder write ./{base}."
+            warnings.warn(sentence, Notice, stacklevel=2)
         return Path(base).stem, "preset", base
     plain = base.removeprefix("weights:")
     path = Path(plain)
