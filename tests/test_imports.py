@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "data": {"io", "prepare"},
     "nn": set(),
     "diffusion": set(),
-    "families": {"nn", "diffusion"},
+    "families": {"nn", "diffusion", "io"},
     "train": {"data", "nn", "diffusion", "families", "io"},
     "enhance": {"data", "nn", "diffusion", "families", "io", "prepare"},
     "evaluate": {"io", "prepare", "data", "diffusion", "enhance"},

@@ -85,6 +85,14 @@ def test_a_file_in_the_folders_place_is_one_sentence(tmp_path):
         pass
 
 
+def test_a_folder_in_the_way_of_one_file_stops_all(tmp_path):
+    (tmp_path / "b.txt").mkdir()
+    with pytest.raises(BadInput, match="in the way"), folder(tmp_path) as temporary:
+        for name in ("a.txt", "b.txt"):
+            (temporary / name).write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
+
+
 def test_other_trouble_is_not_disguised(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.txt"):
         (tmp_path / "none.txt").read_text()

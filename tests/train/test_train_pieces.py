@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from torch import nn
 
 from m2diff.batch import Conditions, Needs
 from m2diff.data.cohort import open_cohort
+from m2diff.errors import BadInput
 from m2diff.nn.precision import autocast, best_precision
 from m2diff.train.checkpoint import Checkpoint, clear, load_latest, save
 from m2diff.train.config import TrainConfig
 from m2diff.train.ema import Ema
+from m2diff.train.export import export
 from m2diff.train.journal import Means
 from m2diff.train.schedule import learning_rate
 from m2diff.train.validate import enhance_stack, psnr, validate
@@ -91,18 +94,28 @@ def test_the_last_two_are_kept_and_nothing_else_lies_about(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000030.pt", "step-000000100.pt"]
 
 
-def test_a_write_that_fails_leaves_the_former_checkpoint(tmp_path, monkeypatch):
+@pytest.fixture
+def full_disk():
+    """No file may grow beyond 4000 bytes: the operating system's own refusal, whoever writes."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_write_that_fails_leaves_the_former_checkpoint(tmp_path, full_disk):
     save(checkpoint(1), tmp_path)
-
-    def full(state, path):
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises((OSError, ValueError)):
-        save(checkpoint(2), tmp_path)
+    with pytest.raises(BadInput, match="larger than"):
+        save(replace(checkpoint(2), model={"w": torch.zeros(5000)}), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001.pt"]
     assert load_latest(tmp_path).step == 1
+
+
+def test_weights_and_card_are_both_written_or_neither(tmp_path, full_disk):
+    with pytest.raises(BadInput, match="larger than"):
+        export(torch.nn.Linear(100, 100), {"model": {}}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])

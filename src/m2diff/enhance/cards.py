@@ -8,7 +8,6 @@ the data, licence, steps, seed, commit, tracers and measured results (``results`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,6 @@ from torch import nn
 from m2diff.errors import BadInput
 from m2diff.families import Enhancer, build, packed, resolve, stored
 from m2diff.families.filters import FILTERS, tuned
-from m2diff.io.atomic import replacing
 from m2diff.io.nifti import sha256
 from m2diff.nn.precision import channels_last
 
@@ -60,18 +58,7 @@ def save(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], pat
 
     ``spec`` is what ``families.build`` takes; the card holds it with every default filled in.
     """
-    from safetensors.torch import save_file
-
-    path = Path(path)
-    state = {
-        key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous().clone()
-        for key, value in model.state_dict().items()
-    }
-    text = json.dumps({**card, "model": resolve(spec)}, indent=2) + "\n"
-    with replacing(path.with_suffix(".json")) as beside, replacing(path) as temporary:
-        beside.write_text(text)
-        save_file(state, temporary)
-    return path
+    return stored.write(model, {**card, "model": resolve(spec)}, Path(path))
 
 
 def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:

@@ -20,6 +20,7 @@ from m2diff.errors import BadInput
 _WHY = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
+    errno.EFBIG: "the file would be larger than the file system or a limit allows; choose another folder",
     errno.EACCES: "the folder may not be written to; choose another or change its permissions",
     errno.EPERM: "the folder may not be written to; choose another or change its permissions",
     errno.EROFS: "the file system is read-only; choose another folder",
@@ -67,6 +68,9 @@ def folder(out: Path | str, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
             files = sorted(path for path in temporary.rglob("*") if path.is_file())
             for file in files:
                 _settle(file)
+            for file in files:  # before the first one moves
+                if (out / file.relative_to(temporary)).is_dir():
+                    raise IsADirectoryError(errno.EISDIR, "a folder is in the way", str(out / file.name))
             for file in files:
                 final = out / file.relative_to(temporary)
                 final.parent.mkdir(parents=True, exist_ok=True)

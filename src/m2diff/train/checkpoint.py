@@ -5,6 +5,7 @@ Loading never runs code from the file (``weights_only``). When the newest file c
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,10 @@ def save(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write ``checkpoint`` and drop all but the last ``KEEP``."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{checkpoint.step:09d}.pt"
+    whole = io.BytesIO()  # torch's own writer tells of a full disk in an error of its own
+    torch.save(vars(checkpoint), whole)
     with replacing(path) as temporary:
-        torch.save(vars(checkpoint), temporary)
+        temporary.write_bytes(whole.getbuffer())
     for old in _newest_first(folder)[KEEP:]:
         old.unlink(missing_ok=True)
     return path

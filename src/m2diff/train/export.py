@@ -7,7 +7,6 @@ OUT/card.json              the model's specification, data, licence, steps, seed
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,7 +19,6 @@ from torch import nn
 
 from m2diff.errors import BadInput
 from m2diff.families import packed, stored
-from m2diff.io.atomic import replacing
 from m2diff.train.config import Preset
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
@@ -74,18 +72,8 @@ def model_card(
 
 
 def export(model: nn.Module, card: Mapping[str, Any], out: Path, *, weights: str = WEIGHTS, name: str = CARD) -> Path:
-    """Write the weights of ``model`` and its card into ``out``; returns the weights' path."""
-    from safetensors.torch import save_file
-
-    # A file of weights, each tensor in memory of its own; float16 keeps 11 bits, more than bfloat16 training resolves.
-    state = {
-        key: _half(value).clone(memory_format=torch.contiguous_format) for key, value in model.state_dict().items()
-    }
-    with replacing(out / name) as temporary:
-        Path(temporary).write_text(json.dumps(card, indent=2) + "\n")
-    with replacing(out / weights) as temporary:
-        save_file(state, temporary)
-    return out / weights
+    """Write the weights of ``model`` and its card into ``out``, both or neither; returns the weights' path."""
+    return stored.write(model, card, out / weights, beside=out / name)
 
 
 def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
@@ -133,8 +121,3 @@ def _git(folder: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _half(tensor: torch.Tensor) -> torch.Tensor:
-    tensor = tensor.detach().cpu()
-    return tensor.half() if tensor.is_floating_point() else tensor
