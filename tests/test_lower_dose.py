@@ -54,6 +54,8 @@ def test_the_same_seed_gives_the_same_scan_and_the_file_says_what_it_is(scan, la
 
 
 def test_nonsense_is_refused(scan):
+    with pytest.raises(BadInput, match="--seed expects"):
+        lower_dose(scan, [4], seed=-1)
     with pytest.raises(BadInput, match="above 1"):
         lower_dose(scan, [1])
     with pytest.raises(BadInput, match="counts"):

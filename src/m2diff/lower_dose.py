@@ -56,6 +56,8 @@ def lower_dose(
         )
     if not 1e-4 <= counts <= 1e4:
         raise BadInput(f"The counts are in units of a standard scan's (0.0001 to 10000), got {counts:g}; correct them.")
+    if seed < 0:
+        raise BadInput(f"--seed expects a whole number from 0 on, got {seed}.")
     working = grid.to_working(pet)
     head = mask.support(working.data)
     box = mask.box(head, MARGIN)

@@ -1,6 +1,9 @@
 """A cohort is a function of its recipe: the same whatever the number of jobs, resumable, and refused when mixed up."""
 
 import json
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import nibabel as nib
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from m2diff.cli import app
+from m2diff.cli import app, main
 from m2diff.errors import BadInput
 from m2diff.io import bids
 from m2diff.layouts import adni
@@ -116,7 +119,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.doc"]
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1", "0.5,4", "100-4:3", "4-100"])
+@pytest.mark.parametrize("text", ["", "abc", "1", "0.5,4", "100-4:3", "4-100", "4-100:0", "nan", "4,inf"])
 def test_doses_that_make_no_sense_are_refused(text):
     with pytest.raises(BadInput, match="--drf expects"):
         DosePlan.parse(text)
@@ -193,6 +196,49 @@ def test_a_named_scanner_and_random_ones_exclude_each_other():
 def test_names_that_nobody_knows_are_refused(wrong):
     with pytest.raises(BadInput, match=f"--{next(iter(wrong))} expects one of"):
         replace(RECIPE, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--seed", "-1"], "--seed expects a whole number from 0 on, got -1"),
+        (["--jobs", "0"], "--jobs expects the number of persons"),
+        (["--head", "map"], "--head map expects a folder"),
+        (["--head", "mixed", "--heads", "empty"], "empty"),
+        (["--heads", "empty"], "--heads is read with --head map or mixed only"),
+        (["--persons", "9999"], "the template holds no anatomy named 9999"),
+        (["--without", "MNI152"], "exclude them all"),
+    ],
+)
+def test_what_is_refused_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as left:
+        main(["simulate", "out", "--subjects", "1", *options])
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and sentence in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_killed_at_its_first_files_is_finished_by_the_same_command(made, tmp_path):
+    shutil.copytree(made, tmp_path / "cohort")
+    for name in ("README", "participants.tsv", "participants.json"):
+        (tmp_path / "cohort" / name).unlink()
+    simulate(RECIPE, tmp_path / "cohort", 2, progress=False)
+    for name in ("README", "participants.tsv", "participants.json"):
+        assert (tmp_path / "cohort" / name).read_bytes() == (made / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_the_images_do_not_depend_on_how_many_are_made_at_once(tmp_path):
+    """By the command, whose workers know nothing of this file's coarse scanner."""
+    for jobs in ("1", "2"):
+        made = [sys.executable, "-m", "m2diff", "simulate", str(tmp_path / jobs), "--subjects", "2", "--drf", "100"]
+        subprocess.run([*made, "--seed", "5", "--jobs", jobs, "--quiet"], check=True)
+    files = [path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*.nii.gz")]
+    assert len(files) > 10
+    for file in files:
+        assert np.array_equal(image(tmp_path / "1" / file), image(tmp_path / "2" / file)), file
 
 
 def test_the_command_line_passes_both_on(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import warnings
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,7 @@ from m2diff.io.atomic import replacing
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.simulate import regions, scanner, tracer
 from m2diff.simulate.anatomy import Anatomy, make_person
+from m2diff.simulate.head import find_heads
 from m2diff.simulate.scanner import MODELS, ScannerName
 from m2diff.simulate.sources import Source, find_sources, mni_source
 from m2diff.simulate.tracer import TRACERS, TracerName
@@ -43,6 +45,13 @@ LEVELS: dict[TracerName, dict[str, str]] = {
     "amyloid": {"healthy": "amyloid-negative", "ad": "amyloid-positive"},
 }
 """What the groups of participants.tsv are, by tracer."""
+
+
+README = """A simulated cohort (m2diff simulate): no person was scanned.
+
+pet/ holds the standard-dose scan and binomially thinned lower doses of the same counts, in Bq/mL;
+derivatives/simulation holds the noise-free reconstruction, the true activity, regions, brain mask, lesions.
+"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,8 @@ class DosePlan:
                 plan = cls(tuple(sorted({float(part) for part in text.split(",")})))
         except ValueError:
             plan = cls(())
-        if not plan.factors or min(plan.factors) <= 1 or (drawn and plan.factors[0] >= plan.factors[1]):
+        sound = bool(plan.factors) and all(1 < factor < math.inf for factor in plan.factors)
+        if not sound or (drawn and (plan.factors[0] >= plan.factors[1] or plan.draws < 1)):
             raise BadInput(f"--drf expects factors above 1 such as 4,10,20 or a range such as 4-100:3, got {text!r}.")
         return plan
 
@@ -100,7 +110,7 @@ class Recipe:
     scanner: ScannerName = "pet-mr"
 
     def __post_init__(self) -> None:
-        """Refuse names that nobody knows, and a named scanner that would never be used."""
+        """Refuse names that nobody knows, what would never be used, and what is not there but needed."""
         for option, given, known in (("tracer", self.tracer, TRACERS), ("scanner", self.scanner, MODELS)):
             if given not in known:
                 raise BadInput(f"--{option} expects one of {', '.join(known)}, got {given!r}.")
@@ -108,6 +118,14 @@ class Recipe:
             raise BadInput(
                 f"--randomise draws another scanner for every person and expects none by name, got --scanner "
                 f"{self.scanner}; leave one of the two out."
+            )
+        if self.seed < 0:
+            raise BadInput(f"--seed expects a whole number from 0 on, got {self.seed}.")
+        if self.head == "map" and self.heads is None:
+            raise BadInput("--head map expects a folder of whole-head label maps, and none came; give it with --heads.")
+        if self.heads is not None and self.head not in ("map", "mixed"):
+            raise BadInput(
+                f"--heads is read with --head map or mixed only, got --head {self.head}; leave one of the two out."
             )
 
     def describe(self) -> dict[str, Any]:
@@ -141,16 +159,17 @@ class Scan:
 
 def find_anatomies(recipe: Recipe) -> list[Source]:
     """The anatomies a recipe draws on, in the order of their names."""
-    if recipe.anatomies is None:
-        return [mni_source()]
-    sources = find_sources(recipe.anatomies)
+    sources = [mni_source()] if recipe.anatomies is None else find_sources(recipe.anatomies)
+    where = "the template" if recipe.anatomies is None else recipe.anatomies
     known = {source.person for source in sources}
     unknown = [name for name in (*recipe.persons, *recipe.without) if name not in known]
     if unknown:
-        raise BadInput(f"{recipe.anatomies} holds no anatomy named {', '.join(unknown)}; it holds {sorted(known)}.")
+        raise BadInput(
+            f"{where} holds no anatomy named {', '.join(unknown)}; it holds {sorted(known)}; see --anatomies."
+        )
     kept = [s for s in sources if s.person not in recipe.without and (not recipe.persons or s.person in recipe.persons)]
     if not kept:
-        raise BadInput(f"no anatomy is left in {recipe.anatomies}: --persons and --without exclude them all.")
+        raise BadInput(f"no anatomy is left in {where}: --persons and --without exclude them all.")
     return kept
 
 
@@ -250,8 +269,12 @@ def simulate(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1, p
 
     if subjects < 1:
         raise BadInput(f"--subjects expects at least 1, got {subjects}.")
+    if jobs == 0:
+        raise BadInput("--jobs expects the number of persons made at once, or -1 for all cores, got 0.")
     out = Path(out)
     sources = find_anatomies(recipe)
+    if recipe.heads is not None:
+        find_heads(recipe.heads)  # refused before anything is written
     _claim(out, recipe)
     width = max(3, len(str(subjects)))
     missing = [n for n in range(subjects) if not bids.record_path(out, f"{n + 1:0{width}d}").is_file()]
@@ -273,31 +296,22 @@ def _claim(out: Path, recipe: Recipe) -> None:
         begun = json.loads(description.read_text()).get("M2diffRecipe")
         if begun != recipe.describe():
             raise BadInput(f"{out} holds a data set made with other settings; choose another folder or delete it.")
-        return
-    if out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty and holds no simulated cohort; choose another folder.")
     generated = [{"Name": "m2diff simulate", "Version": version("m2diff")}]
     common = {"BIDSVersion": "1.10.0", "License": "see the licence of the anatomies it was made from"}
-    derived = out / "derivatives" / "simulation" / "dataset_description.json"
-    bids.write_json(
-        derived,
-        {"Name": "Truth of a simulated cohort", "DatasetType": "derivative", "GeneratedBy": generated, **common},
-    )
-    (out / "README").write_text(
-        "A simulated cohort (m2diff simulate): no person was scanned.\n\n"
-        "pet/ holds the standard-dose scan and binomially thinned lower doses of the same counts, in Bq/mL;\n"
-        "derivatives/simulation holds the noise-free reconstruction, the true activity, regions, brain mask, lesions.\n"
-    )
-    bids.write_json(
-        description,
-        {
-            "Name": "Simulated low-dose brain PET",
-            "DatasetType": "raw",
-            "GeneratedBy": generated,
-            "M2diffRecipe": recipe.describe(),
-            **common,
-        },
-    )
+    about = {"Name": "Simulated low-dose brain PET", "DatasetType": "raw", "GeneratedBy": generated}
+    derived = {"Name": "Truth of a simulated cohort", "DatasetType": "derivative", "GeneratedBy": generated}
+    # The description comes first: by it a run that was killed here knows its own folder again.
+    for path, words in (
+        (description, {**about, "M2diffRecipe": recipe.describe(), **common}),
+        (out / "derivatives" / "simulation" / "dataset_description.json", {**derived, **common}),
+    ):
+        if not path.is_file():
+            bids.write_json(path, words)
+    if not (out / "README").is_file():
+        with replacing(out / "README") as temporary:
+            temporary.write_text(README)
 
 
 def _write_participants(out: Path, recipe: Recipe, subjects: int, width: int, persons: list[str]) -> None:
