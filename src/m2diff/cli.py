@@ -113,7 +113,9 @@ def enhance(
     mri_series: MriSeries = None,
     frame: Frame = None,
     weights: Annotated[str, typer.Option(help="Weights by name or path, or a filter's name.")] = "m2diff-base",
-    steps: Annotated[int | None, typer.Option(help="Network calls a draw; default: the weights' own.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Network calls a draw; default: the weights' own (several draws: 5 for 1).")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Draws that are averaged; above 1 a spread map is written.")] = 1,
     drf: Annotated[
         float | None, typer.Option(help="Dose reduction factor, 20 for a twentieth; default: unknown.")

@@ -268,6 +268,23 @@ def test_weights_that_are_loaded_give_the_same_image_as_their_name(scans, weight
     assert named.settings["first_estimate"] is None
 
 
+def test_several_draws_take_the_weights_own_steps_unless_that_is_one(scans, tmp_path):
+    for own, taken in ((1, 5), (2, 2)):
+        spec = {"family": "m2diff", "network": NETWORK, "sampling": {"steps": own}}
+        cards.save(families.build(spec), spec, {}, tmp_path / f"{own}.safetensors")
+        given = {"it": tmp_path / f"{own}.safetensors"}
+        assert run(scans, given, "it", samples=2).settings["steps"] == taken
+        assert run(scans, given, "it").settings["steps"] == own
+
+
+@pytest.mark.parametrize("width", ["x", -1, None])
+def test_a_card_whose_anchor_is_no_width_is_refused(scans, tmp_path, width):
+    spec = {"family": "regress", "network": NETWORK}
+    cards.save(families.build(spec), spec, {"anchor_mm": width}, tmp_path / "a.safetensors")
+    with pytest.raises(BadInput, match="anchor_mm as a width"):
+        run(scans, {"it": tmp_path / "a.safetensors"}, "it")
+
+
 def test_a_chain_starts_from_the_estimate_that_is_named(scans, weights, tmp_path):
     spec = {"family": "ddpet3d", "network": NETWORK, "sampling": {"steps": 1, "start": 500}}
     cards.save(families.build(spec), spec, {}, tmp_path / "chain.safetensors")

@@ -30,7 +30,23 @@ def test_what_the_dry_run_prints_loads_to_the_same_preset(tmp_path):
     preset = load_preset("m2diff-base", ["train.lr=1e-3", "train.workers=2"])
     path = tmp_path / "mine.yaml"
     path.write_text(preset.to_yaml())
-    assert load_preset(path) == preset
+    again = load_preset(path)
+    assert (again.data, again.train) == (preset.data, preset.train) and again.to_yaml() == preset.to_yaml()
+    assert "exchange: true" in preset.to_yaml()  # a default of the model's, too
+
+
+def test_the_dry_run_refuses_a_model_that_nobody_knows():
+    for wrong in ("model.family=foo", "model.family=[m2diff]", "model.network.colour=3"):
+        with pytest.raises(BadInput, match=r"foo|family|colour"):
+            load_preset("m2diff-base", [wrong]).to_yaml()
+
+
+def test_what_is_no_yaml_and_no_text_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="is not YAML"):
+        load_preset("m2diff-base", ["data.held_out=[1036"])
+    (tmp_path / "a.yaml").write_bytes(b"model: \xff\xfe")
+    with pytest.raises(BadInput, match="UTF-8"):
+        load_preset(tmp_path / "a.yaml")
 
 
 def test_a_frozen_preset_cannot_be_changed():

@@ -18,7 +18,7 @@ from m2diff.enhance.repeat import repeat
 from m2diff.enhance.volume import Options
 from m2diff.enhance.volume import run as run_volume
 from m2diff.errors import BadInput
-from m2diff.families import DiffusionFamily
+from m2diff.families import DiffusionFamily, Enhancer
 from m2diff.io import atomic, bids, nifti
 from m2diff.io.load import load
 from m2diff.io.phi import without_phi
@@ -31,7 +31,7 @@ DEFAULT, FIRST = "m2diff-base", "regress-base"
 """Weights used where none are named, and those that make a first estimate for chains that start from one."""
 MOST_STEPS = 1000
 SPREAD_STEPS = 5
-"""Steps of each of several draws, unless told otherwise: a single step is a regression, which draws nothing."""
+"""Steps of each of several draws where the weights' own number is one, a regression that draws nothing."""
 _SAME_TRACER = {"fluorodeoxyglucose": "fdg", "fludeoxyglucose": "fdg", "florbetapir": "av45", "flortaucipir": "av1451"}
 
 
@@ -82,8 +82,8 @@ def enhance(
     """Turn a low-dose PET scan into its standard-dose estimate.
 
     ``mri``: the same person's T1; without it the scan alone is read. ``weights``: a name or a path, see ``cards``, or
-    weights that are loaded already. ``steps``: network calls a draw (None: the weights' own, or ``SPREAD_STEPS`` for
-    several draws). ``samples``: draws that are averaged. ``dose``: dose reduction factor; None takes
+    weights that are loaded already. ``steps``: network calls a draw (None: the weights' own, but ``SPREAD_STEPS`` for
+    several draws where that is one). ``samples``: draws that are averaged. ``dose``: dose reduction factor; None takes
     ``DoseReductionFactor`` of the sidecar, else it is unknown. ``anchor_mm``: see ``volume.anchored``; None takes the
     card's. ``first_estimate``: the weights whose answer a chain starts from, where it starts from one; None takes the
     card's, or ``FIRST``. The result depends on ``seed``, not on ``batch``.
@@ -94,9 +94,9 @@ def enhance(
         mri = load(mri, what="MRI")
     dose = _dose(pet) if dose is None else dose
     loaded = weights if isinstance(weights, cards.Weights) else cards.load(weights, dose=dose)
-    if steps is None and samples > 1:
+    if steps is None and samples > 1 and _one_step(loaded.model):
         steps = SPREAD_STEPS
-    anchor = float(loaded.card.get("anchor_mm", 0.0)) if anchor_mm is None else anchor_mm
+    anchor = _anchor(loaded) if anchor_mm is None else anchor_mm
     options = Options(steps, batch, precision, device, anchor, progress)
     prepared = prepare(pet, mri, dose=dose, align=align)
     control = _control(loaded, first_estimate)
@@ -122,6 +122,19 @@ def _control(loaded: cards.Weights, given: str | Path | cards.Weights | None) ->
         return None
     chosen = loaded.card.get("first_estimate", FIRST) if given is None else given
     return chosen if isinstance(chosen, cards.Weights) else cards.load(chosen)
+
+
+def _one_step(model: Enhancer) -> bool:
+    """Whether a chain of this model is one call unless told otherwise."""
+    return isinstance(model, DiffusionFamily) and model.sampling.steps == 1
+
+
+def _anchor(loaded: cards.Weights) -> float:
+    """The width (mm) that the card asks for; 0 where it does not."""
+    width = loaded.card.get("anchor_mm", 0.0)
+    if not isinstance(width, int | float) or not 0 <= width < math.inf:
+        raise BadInput(f"The card of {loaded.name} must give anchor_mm as a width in mm, got {width!r}; correct it.")
+    return float(width)
 
 
 def _answer(control: cards.Weights, prepared: Prepared, options: Options) -> VolumeArray:

@@ -56,9 +56,9 @@ def resolve(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _known(spec: Mapping[str, Any]) -> tuple[type[Any], type[Any]]:
     name = spec.get("family")
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise BadInput(f"the model's family is one of {', '.join(FAMILIES)}, got {name!r}: correct its name.")
-    return FAMILIES[str(name)]
+    return FAMILIES[name]
 
 
 def _checked(config_type: type[Any], spec: Mapping[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from m2diff.data.augment import Augmentation
 from m2diff.data.dataset import Target
 from m2diff.errors import BadInput
-from m2diff.families import stored
+from m2diff.families import resolve, stored
 from m2diff.nn.precision import Precision
 
 UNBOUNDED = 1_000_000_000
@@ -81,8 +81,11 @@ class Preset(BaseModel):
     train: TrainConfig = TrainConfig()
 
     def to_yaml(self) -> str:
-        """The resolved preset, every default written out: what ``--dry-run`` prints and a run saves."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        """The resolved preset, every default written out: what ``--dry-run`` prints and a run saves.
+
+        BadInput for a model that no family knows.
+        """
+        return yaml.safe_dump({**self.model_dump(mode="json"), "model": resolve(self.model)}, sort_keys=False)
 
 
 def preset_names() -> list[str]:
@@ -136,7 +139,10 @@ def _read(name_or_path: str | Path) -> dict[str, Any]:
         path = Path(name)
         if not path.is_file():
             raise BadInput(f"{name} is no file; give the path of a preset or one of: {', '.join(preset_names())}.")
-        text, name = path.read_text(), path.stem
+        try:
+            text, name = path.read_text(encoding="utf-8"), path.stem
+        except UnicodeDecodeError:
+            raise BadInput(f"preset {path} is not text in UTF-8; correct the file.") from None
     elif name in (known := preset_names()):
         text = _folder().joinpath(f"{name}.yaml").read_text()
     else:
@@ -160,7 +166,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise BadInput(f"{section} in the override {override!r} is a value, not a section; check the key.")
-    tree[last] = yaml.safe_load(value)
+    try:
+        tree[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise BadInput(f"the value in the override {override!r} is not YAML; correct it.") from None
 
 
 def _sentence(errors: ValidationError, name: str) -> str:
