@@ -32,6 +32,7 @@ TOP = {
     "models",
     "cli",
     "cli_benchmark",
+    "cli_evaluate",
     "cli_models",
     "cli_options",
     "__init__",

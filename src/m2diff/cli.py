@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from m2diff.cli_benchmark import benchmark
+from m2diff.cli_evaluate import evaluate
 from m2diff.cli_models import models
 from m2diff.cli_options import (
     AsJson,
@@ -346,79 +347,9 @@ def train(
         typer.echo(f"Weights: {weights}")
 
 
-@app.command()
-def evaluate(
-    image: Annotated[Path, typer.Argument(help="The image to judge (NIfTI).")],
-    reference: Annotated[Path, typer.Option(help="The standard-dose scan, on the same grid.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and evaluation.tsv.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Brain mask; scores are taken where it is above zero.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Region labels, for the regional table (and the mask, if none).")
-    ] = None,
-    mri: Annotated[
-        Path | None, typer.Option(help="T1 of the person, in which the brain is found where no mask and no labels are.")
-    ] = None,
-    mri_series: MriSeries = None,
-    region_names: Annotated[Path | None, typer.Option(help="Names of the regions (.json, .tsv, .csv).")] = None,
-    truth: Annotated[Path | None, typer.Option(help="Noise-free image, where there is one.")] = None,
-    low: Annotated[
-        list[str] | None, typer.Option(help="A plain scan for dose equivalence, as DRF=FILE; repeatable.")
-    ] = None,
-    drf: Annotated[float | None, typer.Option(help="Dose reduction factor of the image's input.")] = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Score an image inside a fixed brain mask: PSNR, SSIM, NRMSE, regions, dose equivalence (docs/metrics.md)."""
-    import json
-
-    from m2diff.evaluate.study import evaluate as run
-    from m2diff.evaluate.study import load_names
-    from m2diff.io import atomic, nifti
-    from m2diff.io.load import load
-
-    def optional(path: Path | None, what: str) -> Any:
-        return None if path is None else nifti.load(path, what=what)
-
-    standard = nifti.load(reference, what="reference")
-    where = None if mask is None else nifti.load(mask, what="mask", allow_blank=True)
-    if where is None and labels is None and mri is not None:
-        from m2diff.prepare.brain import brain_in_pet
-
-        where = brain_in_pet(load(mri, what="MRI", series=mri_series), standard)
-    result = run(
-        nifti.load(image, what="image"),
-        standard,
-        mask=where,
-        labels=optional(labels, "label"),
-        region_names=None if region_names is None else load_names(region_names),
-        truth=optional(truth, "truth"),
-        ladder={factor: nifti.load(path, what="plain scan") for factor, path in map(_rung, low or [])},
-        drf=drf,
-    )
-    scores = result.scores
-    lines = [f"PSNR {scores.psnr:.2f} dB   SSIM {scores.ssim:.4f}   NRMSE {scores.nrmse:.4f}   NMSE {scores.nmse:.4f}"]
-    if result.regions is not None and result.regions.worst is not None:
-        lines.append(f"Worst regional bias {result.regions.worst.bias_percent:+.2f} % ({result.regions.worst.name})")
-    if result.dose_equivalence is not None:
-        lines.append(f"Dose equivalence {result.dose_equivalence.gain:.1f} times the dose given")
-    console.result("\n".join(lines), **(result.to_json() if as_json else {}))
-    if out is not None:
-        with atomic.folder(out) as folder:
-            (folder / "evaluation.json").write_text(json.dumps(result.to_json(), indent=2) + "\n")
-            (folder / "evaluation.tsv").write_text("".join("\t".join(row) + "\n" for row in result.to_tsv()))
-
-
+app.command()(evaluate)
 app.command()(benchmark)
 app.command()(models)
-
-
-def _rung(text: str) -> tuple[float, Path]:
-    """One ``DRF=FILE`` of a dose ladder."""
-    factor, equals, path = text.partition("=")
-    try:
-        return float(factor), Path(path if equals else "")
-    except ValueError:
-        raise BadInput(f"--low expects DRF=FILE such as 20=low.nii.gz, got {text!r}.") from None
 
 
 @app.command()

@@ -56,10 +56,10 @@ def brain_mask(mri: Volume) -> Volume:
     return _on(mri, small, _trimmed(small.data, carried))
 
 
-def brain_in_pet(mri: Volume, pet: Volume) -> Volume:
-    """The brain of ``mri`` on the grid of a PET scan of the same person, to which the MRI is registered first."""
-    place = register.align(mri, pet)
-    brain = grid.onto(brain_mask(mri), pet.affine, pet.shape, place.matrix) > 0.5
+def brain_in_pet(mri: Volume, pet: Volume, placement: Affine | None = None) -> Volume:
+    """The brain of ``mri`` on the grid of a PET scan of the same person; ``placement`` None: registered first."""
+    matrix = register.align(mri, pet).matrix if placement is None else placement
+    brain = grid.onto(brain_mask(mri), pet.affine, pet.shape, matrix) > 0.5
     return Volume(brain.astype(np.float32), pet.affine, "1", ("brain mask from the MRI",))
 
 

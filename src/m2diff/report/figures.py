@@ -45,7 +45,7 @@ class Column:
 class Shown:
     """The volumes of a figure; what is None is left out."""
 
-    low: Volume
+    low: Volume | None
     enhanced: Volume
     mri: Volume | None = None
     reference: Volume | None = None
@@ -94,20 +94,22 @@ def _columns(shown: Shown, scene: Stage, pet_colours: str) -> list[Column]:
 
     unit = shown.enhanced.unit if shown.enhanced.unit != "unknown" else "unit of the input"
     top = pet_top(shown, scene)
-    low, enhanced = cut(shown.low), cut(shown.enhanced)
-    columns = [
-        Column("Low-dose PET", low, pet_colours, 0, top, unit),
-        Column("Enhanced PET", enhanced, pet_colours, 0, top, unit),
-    ]
+    enhanced = cut(shown.enhanced)
+    columns = []
     if shown.mri is not None:
         pictures = cut(shown.mri)
-        columns.insert(0, Column("MRI", pictures, "gray", 0, bright_level(pictures), None))
-    against, title, reach = low, "Enhanced − low dose", 2 * DIFFERENCE_SHARE * top
+        columns.append(Column("MRI", pictures, "gray", 0, bright_level(pictures), None))
+    against, title, reach = shown.low, "Enhanced − low dose", 2 * DIFFERENCE_SHARE * top
+    if shown.low is not None:
+        columns.append(Column("Low-dose PET", cut(shown.low), pet_colours, 0, top, unit))
+    columns.append(Column("Enhanced PET", enhanced, pet_colours, 0, top, unit))
     if shown.reference is not None:
-        against, title, reach = cut(shown.reference), "Enhanced − standard", DIFFERENCE_SHARE * top
-        columns.append(Column("Standard-dose PET", against, pet_colours, 0, top, unit))
-    difference: dict[Plane, Picture] = {plane: enhanced[plane] - against[plane] for plane in PLANES}
-    columns.append(Column(title, difference, "RdBu_r", -reach, reach, unit))
+        against, title, reach = shown.reference, "Enhanced − standard", DIFFERENCE_SHARE * top
+        columns.append(Column("Standard-dose PET", cut(shown.reference), pet_colours, 0, top, unit))
+    if against is not None:
+        other = cut(against)
+        difference: dict[Plane, Picture] = {plane: enhanced[plane] - other[plane] for plane in PLANES}
+        columns.append(Column(title, difference, "RdBu_r", -reach, reach, unit))
     if shown.spread is not None:
         pictures = cut(shown.spread)
         columns.append(Column("Spread of draws (SD)", pictures, "magma", 0, rounded(bright_level(pictures)), unit))

@@ -47,7 +47,7 @@ class ReportInputs:
     """
 
     title: str
-    low: Volume
+    low: Volume | None
     enhanced: Volume
     mri: Volume | None = None
     reference: Volume | None = None
