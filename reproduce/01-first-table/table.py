@@ -121,11 +121,13 @@ def _table(rows: list[dict]) -> list[str]:
             for region, bias in r["regions"].items():
                 regions[region].append(bias)
         worst = max(((np.mean(v), k) for k, v in regions.items()), key=lambda pair: abs(pair[0]))
+        several = len(people) > 1  # of one person there is no interval, and a region's mean is its noise
+        within = f" ({psnr.low:.2f} to {psnr.high:.2f})" if several else ""
+        bias = f"{worst[0]:+.2f} % {worst[1]}" if several else ""
         mean = {key: np.mean([r[key] for r in mine]) for key in ("ssim", "nrmse", "psnr_truth", "dose_gain")}
         lines.append(
-            f"| {name} | {len(mine)} | {psnr.mean:.2f} ({psnr.low:.2f} to {psnr.high:.2f}) "
-            f"| {mean['ssim']:.4f} | {mean['nrmse']:.4f} "
-            f"| {mean['psnr_truth']:.2f} | {mean['dose_gain']:.1f} | {worst[0]:+.2f} % {worst[1]} |"
+            f"| {name} | {len(mine)} | {psnr.mean:.2f}{within} | {mean['ssim']:.4f} | {mean['nrmse']:.4f} "
+            f"| {mean['psnr_truth']:.2f} | {mean['dose_gain']:.1f} | {bias} |"
         )
     return lines
 

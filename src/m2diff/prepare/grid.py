@@ -53,7 +53,6 @@ class WorkingImage:
     axes: tuple[AxisMap, ...]
     orientation: npt.NDArray[np.float64]
     """nibabel's orientation array of the scan: which way each of its axes points."""
-    source_shape: tuple[int, ...]
 
     def undo(self, data: VolumeArray) -> VolumeArray:
         """``data`` (working grid) on the grid and orientation of the scan; other values, the same place."""
@@ -81,7 +80,7 @@ def to_working(volume: Volume) -> WorkingImage:
         data = _along(data, axis_map.there, axis)
     index = np.diag([*(a.step for a in axes), 1.0])
     index[:3, 3] = [a.start for a in axes]
-    return WorkingImage(data, affine @ index, axes, orientation, volume.shape)
+    return WorkingImage(data, affine @ index, axes, orientation)
 
 
 def onto(volume: Volume, affine: Affine, shape: tuple[int, ...], placement: Affine | None = None) -> VolumeArray:

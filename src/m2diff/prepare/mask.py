@@ -1,4 +1,4 @@
-"""Where a PET scan has anything to show. For views and scales only, never for scoring."""
+"""Where a PET scan has anything to show. For views and scales; scores are taken in a brain mask (docs/metrics.md)."""
 
 from __future__ import annotations
 

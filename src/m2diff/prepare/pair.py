@@ -34,11 +34,6 @@ class Prepared:
     alignment: Alignment | None = None
 
     @property
-    def box(self) -> tuple[slice, slice, slice]:
-        """The smallest box around ``support``."""
-        return mask.box(self.support)
-
-    @property
     def unit(self) -> str:
         """The PET's unit, in which ``restore`` answers."""
         return self.pet.unit

@@ -39,7 +39,6 @@ CHARM = {
     516: SKULL,  # marrow
     530: SOFT,  # optic nerve
 }
-FREESURFER_CSF = 24
 
 
 def grow_head(brain: MaskArray, rng: np.random.Generator, spacing_mm: float = 1.0) -> HeadMap:

@@ -84,16 +84,6 @@ def both(*stems: str) -> tuple[int, ...]:
     return tuple(CODES[f"{stem}_{side}"] for stem in stems for side in ("left", "right"))
 
 
-AD_EARLY = both("posterior_cingulate_cortex", "isthmus_cingulate_cortex", "precuneus")
-AD_TEMPOROPARIETAL = both("dorsolateral_parietal_cortex", "lateral_temporal_cortex", "mesial_temporal_cortex")
-AD_LATE = both("dorsolateral_frontal_cortex", "superior_frontal_gyrus", "orbitofrontal_cortex")
-AD_SPARED = both(
-    "paracentral_lobule", "postcentral_gyrus", "lateral_occipital_cortex", "pericalcarine_cortex", "lingual_gyrus",
-    "caudate", "putamen", "globus_pallidus", "thalamus", "cerebellar_cortex",
-)  # fmt: skip
-"""The pattern of Alzheimer's disease in FDG: Minoshima et al. 1997, Herholz et al. 2002."""
-
-
 @dataclass(frozen=True, eq=False)
 class Normals:
     """Regional FDG SUVR of healthy people: names (52), mean (52,), covariance (52, 52)."""
