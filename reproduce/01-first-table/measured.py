@@ -7,23 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
+from table import over_persons
 
 from m2diff.enhance.results import Measured, Scores
-from m2diff.evaluate.compare import Interval, interval
 
 INPUT = "low-dose input"
-
-
-def over_persons(rows: list[dict], key: str) -> Interval:
-    """Mean and 95 % interval; both scans of a person are averaged first."""
-    people: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        people[row["person"]].append(row[key])
-    return interval([float(np.mean(each)) for each in people.values()], generator=np.random.default_rng(0))
 
 
 def main(results: Path, method: str) -> Measured:

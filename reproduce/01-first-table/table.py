@@ -19,7 +19,7 @@ import numpy as np
 
 from m2diff.enhance.run import enhance
 from m2diff.evaluate.case import Case
-from m2diff.evaluate.compare import interval
+from m2diff.evaluate.compare import Interval, interval
 from m2diff.evaluate.study import Evaluation
 from m2diff.io import bids
 
@@ -103,6 +103,14 @@ def summarise(out: Path) -> str:
     return "\n".join(text) + "\n"
 
 
+def over_persons(rows: list[dict], key: str) -> Interval:
+    """Mean and 95 % interval; the unit is the person, whose scans are averaged first."""
+    people: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        people[row["person"]].append(row[key])
+    return interval([float(np.mean(each)) for each in people.values()], generator=np.random.default_rng(0))
+
+
 def _table(rows: list[dict]) -> list[str]:
     lines = [
         "| method | scans | PSNR dB (95 % interval) | SSIM | NRMSE | PSNR noise-free | dose gain | worst mean bias |",
@@ -112,16 +120,13 @@ def _table(rows: list[dict]) -> list[str]:
         mine = [r for r in rows if r["key"][2] == name]
         if not mine:
             continue
-        people = defaultdict(list)  # the unit is the person: both sessions of one are averaged first
-        for r in mine:
-            people[r["person"]].append(r["psnr"])
-        psnr = interval([float(np.mean(v)) for v in people.values()], generator=np.random.default_rng(0))
+        psnr = over_persons(mine, "psnr")
         regions = defaultdict(list)
         for r in mine:
             for region, bias in r["regions"].items():
                 regions[region].append(bias)
         worst = max(((np.mean(v), k) for k, v in regions.items()), key=lambda pair: abs(pair[0]))
-        several = len(people) > 1  # of one person there is no interval, and a region's mean is its noise
+        several = psnr.persons > 1  # of one person there is no interval, and a region's mean is its noise
         within = f" ({psnr.low:.2f} to {psnr.high:.2f})" if several else ""
         bias = f"{worst[0]:+.2f} % {worst[1]}" if several else ""
         mean = {key: np.mean([r[key] for r in mine]) for key in ("ssim", "nrmse", "psnr_truth", "dose_gain")}
