@@ -66,7 +66,7 @@ def test_all_that_is_known_of_a_person_is_scored_and_shown(person, tmp_path, cap
 def test_the_report_needs_no_low_dose_scan(person, tmp_path, capsys):
     code, out, _ = run(person, "--out", tmp_path / "o", capsys=capsys)
     page = (tmp_path / "o" / "report.html").read_text()
-    assert code == 0 and "report.html" in out and "An estimate of the scan" in page
+    assert code == 0 and "report.html" in out and "An estimate of the standard-dose scan" in page
     assert "low dose:" not in page and "Recorded lesions" not in page
 
 

@@ -86,6 +86,7 @@ def evaluate(
     plain = ladder.get(drf) if drf is not None else None
     page = ReportInputs(
         title=f"{image.name} held against {reference.name}",
+        story="An estimate of the standard-dose scan, held against that scan.",
         low=plain,
         enhanced=judged,
         mri=guide,

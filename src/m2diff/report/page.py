@@ -60,6 +60,8 @@ class ReportInputs:
     settings: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     colours: Colours = "grey"
+    story: str = ""
+    """The page's first sentence; empty: that a low-dose scan (and its MRI) became the enhanced image."""
 
 
 def write(path: Path | str, inputs: ReportInputs) -> Path:
