@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from m2diff.families import packed, stored
 
 start, run, share, out = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
-first, last = packed.load(start), packed.load(stored.find(run))
-card = stored.read_card(stored.find(run))
+end = run / "weights.safetensors"  # by its path: a name could be that of shipped weights
+first, last = packed.load(start), packed.load(end)
+card = stored.read_card(end)
 card["training"]["averaged"] = f"{share:g} of the weights at the end and {1 - share:g} of those it began from"
 out.mkdir(parents=True, exist_ok=True)
 mean = {key: ((1 - share) * first[key].float() + share * last[key].float()).contiguous() for key in last}
