@@ -82,7 +82,7 @@ def test_the_resolved_preset_lies_beside_the_weights_and_trains_the_same(small, 
     preset = small("train.steps=3")
     run(preset, cache, tmp_path)
     saved = load_preset(tmp_path / "preset.yaml")
-    assert saved.model_dump() == preset.model_dump()
+    assert (saved.data, saved.train) == (preset.data, preset.train) and saved.to_yaml() == preset.to_yaml()
 
 
 def test_a_time_limit_leaves_a_checkpoint_and_weights_and_the_same_command_goes_on(small, cache, tmp_path):
