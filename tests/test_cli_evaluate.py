@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from m2diff import cli_evaluate
 from m2diff.cli import main
 from m2diff.io import nifti
 from m2diff.volume import Volume
@@ -68,6 +69,24 @@ def test_the_report_needs_no_low_dose_scan(person, tmp_path, capsys):
     page = (tmp_path / "o" / "report.html").read_text()
     assert code == 0 and "report.html" in out and "An estimate of the standard-dose scan" in page
     assert "low dose:" not in page and "Recorded lesions" not in page
+
+
+def test_an_mri_is_placed_only_where_it_is_needed(person, tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def placed(path, series, standard, *, find_brain):
+        asked.append(find_brain)
+        return standard, nifti.load(person["labels"]) if find_brain else None
+
+    monkeypatch.setattr(cli_evaluate, "_placed", placed)
+    mri = ["--mri", person["image"]]
+    assert run(person, *mri, capsys=capsys)[0] == 0 and asked == []  # labels tell the brain, and nothing is shown
+    assert run(person, *mri, "--out", tmp_path / "a", capsys=capsys)[0] == 0 and asked == [False]
+    given = ["evaluate", person["image"], "--reference", person["standard"], *mri, "--out", tmp_path / "b"]
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in given])
+    assert end.value.code == 0 and asked == [False, True]
+    assert "found in the MRI" in (tmp_path / "b" / "report.html").read_text()
 
 
 def test_the_same_image_twice_is_perfect(person, capsys):

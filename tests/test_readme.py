@@ -31,7 +31,7 @@ def test_every_command_of_the_readme_is_understood(command):
 
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
-    """By the real function, but with a filter and without the registration."""
+    """By the real function, but with a filter and without the MRI."""
     (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     inside = sum(axis**2 for axis in np.ogrid[-1:1:24j, -1:1:26j, -1:1:22j]) < 0.6
     nib.Nifti1Image(9000 * inside.astype(np.float32), np.diag([6.0, 6, 6, 1])).to_filename(tmp_path / "pet.nii.gz")

@@ -66,11 +66,12 @@ def evaluate(
     ladder = {factor: nifti.load(path, what="plain scan") for factor, path in map(_rung, low or [])}
     told = _record(record) if record is not None else {}
     names = load_names(region_names) if region_names is not None else told.get("regions")
-    where = optional(mask, "mask", allow_blank=True)
-    find_brain = where is None and labels is None
-    guide, brain = (None, None) if mri is None else _placed(mri, mri_series, standard, find_brain=find_brain)
+    told_brain, where, guide = mask or labels, optional(mask, "mask", allow_blank=True), None
+    if mri is not None and (told_brain is None or out is not None):
+        guide, found = _placed(mri, mri_series, standard, find_brain=told_brain is None)
+        where = found if told_brain is None else where
     known: dict[str, Any] = {
-        "mask": where if where is not None else brain,
+        "mask": where,
         "labels": optional(labels, "label"),
         "region_names": names,
         "truth": optional(truth, "truth"),
@@ -96,10 +97,7 @@ def evaluate(
         settings={
             "image": {"file": image.name, "sha256": nifti.sha256(image)},
             "reference": {"file": reference.name, "sha256": nifti.sha256(reference)},
-            "brain": next(
-                (f"{what}: {path.name}" for what, path in (("mask", mask), ("labels", labels), ("MRI", mri)) if path),
-                "",
-            ),
+            "brain": "found in the MRI" if told_brain is None else told_brain.name,
             "dose reduction factor": drf,
         },
     )
@@ -107,21 +105,21 @@ def evaluate(
         (folder / "evaluation.json").write_text(json.dumps(result.to_json(), indent=2) + "\n")
         (folder / "evaluation.tsv").write_text("".join("\t".join(row) + "\n" for row in result.to_tsv()))
         write_report(folder / "report.html", page)
-    if not quiet:
-        console.made(out / "report.html")
+    console.made(out / "report.html")
 
 
-def _placed(path: Path, series: str | None, standard: Volume, *, find_brain: bool) -> tuple[Volume, Volume | None]:
+def _placed(
+    path: Path, series: str | None, standard: Volume, *, find_brain: bool
+) -> tuple[Volume | None, Volume | None]:
     """The MRI on the grid of the reference, and, where asked for, its brain there."""
     from m2diff.io.load import load
-    from m2diff.prepare import brain, grid, register
-    from m2diff.volume import Volume
+    from m2diff.prepare.brain import brain_in_pet
+    from m2diff.prepare.pair import prepare
 
     mri = load(path, what="MRI", series=series)
-    placement = register.align(mri, standard).matrix
-    found = brain.brain_in_pet(mri, standard, placement) if find_brain else None
-    shown = grid.onto(mri, standard.affine, standard.shape, placement)
-    return Volume(shown, standard.affine, "relative", ("MRI on the PET's grid",)), found
+    prepared = prepare(standard, mri)
+    placement = None if prepared.alignment is None else prepared.alignment.matrix
+    return prepared.mri_on_pet(), brain_in_pet(mri, standard, placement) if find_brain else None
 
 
 def _record(path: Path) -> dict[str, Any]:

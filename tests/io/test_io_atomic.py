@@ -85,12 +85,15 @@ def test_a_file_in_the_folders_place_is_one_sentence(tmp_path):
         pass
 
 
-def test_a_folder_in_the_way_of_one_file_stops_all(tmp_path):
+def test_what_is_in_the_way_of_one_file_stops_all(tmp_path):
     (tmp_path / "b.txt").mkdir()
-    with pytest.raises(BadInput, match="in the way"), folder(tmp_path) as temporary:
-        for name in ("a.txt", "b.txt"):
-            (temporary / name).write_text("new")
-    assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
+    (tmp_path / "c").write_text("mine")
+    for name, sentence in (("b.txt", r"b\.txt: a folder of that name is in the way"), ("c/d.txt", "in the way")):
+        with pytest.raises(BadInput, match=sentence), folder(tmp_path) as temporary:
+            (temporary / name).parent.mkdir(exist_ok=True)
+            for each in ("a.txt", name):
+                (temporary / each).write_text("new")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["b.txt", "c"]
 
 
 def test_other_trouble_is_not_disguised(tmp_path):

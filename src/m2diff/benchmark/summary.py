@@ -89,8 +89,8 @@ def told_apart(measured: Measured, method: str, drf: float, marker: Measure) -> 
     """
     truth = _labelled(measured, TRUTH, 1.0, marker)
     patients, healthy = ([scan.value for scan in truth if scan.patient == ill] for ill in (True, False))
-    raised = bool(patients and healthy) and np.mean(patients) > np.mean(healthy)
-    return separation(_labelled(measured, method, drf, marker), raised=bool(raised), generator=_generator())
+    raised = bool(patients and healthy and np.mean(patients) > np.mean(healthy))
+    return separation(_labelled(measured, method, drf, marker), raised=raised, generator=_generator())
 
 
 def summary_lines(measured: Measured, methods: Sequence[tuple[str, float]]) -> Iterator[list[str]]:

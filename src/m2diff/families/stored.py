@@ -109,10 +109,7 @@ def write(model: nn.Module, card: Mapping[str, Any], weights: Path, *, beside: P
     """
     from safetensors.torch import save
 
-    # A file of weights, each tensor in memory of its own.
-    state = {
-        key: _half(value).clone(memory_format=torch.contiguous_format) for key, value in model.state_dict().items()
-    }
+    state = {key: _half(value) for key, value in model.state_dict().items()}
     with replacing(beside or weights.with_suffix(".json")) as card_file, replacing(weights) as file:
         card_file.write_text(json.dumps(card, indent=2) + "\n")
         file.write_bytes(save(state))  # safetensors' own writer tells of a full disk in an error of its own

@@ -68,15 +68,14 @@ def folder(out: Path | str, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
             files = sorted(path for path in temporary.rglob("*") if path.is_file())
             for file in files:
                 _settle(file)
-            for file in files:  # before the first one moves
-                if (out / file.relative_to(temporary)).is_dir():
-                    raise IsADirectoryError(errno.EISDIR, "a folder is in the way", str(out / file.name))
-            for file in files:
-                final = out / file.relative_to(temporary)
+            places = {file: out / file.relative_to(temporary) for file in files}
+            for final in places.values():  # what is in the way is found before the first file moves
                 final.parent.mkdir(parents=True, exist_ok=True)
+                if final.is_dir():
+                    raise BadInput(f"Could not write {final}: {_WHY[errno.EISDIR]}.")
+            for file, final in places.items():
                 file.replace(final)
-            made = {out / file.relative_to(temporary) for file in files}
-            for stale in {path for pattern in replaces for path in out.glob(pattern)} - made:
+            for stale in {path for pattern in replaces for path in out.glob(pattern)} - set(places.values()):
                 stale.unlink(missing_ok=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
