@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from m2diff.data.augment import MARGIN, Augmentation, Draw, filtered, recontrasted, shifted
 from m2diff.data.cohort import PreparedSubject
-from m2diff.data.dataset import SlabDataset, StepSampler, collate, window
+from m2diff.data.dataset import SlabDataset, StepSampler, collate, expected, window
 
 PLAIN = Augmentation(enabled=False)
 
@@ -84,6 +84,28 @@ def test_low_and_target_are_scaled_and_smoothed_alike(cohort):
     for n in range(30):
         item = dataset[n]
         torch.testing.assert_close(item.low * subject.meta.ratio[item.dose], item.target, rtol=1e-5, atol=1e-6)
+
+
+def test_the_expected_target_is_the_mean_of_the_standard_scans_that_a_low_dose_may_come_from():
+    """Counts thinned one by one: among scans with the same low dose, the standard scan's mean is the target."""
+    rng = np.random.default_rng(0)
+    mean, drf = 6.0, 3.0
+    standard = rng.poisson(mean, 400_000)
+    low = rng.binomial(standard, 1 / drf)
+    for counts in range(5):
+        alike = standard[low == counts]
+        target = expected(np.float32([mean]), np.float32([counts * drf]), drf)
+        assert alike.mean() == pytest.approx(float(target[0]), abs=5 * alike.std() / np.sqrt(len(alike)))
+
+
+def test_an_expected_slab_lies_between_the_noise_free_and_the_low_dose_one(cohort):
+    clean, mixed = (
+        SlabDataset(cohort, slices=4, crop=(16, 16), augmentation=Augmentation(smooth=0.9), target=target)
+        for target in ("noise_free", "expected")
+    )
+    for n in range(10):
+        one, other = clean[n], mixed[n]
+        torch.testing.assert_close(other.target, one.target + (one.low - one.target) / one.dose)
 
 
 class _TargetAsInput(PreparedSubject):

@@ -24,8 +24,9 @@ def cohort(tmp_path_factory):
     "how", [Augmentation(), Augmentation(enabled=False), Augmentation(smooth=1, mri_shift=1, flip=1)]
 )
 @pytest.mark.parametrize("crop", [(16, 24), (48, 40)])  # inside the images, and beyond their edges
-def test_batches_are_those_of_the_dataset(cohort, how, crop):
-    dataset = SlabDataset(cohort, slices=4, crop=crop, augmentation=how, classes=True, seed=2)
+@pytest.mark.parametrize("target", ["standard", "expected"])
+def test_batches_are_those_of_the_dataset(cohort, how, crop, target):
+    dataset = SlabDataset(cohort, slices=4, crop=crop, augmentation=how, target=target, classes=True, seed=2)
     plans = [dataset.plan(n) for n in range(24)]
     there, read = ResidentCohort(dataset, CPU).batch(plans), collate([dataset[n] for n in range(24)])
     for mine, theirs in (

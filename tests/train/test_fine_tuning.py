@@ -129,9 +129,10 @@ def test_a_preset_or_weights_are_needed(own, tmp_path, capsys):
     assert end.value.code == 2 and "--from" in capsys.readouterr().err
 
 
-def test_a_cohort_where_some_lack_the_noise_free_image_says_what_to_set(small, tmp_path):
+@pytest.mark.parametrize("target", ["noise_free", "expected"])
+def test_a_cohort_where_some_lack_the_noise_free_image_says_what_to_set(target, small, tmp_path):
     subjects = fabricate(tmp_path / "cache")
     (subjects[1].folder / "noise_free.npy").unlink()
     with pytest.raises(BadInput, match=r"1 of the cohort's 3 sessions \(such as sub-001\).*data\.target=standard"):
-        train(small("train.steps=1"), tmp_path / "cache", tmp_path / "out", device="cpu", progress=False)
+        train(small("train.steps=1", f"data.target={target}"), tmp_path / "cache", tmp_path / "out", device="cpu")
     train(small("train.steps=1", "data.target=standard"), tmp_path / "cache", tmp_path / "out", device="cpu")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -23,8 +24,11 @@ from m2diff.shapes import PerItem, Slab
 __all__ = ["Item", "SlabDataset", "StepSampler", "collate", "dose_table", "open_cohort", "prepare_cohort"]
 
 ENDLESS = 2**62
-Target = Literal["standard", "noise_free"]
-"""What a slab should become. Both have the same expectation; a simulated cohort knows the noise-free one too."""
+Image = TypeVar("Image", npt.NDArray[np.float32], Tensor)
+Target = Literal["standard", "noise_free", "expected"]
+"""What a slab should become: the standard scan, the noise-free image, or what is to be expected of the standard scan
+where both the noise-free image and the low-dose scan are known (``expected``). A simulated cohort alone knows the last
+two."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ class SlabDataset(Dataset[Item]):
         subject, corner, draw = self.subjects[plan.subject], plan.corner, plan.draw
         low = self._pet(subject.low(plan.drf), corner, draw, draw.scale)
         target = self._pet(self.clean(subject), corner, draw, draw.scale * subject.meta.ratio[plan.drf])
+        if self.target == "expected":
+            target = expected(target, low, plan.drf)
         seen, clean_seen = (_tensor(x[..., ::-1] if draw.flip else x) for x in (low, target))
         guide, tissues = self._guide(subject, corner, draw), self._tissues(subject, corner, draw)
         return Item(seen, guide, clean_seen, plan.drf, tissues, self._anchors(plan), self.between(plan))
@@ -190,6 +196,16 @@ class SlabDataset(Dataset[Item]):
         if not any(shift):
             return window(stack, corner, self.size)
         return shifted(_with_margin(stack, corner, self.size), shift)
+
+
+def expected(noise_free: Image, low: Image, drf: float | Image) -> Image:
+    """The standard scan to be expected where its noise-free image and a low-dose scan of it are known.
+
+    A low dose is a thinning of the standard scan's counts: on the standard's scale its noise has ``drf`` times the
+    variance of the standard's own and is correlated with it so that the share 1 / ``drf`` of it is in both.
+    Training towards this has the optimum of training towards the standard scan without the noise that nobody can know.
+    """
+    return noise_free + (low - noise_free) / drf
 
 
 def window(stack: Any, corner: Sequence[int], size: Sequence[int]) -> Slices:

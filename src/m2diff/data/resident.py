@@ -20,7 +20,7 @@ from torch import Tensor
 from m2diff.batch import CLASSES, Anchors, Batch, Conditions
 from m2diff.data.augment import MARGIN
 from m2diff.data.cohort import PreparedSubject
-from m2diff.data.dataset import Plan, SlabDataset, dose_table
+from m2diff.data.dataset import Plan, SlabDataset, dose_table, expected
 
 Corner = tuple[int, int, int]
 Matrix = npt.NDArray[np.float32]  # (voxels of the slab, voxels read), along one axis
@@ -66,6 +66,7 @@ class ResidentCohort:
 
     def __init__(self, dataset: SlabDataset, device: torch.device) -> None:
         self.size, self.device, self.between = dataset.size, device, dataset.between
+        self.target = dataset.target
         subjects = self.subjects = dataset.subjects
         numbered = list(enumerate(subjects))
         self.low = Shelf.of({(n, drf): s.low(drf) for n, s in numbered for drf in s.doses}, device)
@@ -83,6 +84,8 @@ class ResidentCohort:
         low = self._column(scale) * self._cut(self.low, [(p.subject, p.drf) for p in plans], corners, axes)
         target = self._column(np.multiply(scale, ratio)) * self._cut(self.clean, subjects, corners, axes)
         dose = torch.tensor([plan.drf for plan in plans], dtype=torch.float32, device=self.device)
+        if self.target == "expected":
+            target = expected(target, low, dose[:, None, None, None])
         conditions = Conditions(low, self._guides(plans), dose)
         return Batch(conditions, target, self._tissues(subjects, corners, axes), self._anchors(plans, corners, axes))
 

@@ -32,7 +32,9 @@ class DataConfig(BaseModel):
 
     crop: tuple[int, int] = Field(default=(96, 96), description="height and width of a training slab, voxels of 2 mm")
     batch: int = Field(default=8, ge=1, description="slabs a step, of each process")
-    target: Target = Field(default="standard", description="what a slab should become: standard or noise_free")
+    target: Target = Field(
+        default="standard", description="what a slab should become: standard, noise_free or expected"
+    )
     dose_power: float = Field(default=0.0, description="a DRF is drawn with a chance that goes as itself to this power")
     held_out: tuple[str, ...] = Field(default=(), description="persons never trained on; none: drawn")
     held_out_fraction: float = Field(default=0.1, ge=0, lt=1, description="share held out when none is named")

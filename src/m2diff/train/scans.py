@@ -46,7 +46,7 @@ def tracers(data: Path | str) -> tuple[str, ...]:
 def aimed(preset: Preset, subjects: Sequence[PreparedSubject]) -> Preset:
     """The preset with a target that the cohort has: no real scan has a noise-free image."""
     without = [subject.label for subject in subjects if not subject.knows_noise_free]
-    if preset.data.target != "noise_free" or not without:
+    if preset.data.target == "standard" or not without:
         return preset
     if len(without) < len(subjects):
         raise BadInput(
