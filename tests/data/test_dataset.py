@@ -98,7 +98,7 @@ def test_the_expected_target_is_the_mean_of_the_standard_scans_that_a_low_dose_m
         assert alike.mean() == pytest.approx(float(target[0]), abs=5 * alike.std() / np.sqrt(len(alike)))
 
 
-def test_an_expected_slab_lies_between_the_noise_free_and_the_low_dose_one(cohort):
+def test_an_expected_slab_takes_its_share_of_the_noise_on_the_scale_of_the_low_dose_scan(cohort):
     clean, mixed = (
         SlabDataset(cohort, slices=4, crop=(16, 16), augmentation=Augmentation(smooth=0.9), target=target)
         for target in ("noise_free", "expected")

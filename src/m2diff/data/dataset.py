@@ -109,9 +109,8 @@ class SlabDataset(Dataset[Item]):
         plan = self.plan(n)
         subject, corner, draw = self.subjects[plan.subject], plan.corner, plan.draw
         low = self._pet(subject.low(plan.drf), corner, draw, draw.scale)
-        target = self._pet(self.clean(subject), corner, draw, draw.scale * subject.meta.ratio[plan.drf])
-        if self.target == "expected":
-            target = expected(target, low, plan.drf)
+        clean = self._pet(self.clean(subject), corner, draw, draw.scale * subject.meta.ratio[plan.drf])
+        target = self.towards(clean, low, plan.drf)
         seen, clean_seen = (_tensor(x[..., ::-1] if draw.flip else x) for x in (low, target))
         guide, tissues = self._guide(subject, corner, draw), self._tissues(subject, corner, draw)
         return Item(seen, guide, clean_seen, plan.drf, tissues, self._anchors(plan), self.between(plan))
@@ -134,8 +133,12 @@ class SlabDataset(Dataset[Item]):
         return subject.doses[rng.choice(len(subject.doses), p=weights / weights.sum())]
 
     def clean(self, subject: PreparedSubject) -> Any:
-        """The stack (d, h, w) that the slabs of ``subject`` should become."""
+        """The stack (d, h, w) that what the slabs of ``subject`` should become is made of."""
         return subject.standard if self.target == "standard" else subject.noise_free
+
+    def towards(self, clean: Image, low: Image, drf: float | Image) -> Image:
+        """What slabs should become, by those of ``clean`` and of the low-dose scan, both on the latter's scale."""
+        return expected(clean, low, drf) if self.target == "expected" else clean
 
     def between(self, plan: Plan) -> tuple[float, ...]:
         """The doses of an item's anchors, where anchors are wanted."""
@@ -202,8 +205,9 @@ def expected(noise_free: Image, low: Image, drf: float | Image) -> Image:
     """The standard scan to be expected where its noise-free image and a low-dose scan of it are known.
 
     A low dose is a thinning of the standard scan's counts: on the standard's scale its noise has ``drf`` times the
-    variance of the standard's own and is correlated with it so that the share 1 / ``drf`` of it is in both.
-    Training towards this has the optimum of training towards the standard scan without the noise that nobody can know.
+    variance of the standard's own and is correlated with it so that the share 1 / ``drf`` of it is in both. Exact for
+    counts and for reconstructions that are linear in them, close for OSEM. Training towards this has the optimum of
+    training towards the standard scan, without the noise that nobody can know.
     """
     return noise_free + (low - noise_free) / drf
 

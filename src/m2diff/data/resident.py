@@ -20,7 +20,7 @@ from torch import Tensor
 from m2diff.batch import CLASSES, Anchors, Batch, Conditions
 from m2diff.data.augment import MARGIN
 from m2diff.data.cohort import PreparedSubject
-from m2diff.data.dataset import Plan, SlabDataset, dose_table, expected
+from m2diff.data.dataset import Plan, SlabDataset, dose_table
 
 Corner = tuple[int, int, int]
 Matrix = npt.NDArray[np.float32]  # (voxels of the slab, voxels read), along one axis
@@ -65,8 +65,8 @@ class ResidentCohort:
     """The images that ``dataset`` draws from, on ``device``, and the batches that are cut from them."""
 
     def __init__(self, dataset: SlabDataset, device: torch.device) -> None:
-        self.size, self.device, self.between = dataset.size, device, dataset.between
-        self.target = dataset.target
+        self.size, self.device = dataset.size, device
+        self.between, self.towards = dataset.between, dataset.towards
         subjects = self.subjects = dataset.subjects
         numbered = list(enumerate(subjects))
         self.low = Shelf.of({(n, drf): s.low(drf) for n, s in numbered for drf in s.doses}, device)
@@ -82,10 +82,9 @@ class ResidentCohort:
         scale = [plan.draw.scale for plan in plans]
         ratio = [self.subjects[plan.subject].meta.ratio[plan.drf] for plan in plans]
         low = self._column(scale) * self._cut(self.low, [(p.subject, p.drf) for p in plans], corners, axes)
-        target = self._column(np.multiply(scale, ratio)) * self._cut(self.clean, subjects, corners, axes)
+        clean = self._column(np.multiply(scale, ratio)) * self._cut(self.clean, subjects, corners, axes)
         dose = torch.tensor([plan.drf for plan in plans], dtype=torch.float32, device=self.device)
-        if self.target == "expected":
-            target = expected(target, low, dose[:, None, None, None])
+        target = self.towards(clean, low, dose[:, None, None, None])
         conditions = Conditions(low, self._guides(plans), dose)
         return Batch(conditions, target, self._tissues(subjects, corners, axes), self._anchors(plans, corners, axes))
 
