@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Stage 6 of the shipped weights, on a GPU: bash stage6.sh DATA OUT, from the weights of stage 5 (those that commit
+# 25a2a52 ships; they are named m2diff-base and regress-base). Run again, it goes on.
+#
+# 100 scans simulated afresh, in four cohorts: doses drawn from 2 to 100, or 4, 20, 50 and 100 for each scan; heads are the
+# first 12 maps of DATA/heads. Both networks the same 3,590 steps of 12 slabs of 120 x 104, towards the standard scan that
+# is to be expected, high DRFs drawn more often. What was run did the two side by side on one H200 (some eleven minutes in
+# all; 5.6 and 7.1 steps a second), began on the first 32 scans while the others were being simulated, and went over to all
+# 100 at step 1,539 (M2Diff) and 2,019 (control): by the clock, so that the control saw the 32 for longer.
+set -euo pipefail
+data=$1 out=$2
+export OMP_NUM_THREADS=1
+mkdir -p "$out/heads" "$out/first" "$out/all"
+for n in {01..12}; do ln -sfn "$(realpath "$data")/heads/training_seg_$n.nii.gz" "$out/heads/"; done
+cohort() { # NAME SUBJECTS SEED DRF: simulated, prepared, and put beside the others under names of its own
+  m2diff simulate "$out/$1" --subjects "$2" --drf "$4" --group both --seed "$3" --anatomies "$data/malf" \
+    --without 1001,1012,1107,1122,1128,1036 --heads "$out/heads" --head mixed --randomise --jobs 16
+  python -c 'import sys; from m2diff.data.cohort import prepare_cohort; prepare_cohort(*sys.argv[1:], jobs=16)' \
+    "$out/$1" "$out/$1/derivatives/m2diff-prepared"
+  for scan in "$(realpath "$out/$1")"/derivatives/m2diff-prepared/sub-*; do
+    ln -sfn "$scan" "$out/all/$(basename "$scan")$1"
+    case $1 in a*) ln -sfn "$scan" "$out/first/$(basename "$scan")$1" ;; esac
+  done
+}
+cohort a1 16 201 2-100:4
+cohort a2 16 202 4,20,50,100
+cohort b1 34 203 2-100:4
+cohort b2 34 204 4,20,50,100
+further() { # NAME COHORT STEPS COOLDOWN RATE: the run of that network, on to step STEPS
+  m2diff train --from "$1" --data "$out/$2" --out "$out/$1" \
+    --set data.held_out_fraction=0 --set data.batch=12 --set 'data.crop=[120,104]' --set data.target=expected \
+    --set data.dose_power=0.5 --set data.augmentation.mri_shift=0.1 --set model.loss.levels=2 \
+    --set train.schedule=constant --set train.steps="$3" --set train.cooldown="$4" --set train.lr="$5" \
+    --set train.warmup=60 --set train.ema_decay=0.996 --set train.validate_scans=0 --set train.seed=8 \
+    --licence "CC BY-NC 4.0 (non-commercial: trained on anatomies of OASIS-1 with Neuromorphometrics labels, CC BY-NC)" \
+    --about "trained on 160 simulated scans (m2diff simulate --randomise --head mixed, seed 21, DRF 4 to 100), 72 (seed 41, \
+DRF 2 to 100), 48 (seed 91, DRF 2 to 100) and 100 (seeds 201 to 204, DRF 2 to 100), of 18 people of OASIS-1; credit OASIS \
+and Neuromorphometrics"
+}
+further m2diff-base first 1539 0 6e-4
+further regress-base first 2019 0 6e-4
+for name in m2diff-base regress-base; do
+  further "$name" all 3105 1017 6e-4
+  further "$name" all 3590 485 4e-4
+done
