@@ -38,8 +38,8 @@ def test_the_table_has_a_network_on_three_lines_and_a_filter_on_one(capsys):
     at = out.splitlines().index(next(line for line in out.splitlines() if line.startswith("m2diff-base ")))
     facts, trained, licence = out.splitlines()[at : at + 3]
     assert "4,365,992" in facts and "optional" in facts and "20: 31.44 (24.91)" in facts
-    assert "1,050 steps of 4 slabs" in trained and "17 persons" in trained
-    assert "before that 1,165 of 16 and 800 of 4 and 3,386 of 8 and 728 of 8" in trained
+    assert "3,590 steps of 12 slabs" in trained and "17 persons" in trained
+    assert "before that 1,050 of 4 and 1,165 of 16 and 800 of 4 and 3,386 of 8 and 728 of 8" in trained
     assert "CC BY-NC" in licence
     assert "reproduce/01-first-table/table.py" in out
 
