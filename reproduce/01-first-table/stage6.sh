@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Stage 6 of the shipped weights, on a GPU: bash stage6.sh DATA OUT, from the weights of stage 5 (those that commit
-# 25a2a52 ships; they are named m2diff-base and regress-base). Run again, it goes on.
+# Stage 6 of the shipped weights, on a GPU: bash stage6.sh DATA STAGE5 OUT, from STAGE5/m2diff-base.safetensors and
+# STAGE5/regress-base.safetensors with their cards, as commit 25a2a52 ships them. Run again, it goes on.
 #
 # 100 scans simulated afresh, in four cohorts: doses drawn from 2 to 100, or 4, 20, 50 and 100 for each scan; heads are the
 # first 12 maps of DATA/heads. Both networks the same 3,590 steps of 12 slabs of 120 x 104, towards the standard scan that
-# is to be expected, high DRFs drawn more often. What was run did the two side by side on one H200 (some eleven minutes in
-# all; 5.6 and 7.1 steps a second), began on the first 32 scans while the others were being simulated, and went over to all
-# 100 at step 1,539 (M2Diff) and 2,019 (control): by the clock, so that the control saw the 32 for longer.
+# is to be expected, high DRFs drawn more often. What was run did the two side by side on one H200 (ten and a half minutes in
+# all; 5.6 and 7.2 steps a second), began on the first 32 scans while the others were being simulated, and went over to all
+# 100 at step 1,539 (M2Diff) and 2,019 (control): by the clock, so that the control saw the 32 for longer. These commands
+# say the same in steps, and as such were not run.
 set -euo pipefail
-data=$1 out=$2
+data=$1 stage5=$2 out=$3
 export OMP_NUM_THREADS=1
 mkdir -p "$out/heads" "$out/first" "$out/all"
 for n in {01..12}; do ln -sfn "$(realpath "$data")/heads/training_seg_$n.nii.gz" "$out/heads/"; done
@@ -27,7 +28,7 @@ cohort a2 16 202 4,20,50,100
 cohort b1 34 203 2-100:4
 cohort b2 34 204 4,20,50,100
 further() { # NAME COHORT STEPS COOLDOWN RATE: the run of that network, on to step STEPS
-  m2diff train --from "$1" --data "$out/$2" --out "$out/$1" \
+  m2diff train --from "$stage5/$1.safetensors" --data "$out/$2" --out "$out/$1" \
     --set data.held_out_fraction=0 --set data.batch=12 --set 'data.crop=[120,104]' --set data.target=expected \
     --set data.dose_power=0.5 --set data.augmentation.mri_shift=0.1 --set model.loss.levels=2 \
     --set train.schedule=constant --set train.steps="$3" --set train.cooldown="$4" --set train.lr="$5" \
