@@ -34,6 +34,8 @@ class Needs:
     multiple: int = 1
     mri: bool = False
     dose: bool = False
+    recon: bool = False
+    """Whether it is told how the scan was reconstructed."""
     classes: bool = False
     """Whether training reads the tissues, where the cohort knows them."""
     anchors: bool = False
@@ -47,12 +49,14 @@ class Conditions:
     """What is known when the scan is to be found.
 
     ``low``: (b, s, h, w) low-dose PET. ``mri``: the same shape, or None where there is no MRI (its branch is then
-    skipped). ``dose``: (b,) dose reduction factors, NaN where unknown; None is "unknown for all".
+    skipped). ``dose``: (b,) dose reduction factors, NaN where unknown; None is "unknown for all". ``recon``: (b, 3) how
+    the scan was reconstructed: OSEM's iterations and subsets, and the FWHM of the Gaussian after it in mm; likewise.
     """
 
     low: Slab
     mri: Slab | None = None
     dose: PerItem | None = None
+    recon: Tensor | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditions:
         """The same conditions on ``device`` (images cast to ``dtype``, where given)."""
@@ -60,7 +64,8 @@ class Conditions:
         def move(x: Tensor | None) -> Tensor | None:
             return None if x is None else x.to(device=device, dtype=dtype or x.dtype)
 
-        return Conditions(self.low.to(device=device, dtype=dtype or self.low.dtype), move(self.mri), move(self.dose))
+        low = self.low.to(device=device, dtype=dtype or self.low.dtype)
+        return Conditions(low, move(self.mri), move(self.dose), move(self.recon))
 
     def without_mri(self) -> Conditions:
         """The PET-alone version of these conditions."""

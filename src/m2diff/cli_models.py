@@ -91,6 +91,7 @@ def _title(model: Model) -> str:
         f"  licence   {model.licence}",
         f"  MRI       {model.mri}",
         f"  dose      {'optional' if model.dose else 'not read'}",
+        f"  recon     {'iterations, subsets and filter, optional' if model.recon else 'not read'}",
         f"  steps     {model.steps}",
         f"  trained   {_trained(model)}",
         f"  on        {model.about}",

@@ -23,6 +23,8 @@ class Model:
     mri: Mri
     dose: bool
     """Whether the dose is read (a filter's parameters are chosen by it); it may always be unknown."""
+    recon: bool
+    """Whether it is told how the scan was reconstructed; that may always be unknown."""
     steps: int | None
     """Network calls of a draw, unless told otherwise."""
     parameters: int | None = None
@@ -74,7 +76,9 @@ def _filter(name: str) -> Model:
     about = " ".join((kind.__doc__ or "").split("\n\n")[0].replace("``", "").split())
     tuned = {f"{drf:g}": dict(parameters) for drf, parameters in sorted(presets().get(name, {}).items())}
     mri: Mri = "optional" if kind.needs.mri else "not read"
-    return Model(name, "filter", name, mri, dose=True, steps=None, about=about, card={"parameters_by_drf": tuned})
+    return Model(
+        name, "filter", name, mri, dose=True, recon=False, steps=None, about=about, card={"parameters_by_drf": tuned}
+    )
 
 
 def _network(name: str) -> Model:
@@ -92,6 +96,7 @@ def _network(name: str) -> Model:
         family=str(spec["family"]),
         mri="not read" if not needs.mri else "optional" if alone else "needed",
         dose=needs.dose,
+        recon=needs.recon,
         steps=spec.get("sampling", {}).get("steps", 1),
         parameters=_count(path),
         megabytes=round(path.stat().st_size / 1e6, 1),

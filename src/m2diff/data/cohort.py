@@ -30,13 +30,14 @@ import numpy.typing as npt
 from m2diff.data.tissues import tissue_shares
 from m2diff.errors import BadInput
 from m2diff.io.bids import Subject, find_subjects
+from m2diff.io.reconstruction import Reconstruction
 from m2diff.shapes import MaskArray, VolumeArray
 from m2diff.volume import Volume
 
 if TYPE_CHECKING:
     from m2diff.prepare.register import Alignment
 
-FORMAT = 4
+FORMAT = 5
 """Raised when the content of the cache changes its meaning: older caches are then made anew."""
 
 Stored = npt.NDArray[np.float16]  # (d, h, w)
@@ -74,10 +75,12 @@ class Meta:
     head: Box
     sizes: dict[str, int]
     """Bytes of the files it was made from: another size means another cohort."""
+    recon: Reconstruction = Reconstruction()
+    """How its low-dose scans were reconstructed."""
 
     def to_json(self) -> str:
         """The text of ``meta.json``."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps(asdict(self) | {"recon": self.recon.to_json()}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Meta:
@@ -85,7 +88,8 @@ class Meta:
         raw: dict[str, Any] = json.loads(text)
         ratio = {float(drf): float(value) for drf, value in raw.pop("ratio").items()}
         boxes = {name: Box(_three(raw[name]["low"]), _three(raw[name]["high"])) for name in ("brain", "head")}
-        return cls(**{**raw, **boxes, "ratio": ratio})
+        recon = Reconstruction.from_json(raw.pop("recon"))
+        return cls(**{**raw, **boxes, "ratio": ratio, "recon": recon})
 
 
 @dataclass(frozen=True)
@@ -237,7 +241,7 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
         if prepared.mri is not None:
             _save(folder / "mri.npy", prepared.mri)
         if not scales:
-            head = Box.around(np.transpose(mask.support(prepared.low)))
+            head, recon = Box.around(np.transpose(mask.support(prepared.low))), prepared.recon
         _save(folder / f"low_drf{drf:g}.npy", prepared.low)
         scales[drf] = prepared.scale
     unit = next(iter(scales.values()))
@@ -259,6 +263,7 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
         brain=Box.around(np.transpose(brain)),
         head=head,
         sizes=_sizes(subject),
+        recon=recon,
     )
 
 

@@ -6,6 +6,7 @@ workers read them or in which order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -22,6 +23,9 @@ from m2diff.data.cohort import PreparedSubject, open_cohort, prepare_cohort
 from m2diff.shapes import PerItem, Slab
 
 __all__ = ["Item", "SlabDataset", "StepSampler", "collate", "dose_table", "open_cohort", "prepare_cohort"]
+
+SIGMA_TO_MM = math.sqrt(8 * math.log(2)) * 2.0
+"""FWHM in mm of a Gaussian of one voxel's standard deviation on the working grid of 2 mm."""
 
 ENDLESS = 2**62
 Image = TypeVar("Image", npt.NDArray[np.float32], Tensor)
@@ -43,6 +47,8 @@ class Item:
     anchors: tuple[Tensor, ...] = ()
     """The same slab at doses between the input's and the standard, on the input's scale."""
     anchor_doses: tuple[float, ...] = ()
+    recon: tuple[float, ...] = (math.nan,) * 3
+    """How it was reconstructed (``Conditions.recon``)."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ class SlabDataset(Dataset[Item]):
         target = self.towards(clean, low, plan.drf)
         seen, clean_seen = (_tensor(x[..., ::-1] if draw.flip else x) for x in (low, target))
         guide, tissues = self._guide(subject, corner, draw), self._tissues(subject, corner, draw)
-        return Item(seen, guide, clean_seen, plan.drf, tissues, self._anchors(plan), self.between(plan))
+        anchors, between = self._anchors(plan), self.between(plan)
+        return Item(seen, guide, clean_seen, plan.drf, tissues, anchors, between, self.recon(plan))
 
     def plan(self, n: int) -> Plan:
         """All that is drawn for item ``n``."""
@@ -139,6 +146,11 @@ class SlabDataset(Dataset[Item]):
     def towards(self, clean: Image, low: Image, drf: float | Image) -> Image:
         """What slabs should become, by those of ``clean`` and of the low-dose scan, both on the latter's scale."""
         return expected(clean, low, drf) if self.target == "expected" else clean
+
+    def recon(self, plan: Plan) -> tuple[float, ...]:
+        """How an item was reconstructed; a further post-filter that was drawn is part of it."""
+        iterations, subsets, filter_mm = self.subjects[plan.subject].meta.recon
+        return iterations, subsets, math.hypot(filter_mm, plan.draw.sigma * SIGMA_TO_MM)
 
     def between(self, plan: Plan) -> tuple[float, ...]:
         """The doses of an item's anchors, where anchors are wanted."""
@@ -243,10 +255,11 @@ def _tensor(slab: Slices) -> Tensor:
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Items as one batch: images (b, s, h, w), dose (b,); what one of them lacks (MRI, classes) the batch lacks."""
+    """Items as one batch: images (b, s, h, w), dose (b,), recon (b, 3); an MRI and classes only where all have one."""
     low: Slab = torch.stack([item.low for item in items])
     dose: PerItem = torch.tensor([item.dose for item in items], dtype=torch.float32)
-    conditions = Conditions(low, _stacked([item.mri for item in items]), dose)
+    recon = torch.tensor([item.recon for item in items], dtype=torch.float32)
+    conditions = Conditions(low, _stacked([item.mri for item in items]), dose, recon)
     target: Slab = torch.stack([item.target for item in items])
     return Batch(conditions, target, _stacked([item.classes for item in items]), _anchored(items))
 

@@ -239,6 +239,11 @@ def _warnings(loaded: cards.Weights, pet: Volume, prepared: Prepared, samples: i
         found.append(f"{loaded.name} reads no MRI: the one given was not used.")
     if needs.dose and math.isnan(prepared.dose):
         found.append("The dose is not known: state it with --drf where you know it.")
+    if needs.recon and not prepared.recon.known:
+        found.append(
+            "The reconstruction is not known: state OSEM's iterations and subsets and the filter in the scan's sidecar "
+            "(ReconMethodParameterLabels and -Values, ReconFilterType and -Size) where you know them."
+        )
     if samples > 1 and not isinstance(loaded.model, DiffusionFamily):
         found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")
     if prepared.alignment is not None and prepared.alignment.ambiguous:
@@ -293,6 +298,7 @@ def _settings(
         "samples": samples,
         "seed": seed,
         "dose_reduction_factor": None if math.isnan(prepared.dose) else prepared.dose,
+        "reconstruction": prepared.recon.to_json(),
         "scale": prepared.scale,
         "anchor_mm": options.anchor_mm,
         "align": align,

@@ -130,8 +130,9 @@ class _Slabs:
         slabs = _cut(low, model, begins)
         guides = None if mri is None else _cut(mri, model, begins)
         dose = torch.full((len(begins),), prepared.dose)
+        recon = torch.tensor([list(prepared.recon)] * len(begins), dtype=torch.float32)
         batches = [
-            Conditions(slabs[part], None if guides is None else guides[part], dose[part])
+            Conditions(slabs[part], None if guides is None else guides[part], dose[part], recon[part])
             for part in _parts(len(begins), options.batch)
         ]
         d, h, w = low.shape

@@ -98,12 +98,20 @@ class Answer:
     variance: Slab | None = None
 
 
-def answered(head: FitHead | PixelHead, features: Features, low: Slab | None) -> Answer:
-    """The answer of a U-Net's head: of its own, or, given ``low``, made from that."""
+@dataclass(frozen=True)
+class Made:
+    """How scans were made: an embedding (b, e), and the plain numbers (b, n) where the network is told them."""
+
+    embedding: Tensor
+    numbers: Tensor | None
+
+
+def answered(head: FitHead | PixelHead, features: Features, low: Slab | None, told: Tensor | None = None) -> Answer:
+    """The answer of a U-Net's head: of its own, or, given ``low``, made from that; ``told``: see ``FitHead``."""
     if isinstance(head, FitHead):
         if low is None:
             raise ValueError("a fit needs the low-dose slab")
-        return Answer(*head(features, low))
+        return Answer(*head(features, low, told))
     answer: Slab = head(features)
     return Answer(answer if low is None else low + answer)
 

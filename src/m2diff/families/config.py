@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from m2diff.batch import CLASSES
 from m2diff.diffusion.sampler import Variance
 from m2diff.diffusion.schedule import Schedule, Spacing
-from m2diff.nn import FitHead, Folding, PixelHead, PixelStem, UNetShape
+from m2diff.nn import FitHead, Folding, PixelHead, PixelStem, ScanEmbedding, UNetShape
+from m2diff.nn.embed import SCAN_NUMBERS
 from m2diff.nn.fit import CELL
 
 
@@ -54,6 +55,8 @@ class UNetConfig(Settings):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     looks: Annotated[int, Field(ge=1, le=2)] = 1
     """2: where one call answers, the scan is looked at twice, once mirrored and cut elsewhere (``Needs.looks``)."""
+    recon: bool = False
+    """Whether the network is told how the scan was reconstructed (``Conditions.recon``), a judge of its fit too."""
     fit: FitConfig | None = None
     """The end of the network: a mixture of the low-dose slab and its fits, or (None, the papers) a convolution."""
 
@@ -78,7 +81,12 @@ class UNetConfig(Settings):
         channels = self.shape.widths[0]
         if self.fit is None:
             return PixelHead(channels, self.folding)
-        return FitHead(channels, self.folding, self.fit.classes, self.fit.windows, judged=self.fit.judged)
+        told = SCAN_NUMBERS if self.recon else 0
+        return FitHead(channels, self.folding, self.fit.classes, self.fit.windows, judged=self.fit.judged, told=told)
+
+    def new_scan_embedding(self) -> ScanEmbedding | None:
+        """The embedding of how a scan was made; None where the network is not told."""
+        return ScanEmbedding(self.shape.embedding) if self.recon else None
 
     @property
     def multiple(self) -> int:
@@ -144,6 +152,8 @@ class DropoutConfig(Settings):
     """Probability that a whole batch goes without its MRI."""
     dose: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
     """Probability that an item's dose is unknown."""
+    recon: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    """Probability that an item's reconstruction is unknown, of a network that is told it."""
 
 
 class SingleLoss(Settings):

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
+from torch import Tensor
 
 from m2diff.batch import Batch, Losses
 from m2diff.diffusion import Schedule
@@ -71,9 +72,9 @@ class DDPET3D(SingleDiffusion):
         super().__init__(config)
         self.share = PixelHead(config.network.shape.widths[0], config.network.folding)
 
-    def answer_from(self, features: Features, low: Slab) -> Answer:
+    def answer_from(self, features: Features, low: Slab, numbers: Tensor | None) -> Answer:
         """The clean image that the predicted noise implies, and the variance's share."""
-        return replace(super().answer_from(features, low), variance=self.share(features).float().sigmoid())
+        return replace(super().answer_from(features, low, numbers), variance=self.share(features).float().sigmoid())
 
     def losses(self, answer: Answer, batch: Batch, drawn: Drawn) -> Losses:
         """The squared error of the noise, and the variational term that teaches the variance."""

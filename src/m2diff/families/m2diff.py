@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
 from m2diff.diffusion import draw_steps, noised
 from m2diff.errors import BadInput
-from m2diff.families.base import Answer, DiffusionFamily, answered, check_view
+from m2diff.families.base import Answer, DiffusionFamily, Made, answered, check_view
 from m2diff.families.config import (
     DiffusionConfig,
     DropoutConfig,
@@ -30,7 +30,7 @@ from m2diff.families.config import (
     fit_needs_residual,
 )
 from m2diff.families.terms import hide, item_weights, squared_error, wiener, with_classes, with_levels
-from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, UNetShape
+from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, UNetShape, scan_numbers
 from m2diff.nn.blocks import per_channel
 from m2diff.shapes import Features, Slab, TimeSteps
 
@@ -110,10 +110,10 @@ class Branch(nn.Module):
         """Skips of two images, channel by channel one after the other."""
         return self.encoder(self.stem(torch.cat([first, second], dim=1)), embedding)
 
-    def decode(self, skips: list[list[Features]], embedding: Tensor, low: Slab | None) -> Answer:
+    def decode(self, skips: list[list[Features]], made: Made, low: Slab | None) -> Answer:
         """The clean image from its own skips and, after them, the other branch's: of its own, or made from ``low``."""
-        bottom = self.middle(skips[0][-1], embedding)
-        return answered(self.head, self.decoder(bottom, embedding, *skips), low)
+        bottom = self.middle(skips[0][-1], made.embedding)
+        return answered(self.head, self.decoder(bottom, made.embedding, *skips), low, made.numbers)
 
 
 class M2Diff(DiffusionFamily):
@@ -130,6 +130,7 @@ class M2Diff(DiffusionFamily):
             network.multiple,
             mri=True,
             dose=network.dose,
+            recon=network.recon,
             classes=config.loss.classes > 0 or config.loss.levels > 0,
             looks=network.looks,
         )
@@ -137,6 +138,7 @@ class M2Diff(DiffusionFamily):
         self.sampling = config.sampling
         self.time = TimeEmbedding(network.width, shape.embedding)
         self.dose = DoseEmbedding(shape.embedding) if network.dose else None
+        self.scan = network.new_scan_embedding()
         self.pet = Branch(network, shape, attention=network.middle_attention)
         # Self-attention is the PET branch's alone, as in the paper's release.
         self.mri = Branch(network, _without_attention(shape), attention=False)
@@ -157,25 +159,33 @@ class M2Diff(DiffusionFamily):
         """Both branches' clean images."""
         check_view(self.needs, conditions)
         low, mri = conditions.low, conditions.mri
-        # One embedding for both branches: the step, and the dose where the network reads it.
-        embedding = self.time(t)
-        if self.dose is not None:
-            embedding = embedding + self.dose(conditions.dose, low.shape[0])
+        made = self._made(t, conditions)
         x_in = wiener(x_t, t, self.schedule) if self.config.network.input_scaling == "wiener" else x_t
         start = low if self.config.network.residual else None
 
         # PET alone: learned vectors stand where the MRI's skips would be.
-        pet_skips = self.pet.encode(x_in, low, embedding)
+        pet_skips = self.pet.encode(x_in, low, made.embedding)
         if mri is None:
-            alone = self.pet.decode([pet_skips, *self._absent_skips(pet_skips)], embedding, start)
+            alone = self.pet.decode([pet_skips, *self._absent_skips(pet_skips)], made, start)
             return Heads(alone.clean, None, _classes(alone))
 
         # Both: each decoder reads its own state, its own skips and the other's.
-        mri_skips = self.mri.encode(mri, x_in, embedding)
+        mri_skips = self.mri.encode(mri, x_in, made.embedding)
         exchange = self.config.network.exchange
-        of_pet = self.pet.decode([pet_skips, mri_skips] if exchange else [pet_skips], embedding, start)
-        of_mri = self.mri.decode([mri_skips, pet_skips] if exchange else [mri_skips], embedding, start)
+        of_pet = self.pet.decode([pet_skips, mri_skips] if exchange else [pet_skips], made, start)
+        of_mri = self.mri.decode([mri_skips, pet_skips] if exchange else [mri_skips], made, start)
         return Heads(of_pet.clean, of_mri.clean, _classes(of_pet, of_mri))
+
+    def _made(self, t: TimeSteps, conditions: Conditions) -> Made:
+        """One embedding for both branches: the step, and how the scan was made as far as the network is told."""
+        count, embedding = len(t), self.time(t)
+        if self.dose is not None:
+            embedding = embedding + self.dose(conditions.dose, count)
+        if self.scan is None:
+            return Made(embedding, None)
+        dose = conditions.dose if self.dose is not None else None
+        numbers = scan_numbers(dose, conditions.recon, count, conditions.low.device)
+        return Made(embedding + self.scan(numbers), numbers)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
         """The paper's three terms (and, where weighted, the mean's) at a random step, in one forward pass."""
@@ -203,7 +213,7 @@ class M2Diff(DiffusionFamily):
         """Conditions with some hidden by chance; the MRI stays where the network cannot do without."""
         hidden = hide(conditions, self.config.loss.dropout, generator=generator)
         optional = self.config.network.optional_mri
-        return hidden if optional else Conditions(hidden.low, conditions.mri, hidden.dose)
+        return hidden if optional else replace(hidden, mri=conditions.mri)
 
     def _absent_skips(self, pet_skips: list[Features]) -> list[list[Features]]:
         """Learned vectors, broadcast, where the MRI's skips would be; nothing where none are read."""

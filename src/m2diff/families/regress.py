@@ -40,9 +40,9 @@ class Regress(SingleUNet, Trainable):
     def _answer(self, conditions: Conditions) -> Answer:
         """The clean image and the classes of its fit."""
         check_view(self.needs, conditions)
-        embedding = self.dose(conditions.dose, conditions.low.shape[0])
-        skips = self.encoder(self.read(conditions), embedding)
-        return self.answer_from(self.decoded(skips, embedding), conditions.low)
+        made = self.made(conditions)
+        skips = self.encoder(self.read(conditions), made.embedding)
+        return self.answer_from(self.decoded(skips, made.embedding), conditions.low, made.numbers)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
         """The squared error of the answer, with conditions hidden by chance."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
 from m2diff.diffusion import draw_steps, noised
-from m2diff.families.base import Answer, DiffusionFamily, answered, check_view
+from m2diff.families.base import Answer, DiffusionFamily, Made, answered, check_view
 from m2diff.families.config import (
     DiffusionConfig,
     SamplingConfig,
@@ -28,7 +28,7 @@ from m2diff.families.config import (
     fit_needs_residual,
 )
 from m2diff.families.terms import hide, of_answer, wiener
-from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding
+from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, scan_numbers
 from m2diff.nn.blocks import per_channel
 from m2diff.shapes import Features, Slab, TimeSteps
 
@@ -79,6 +79,7 @@ class SingleUNet(nn.Module):
         self.middle = Middle(shape, attention=network.middle_attention)
         self.decoder = Decoder(shape)
         self.head = network.new_head()
+        self.scan = network.new_scan_embedding()
 
     def read(self, conditions: Conditions) -> Features:
         """The stems of the low-dose slab and the MRI, (b, c, ...)."""
@@ -89,9 +90,21 @@ class SingleUNet(nn.Module):
             return features + per_channel(self.absent.to(features.dtype), features)
         return features + self.mri_stem(conditions.mri)
 
-    def answer_from(self, features: Features, low: Slab) -> Answer:
-        """The answer that the head gives: made from the low-dose slab, or (not ``residual``) of its own."""
-        return answered(self.head, features, low if self.residual else None)
+    def made(self, conditions: Conditions) -> Made:
+        """How the scans were made, as far as the network is told."""
+        count, device = conditions.low.shape[0], conditions.low.device
+        embedding = self.dose(conditions.dose, count)
+        if self.scan is None:
+            return Made(embedding, None)
+        numbers = scan_numbers(conditions.dose, conditions.recon, count, device)
+        return Made(embedding + self.scan(numbers), numbers)
+
+    def answer_from(self, features: Features, low: Slab, numbers: Tensor | None) -> Answer:
+        """The answer that the head gives: made from the low-dose slab, or (not ``residual``) of its own.
+
+        ``numbers``: of ``made``.
+        """
+        return answered(self.head, features, low if self.residual else None, numbers)
 
     def decoded(self, skips: list[Features], embedding: Tensor) -> Features:
         """The features that the head reads, from the encoder's skips."""
@@ -102,7 +115,16 @@ class SingleUNet(nn.Module):
 def needs_of(network: UNetConfig, loss: SingleLoss, *, mri: bool = True) -> Needs:
     """What a family on one U-Net asks of the data."""
     classes = loss.classes > 0 or loss.levels > 0
-    return Needs("slab", network.slices, network.multiple, mri, dose=True, classes=classes, looks=network.looks)
+    return Needs(
+        "slab",
+        network.slices,
+        network.multiple,
+        mri,
+        dose=True,
+        recon=network.recon,
+        classes=classes,
+        looks=network.looks,
+    )
 
 
 @dataclass(frozen=True)
@@ -148,10 +170,11 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
         """All that the network says of it."""
         check_view(self.needs, conditions)
         x_in = wiener(x_t, t, self.schedule) if self.config.network.input_scaling == "wiener" else x_t
-        embedding = self.time(t) + self.dose(conditions.dose, conditions.low.shape[0])
+        made = self.made(conditions)
+        embedding = self.time(t) + made.embedding
         features = self.read(conditions) + self.noised_stem(x_in)
         encoded = self.encoded(features, embedding, conditions)
-        answer = self.answer_from(self.decoded(encoded.skips, embedding), conditions.low)
+        answer = self.answer_from(self.decoded(encoded.skips, embedding), conditions.low, made.numbers)
         return replace(answer, first=encoded.first)
 
     def drawn(self, batch: Batch, *, generator: torch.Generator) -> Drawn:

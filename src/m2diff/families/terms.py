@@ -19,17 +19,22 @@ BALANCE_FLOOR = 1e-3  # an empty slab (no error in the input at all) weighs at m
 
 
 def hide(conditions: Conditions, dropout: DropoutConfig, *, generator: torch.Generator) -> Conditions:
-    """The conditions with the MRI dropped for the whole batch, and doses made unknown item by item, by chance.
+    """The conditions with the MRI dropped for the whole batch, and doses and reconstructions made unknown item by item.
 
     The same number of draws is made whatever is there, so that a seed means the same for every batch.
     """
-    chances = torch.rand(1 + conditions.low.shape[0], generator=generator, device=generator.device)
+    count = conditions.low.shape[0]
+    chances = torch.rand(1 + count, generator=generator, device=generator.device)
+    of_recon = torch.rand(count, generator=generator, device=generator.device)
     mri = None if float(chances[0]) < dropout.mri else conditions.mri
-    dose = conditions.dose
+    dose, recon = conditions.dose, conditions.recon
     if dose is not None:
         hidden = (chances[1:] < dropout.dose).to(dose.device)
-        dose = torch.where(hidden, torch.full_like(dose, float("nan")), dose)
-    return replace(conditions, mri=mri, dose=dose)
+        dose = dose.masked_fill(hidden, float("nan"))
+    if recon is not None:
+        hidden = (of_recon < dropout.recon).to(recon.device)
+        recon = recon.masked_fill(hidden[:, None], float("nan"))
+    return replace(conditions, mri=mri, dose=dose, recon=recon)
 
 
 def item_weights(low: Slab, target: Slab, *, balance: bool) -> PerItem:

@@ -39,19 +39,26 @@ class FitHead(nn.Module):
     """
 
     def __init__(
-        self, channels: int, folding: Folding, classes: int, windows: tuple[int, ...], *, judged: bool = False
+        self,
+        channels: int,
+        folding: Folding,
+        classes: int,
+        windows: tuple[int, ...],
+        *,
+        judged: bool = False,
+        told: int = 0,
     ) -> None:
         super().__init__()
         self.slices, self.windows = folding.slices, windows
         self.guide = PixelHead(channels, folding, classes, zero=False)
         self.blend = PixelHead(channels, folding, 1 + len(windows))
         self.correction = PixelHead(channels, folding)
-        self.judge = Judge(classes, len(windows)) if judged else None
+        self.judge = Judge(classes, len(windows), told=told) if judged else None
 
-    def forward(self, features: Features, low: Slab) -> tuple[Slab, Tensor]:
+    def forward(self, features: Features, low: Slab, told: Tensor | None = None) -> tuple[Slab, Tensor]:
         """Features (b, c, ...) and the low-dose slab (b, s, h, w) to the clean slab, float32, and its classes.
 
-        The classes (b, classes, s, h, w) come as logits.
+        The classes (b, classes, s, h, w) come as logits. ``told`` (b, ...): what is known of the scan, for the judge.
         """
         logits, mixture = (head(features).float().unflatten(1, (-1, self.slices)) for head in (self.guide, self.blend))
         guide, blend = logits.softmax(dim=1), mixture.softmax(dim=1)
@@ -59,7 +66,7 @@ class FitHead(nn.Module):
             fits = local_fits(low.float(), guide, self.windows)
         candidates = torch.cat([low.float()[:, None], fits], dim=1)
         answer = (blend * candidates).sum(dim=1) + self.correction(features).float()
-        return (answer if self.judge is None else self.judge(answer, low.float(), fits, guide)), logits
+        return (answer if self.judge is None else self.judge(answer, low.float(), fits, guide, told)), logits
 
 
 def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:

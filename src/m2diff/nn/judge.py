@@ -10,6 +10,9 @@ the same at every voxel and dose, turns these numbers into weights:
 It starts at zero weights, as the answer. Without units: twice the noise and twice the differences weigh the same. The
 last term is a share of the local level, for what the scan itself has wrong: OSEM at few counts leaves hot structures
 too cold, by several percent.
+
+By how much goes with the counts and with how the scan was reconstructed. A judge that is told both (``told``) may also
+add contrast back: shares of what the answer itself loses when it is smoothed, at two widths.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from m2diff.shapes import Slab
 WIDE, NEAR, AROUND, FAR = 20, 1, 3, 6
 """Passes of a mean over 3 x 3 x 3 voxels of 2 mm. In FWHM 17 mm, for noise; 4, 7 and 9 mm, for what fits miss."""
 
+NARROW, BROAD = 10, 60
+"""Likewise: 12 and 30 mm, for contrast that is added back."""
+
 LARGEST = 6.0
 """Of a number of the evidence, either way: beyond it says no more."""
 
@@ -32,21 +38,31 @@ FLOOR = 1e-7
 
 
 class Judge(nn.Module):
-    """Adds to an answer what the evidence at each voxel, and of the slab, speaks for."""
+    """Adds to an answer what the evidence at each voxel, and of the slab, speaks for.
 
-    def __init__(self, classes: int, fits: int, width: int = 32) -> None:
+    ``told``: how many numbers it is told of the scan besides; 0: none, and it adds no contrast.
+    """
+
+    def __init__(self, classes: int, fits: int, width: int = 32, *, told: int = 0) -> None:
         super().__init__()
-        local, whole = 1 + fits + 4 + 1 + 1 + classes, 1 + 3 * 3 + 4
+        self.told = told
+        local, whole = 1 + fits + 4 + 1 + 1 + classes, 1 + 3 * 3 + 4 + told
         self.inner = nn.Sequential(nn.Linear(local + whole, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.weigh = zeroed(nn.Linear(width, fits + 4))
+        self.weigh = zeroed(nn.Linear(width, fits + 4 + (2 if told else 0)))
 
-    def forward(self, answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> Slab:
+    def forward(self, answer: Slab, low: Slab, fits: Tensor, guide: Tensor, told: Tensor | None = None) -> Slab:
         """The judged slab, float32, of the answer and the low-dose slab (b, s, h, w), its fits (b, n, s, h, w), narrow
-        to wide, and the shares of the classes (b, k, s, h, w), the first of them ``outside``, all float32.
+        to wide, and the shares of the classes (b, k, s, h, w), the first of them ``outside``, all float32; and of what
+        it is told of each scan, (b, ``self.told``).
         """
         with torch.autocast(low.device.type, enabled=False):
-            told, added = evidence(answer, low, fits, guide)
-        weights: Tensor = self.weigh(self.inner(told))
+            known, added = evidence(answer, low, fits, guide)
+            if self.told:
+                assert told is not None
+                everywhere = told.to(known.dtype)[:, None, None, None].expand(*known.shape[:-1], -1)
+                known = torch.cat([known, everywhere], dim=-1)
+                added = torch.cat([added, contrast(answer)], dim=1)
+        weights: Tensor = self.weigh(self.inner(known))
         return answer + (weights.movedim(-1, 1).float() * added).sum(dim=1)
 
 
@@ -74,6 +90,11 @@ def evidence(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> tuple[Tens
             *(each[:, None, None, None].expand_as(low) for each in _of_slab(answer, low, three, by, guide)),
         ]
         return torch.stack(told, dim=-1).clamp(-LARGEST, LARGEST), added
+
+
+def contrast(image: Slab) -> Tensor:
+    """What a slab (b, s, h, w) loses when it is smoothed, narrowly and broadly, (b, 2, s, h, w)."""
+    return torch.stack([image - _smooth(image, NARROW), image - _smooth(image, BROAD)], dim=1)
 
 
 def _of_slab(answer: Slab, low: Slab, three: Tensor, by: dict[int, list[Slab]], guide: Tensor) -> list[Tensor]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from m2diff.errors import BadInput
+from m2diff.io.reconstruction import Reconstruction, reconstruction
 from m2diff.prepare import grid, intensity, mask
 from m2diff.prepare.register import Alignment
 from m2diff.prepare.register import align as align_mri
@@ -21,6 +22,7 @@ class Prepared:
 
     ``low``: the PET divided by ``scale``, so that a brain is near 1. ``mri``: its tissue near 1, or None.
     ``dose``: dose reduction factor, NaN where unknown. ``scale``: in the PET's unit. ``support``: the head.
+    ``recon``: how the PET was reconstructed, as far as its sidecar tells.
     """
 
     low: VolumeArray
@@ -32,6 +34,7 @@ class Prepared:
     pet: Volume
     working: grid.WorkingImage
     alignment: Alignment | None = None
+    recon: Reconstruction = field(default_factory=Reconstruction)
 
     @property
     def unit(self) -> str:
@@ -80,6 +83,7 @@ def prepare(
         pet=pet,
         working=working,
         alignment=alignment,
+        recon=reconstruction({} if pet.source is None else pet.source.sidecar),
     )
 
 

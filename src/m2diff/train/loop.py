@@ -371,4 +371,5 @@ def _on(batch: Batch, device: torch.device) -> Batch:
     dose = None if given.dose is None else given.dose.to(device)
     classes = None if batch.classes is None else batch.classes.to(device, non_blocking=True)
     anchors = None if batch.anchors is None else batch.anchors.to(device)
-    return Batch(Conditions(move(given.low), mri, dose), move(batch.target), classes, anchors)
+    recon = None if given.recon is None else given.recon.to(device)
+    return Batch(Conditions(move(given.low), mri, dose, recon), move(batch.target), classes, anchors)

@@ -19,6 +19,7 @@ from m2diff.batch import Conditions
 from m2diff.data.cohort import PreparedSubject
 from m2diff.data.dataset import window
 from m2diff.data.views import cut, pad_to_multiple, starts, stitch
+from m2diff.io.reconstruction import Reconstruction
 from m2diff.nn.precision import Precision, autocast
 from m2diff.shapes import Slab, Stack
 
@@ -101,7 +102,14 @@ def first_estimate(model: nn.Module, conditions: Conditions, generator: torch.Ge
 
 
 def enhance_stack(
-    model: nn.Module, low: Stack, mri: Stack | None, drf: float, precision: Precision, generator: torch.Generator
+    model: nn.Module,
+    low: Stack,
+    mri: Stack | None,
+    drf: float,
+    precision: Precision,
+    generator: torch.Generator,
+    *,
+    recon: Reconstruction = Reconstruction(),
 ) -> Stack:
     """The first estimate of a whole stack (d, h, w), slab by slab; neighbouring slabs share half their slices.
 
@@ -117,8 +125,9 @@ def enhance_stack(
         inputs = slabs[part].contiguous(memory_format=torch.channels_last)
         guide = None if guides is None else guides[part].contiguous(memory_format=torch.channels_last)
         dose = torch.full((len(inputs),), drf, device=low.device)
+        made = torch.tensor([list(recon)] * len(inputs), dtype=torch.float32, device=low.device)
         with autocast(low.device, precision):
-            answers.append(first_estimate(model, Conditions(inputs, guide, dose), generator).float())
+            answers.append(first_estimate(model, Conditions(inputs, guide, dose, made), generator).float())
     whole = torch.cat(answers)[..., : low.shape[1], : low.shape[2]]
     return stitch(whole, begins, low.shape[0])
 
@@ -142,7 +151,7 @@ def _score(
         torch.from_numpy(_around_brain(subject, stack)) for stack in (subject.low(drf), subject.standard, subject.mask)
     )
     mri = None if subject.mri is None else torch.from_numpy(_around_brain(subject, subject.mri)).to(device)
-    estimate = enhance_stack(model, low.to(device), mri, drf, precision, generator).cpu()
+    estimate = enhance_stack(model, low.to(device), mri, drf, precision, generator, recon=subject.meta.recon).cpu()
     inside = brain > 0.5
     reference = target[inside] * subject.meta.ratio[drf]
     return ScanScore(subject.label, drf, psnr(estimate[inside], reference), psnr(low[inside], reference))
