@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -75,7 +75,7 @@ class Meta:
     head: Box
     sizes: dict[str, int]
     """Bytes of the files it was made from: another size means another cohort."""
-    recon: Reconstruction = Reconstruction()
+    recon: Reconstruction = field(default_factory=Reconstruction)
     """How its low-dose scans were reconstructed."""
 
     def to_json(self) -> str:
