@@ -65,7 +65,7 @@ def files(scans, tmp_path_factory):
     """The pair as files: the PET as big-endian int16 with a sidecar."""
     folder = tmp_path_factory.mktemp("scans")
     pet, mri = scans
-    sidecar = {"Units": "BQML", "TracerName": "FDG", "DoseReductionFactor": 20}
+    sidecar = {"Units": "BQML", "TracerName": "FDG", "DoseReductionFactor": 20, "ReconMethodName": "OSEM3D 3i21s"}
     nifti.save(pet, folder / "sub-1_pet.nii.gz", dtype=np.int16, sidecar=sidecar)
     nifti.save(mri, folder / "sub-1_T1w.nii.gz")
     return folder / "sub-1_pet.nii.gz", folder / "sub-1_T1w.nii.gz"
@@ -211,6 +211,7 @@ def test_written_results_carry_type_unit_place_and_provenance(files, weights, tm
     assert settings["pet"]["sha256"] == nifti.sha256(pet)
     assert settings["weights"]["sha256"] == nifti.sha256(weights["m2diff"])
     assert settings["dose_reduction_factor"] == 20
+    assert settings["reconstruction"] == {"iterations": 3, "subsets": 21, "filter_mm": None}
     assert (settings["steps"], settings["samples"], settings["seed"]) == (2, 2, 0)
     assert settings["versions"]["torch"] == torch.__version__
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ SIZES = {
     "in 3D": {**SMALL, "spatial": 3},
     "with a fit": {**SMALL, "spatial": 3, "fit": {"windows": [1, 2]}},
     "with a judged fit": {**SMALL, "spatial": 3, "fit": {"windows": [1, 2], "judged": True}},
+    "told nothing of the reconstruction": {**SMALL, "spatial": 2, "recon": False},
 }
 
 
@@ -52,7 +54,8 @@ def make_batch(count=3, seed=0):
     anchors = torch.rand(count, 2, 4, SIZE, SIZE, generator=generator)
     classes = torch.rand(count, len(CLASSES), 4, SIZE, SIZE, generator=generator).softmax(dim=1)
     doses = torch.tensor([[2.0, 10.0]] * count)
-    return Batch(Conditions(low, mri, dose), target, classes, Anchors(anchors, doses))
+    recon = torch.tensor([[3.0, 21.0, 5.0], [float("nan"), float("nan"), 4.0], [2.0, 8.0, 0.0]] * count)[:count]
+    return Batch(Conditions(low, mri, dose, recon), target, classes, Anchors(anchors, doses))
 
 
 def seeded(seed=0):
@@ -115,7 +118,9 @@ def test_the_same_seed_gives_the_same_loss_and_image(name):
 @each_family
 def test_an_item_is_answered_the_same_alone_and_in_a_batch(name):
     model, low_mri_dose = shaken(name), make_batch().conditions
-    one = Conditions(low_mri_dose.low[:1], low_mri_dose.mri[:1], low_mri_dose.dose[:1])
+    one = Conditions(
+        *(each[:1] for each in (low_mri_dose.low, low_mri_dose.mri, low_mri_dose.dose, low_mri_dose.recon))
+    )
     alone, together = (answer(model, c) for c in (one, low_mri_dose))
     torch.testing.assert_close(alone, together[:1], rtol=1e-4, atol=1e-5)
 
@@ -146,16 +151,19 @@ def test_what_is_needed_changes_the_answer_and_an_mri_that_is_not_changes_nothin
     model, known = shaken(name), make_batch().conditions
     base = answer(model, known)
     for mri in (None, known.mri.flip(0)):
-        same = torch.allclose(base, answer(model, Conditions(known.low, mri, known.dose)), atol=1e-5)
+        same = torch.allclose(base, answer(model, replace(known, mri=mri)), atol=1e-5)
         assert same is not model.needs.mri
     others = (
-        Conditions(known.low, known.mri, None),
-        Conditions(known.low, known.mri, known.dose * 2),
-        Conditions(known.low.flip(-1), known.mri, known.dose),
+        replace(known, dose=None),
+        replace(known, dose=known.dose * 2),
+        replace(known, low=known.low.flip(-1)),
     )
     assert model.needs.dose
     for changed in others:
         assert not torch.allclose(base, answer(model, changed), atol=1e-5)
+    for recon in (None, known.recon.flip(0)):
+        same = torch.allclose(base, answer(model, replace(known, recon=recon)), atol=1e-5)
+        assert same is not model.needs.recon
 
 
 @each_family
@@ -188,10 +196,12 @@ def test_the_levels_of_the_tissues_are_a_term_where_it_is_weighted_and_they_are_
 
 
 @each_family
-def test_an_unknown_dose_is_the_same_absent_and_nan(name):
+def test_an_unknown_dose_or_reconstruction_is_the_same_absent_and_nan(name):
     model, known = shaken(name), make_batch().conditions
     nan = torch.full((3,), float("nan"))
-    absent, missing = (answer(model, Conditions(known.low, known.mri, dose)) for dose in (None, nan))
+    absent, missing = (answer(model, replace(known, dose=dose)) for dose in (None, nan))
+    torch.testing.assert_close(absent, missing)
+    absent, missing = (answer(model, replace(known, recon=recon)) for recon in (None, nan[:, None].expand(3, 3)))
     torch.testing.assert_close(absent, missing)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from m2diff.nn.blocks import Folding
 from m2diff.nn.fit import FitHead, local_fits
-from m2diff.nn.judge import Judge, evidence
+from m2diff.nn.judge import Judge, contrast, evidence
 
 SLAB = (2, 8, 24, 24)
 SLAB_FACTS = 14  # numbers at the end of the evidence that are of the whole slab: the noise, and ratios
@@ -30,6 +30,44 @@ def test_it_starts_as_the_answer() -> None:
     assert missing and all(key.startswith("judge.") for key in missing) and not unexpected
     features, low = torch.randn(2, 16, 12, 12), torch.rand(SLAB)
     torch.testing.assert_close(judged(features, low)[0], plain(features, low)[0], rtol=0, atol=0)
+
+
+def test_one_that_is_told_of_the_scan_starts_as_the_answer_too_and_minds_what_it_is_told() -> None:
+    torch.manual_seed(0)
+    plain = FitHead(16, Folding(slices=8, fold=2), classes=2, windows=(1, 4))
+    told = FitHead(16, Folding(slices=8, fold=2), classes=2, windows=(1, 4), judged=True, told=3)
+    told.load_state_dict(plain.state_dict(), strict=False)
+    features, low, facts = torch.randn(2, 16, 12, 12), torch.rand(SLAB), torch.rand(2, 3)
+    torch.testing.assert_close(told(features, low, facts)[0], plain(features, low)[0], rtol=0, atol=0)
+    torch.nn.init.normal_(told.judge.weigh.weight)
+    one, other = (told(features, low, each)[0] for each in (facts, 1 - facts))
+    assert not torch.allclose(one, other)
+
+
+def test_contrast_is_what_smoothing_takes_and_an_even_slab_has_none() -> None:
+    clean, *_ = scene(0.0)
+    narrow, broad = contrast(clean).unbind(dim=1)
+    torch.testing.assert_close(contrast(torch.full(SLAB, 0.7)), torch.zeros(2, 2, *SLAB[1:]), atol=1e-6, rtol=0)
+    assert float(narrow.abs().mean()) > 0.1  # stripes of 12 mm
+    assert bool((torch.sign(narrow[..., 8:16]) == torch.sign(clean - clean.mean())[..., 8:16]).all())
+    assert broad.shape == SLAB
+
+
+def test_contrast_that_a_scan_has_lost_is_learnt_back_where_it_is_told() -> None:
+    """Half of the scans have lost a fifth of their contrast, and only what is told of them says which."""
+    torch.manual_seed(0)
+    judge = Judge(classes=2, fits=2, told=1)
+    clean, _, _, guide = scene(0.0)
+    lost = clean - 0.2 * contrast(clean)[:, 0]
+    both = [(clean, torch.zeros(2, 1)), (lost, torch.ones(2, 1))]
+    optimizer = torch.optim.Adam(judge.parameters(), 1e-2)
+    for _ in range(150):
+        losses = [(judge(x, x, torch.stack([x, x], dim=1), guide, told) - clean).square().mean() for x, told in both]
+        optimizer.zero_grad()
+        sum(losses).backward()
+        optimizer.step()
+    kept, regained = (float(loss.detach()) for loss in losses)
+    assert kept < 1e-5 and regained < 0.05 * float((lost - clean).square().mean())
 
 
 def test_what_may_be_added_leads_to_each_candidate() -> None:
