@@ -69,7 +69,9 @@ def parts(case: Case, drf: float) -> list[str]:
         return fits, blend, torch.cat([low.float()[:, None], fits], dim=1), logits
 
     def answer(which: int | None) -> np.ndarray:
-        def forward(head: FitHead, features: torch.Tensor, low: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def forward(
+            head: FitHead, features: torch.Tensor, low: torch.Tensor, told: torch.Tensor | None = None
+        ) -> tuple[torch.Tensor, torch.Tensor]:
             fits, blend, candidates, logits = mixed(head, features, low)
             return ((blend * candidates).sum(dim=1) if which is None else fits[:, which]), logits
 

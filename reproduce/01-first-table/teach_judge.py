@@ -3,8 +3,9 @@ frozen network says.
 
     python reproduce/01-first-table/teach_judge.py COHORT WEIGHTS OUT.safetensors [ITEMS]
 
-OUT is where ``m2diff train --from OUT.safetensors`` begins. The network answers ITEMS training slabs as in a training
-step; of each head the judge's evidence at some voxels is kept, and the judge learns what the answer lacks there.
+OUT is where ``m2diff train --from OUT.safetensors`` begins; its judges are not told how a scan was reconstructed. The
+network answers ITEMS training slabs as in a training step; of each head the judge's evidence at some voxels is kept,
+and the judge learns what the answer lacks there.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def kept(model: nn.Module, dataset: SlabDataset, items: int) -> dict[str, list[t
             model.loss(batch, generator=generator)
         weights = item_weights(batch.conditions.low, batch.target, balance=True)
         for name, given in now.items():
-            told, added = evidence(*given)
+            told, added = evidence(*given[:4])
             lacking = batch.target - given[0]
             for item, weight in enumerate(weights):
                 at = drawn(batch.target[item], generator)

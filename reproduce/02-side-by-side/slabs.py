@@ -43,9 +43,9 @@ def alone(model, prepared: Prepared, first: VolumeArray, seed: int) -> VolumeArr
         views.pad_to_multiple(views.cut(stack, slices, begins), model.needs.multiple)[0]
         for stack in (low, mri, estimate)
     )
-    dose = torch.tensor([prepared.dose])
+    dose, recon = torch.tensor([prepared.dose]), torch.tensor([list(prepared.recon)], dtype=torch.float32)
     answers = [
-        _chain(model, Conditions(low_slab[None], mri_slab[None], dose), first_slab[None], generator)
+        _chain(model, Conditions(low_slab[None], mri_slab[None], dose, recon), first_slab[None], generator)
         for low_slab, mri_slab, first_slab in zip(low_slabs, mri_slabs, first_slabs, strict=True)
     ]
     whole = prepared.low.copy()

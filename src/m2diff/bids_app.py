@@ -32,6 +32,7 @@ from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
 from m2diff.io.bids import write_json
 from m2diff.io.bids_scans import Scan, find_scans
+from m2diff.io.reconstruction import reconstruction
 
 BIDS_VERSION = "1.10.0"
 FAILED = 1
@@ -221,7 +222,8 @@ def is_done(scan: Scan, out: Path, options: Options) -> bool:
         mri = scan.mri if options.use_mri else None
         same_mri = (made["mri"] or {}).get("sha256") == (None if mri is None else nifti.sha256(mri))
         same = made["asked"] == _asked(options) and made["weights"]["sha256"] == options.sha256
-        return bool(same and made["pet"]["sha256"] == nifti.sha256(scan.pet) and same_mri)
+        told = made["reconstruction"] == reconstruction(nifti.read_sidecar(scan.pet)).to_json()
+        return bool(same and made["pet"]["sha256"] == nifti.sha256(scan.pet) and same_mri and told)
     except (ValueError, KeyError, TypeError, OSError):
         return False
 

@@ -19,6 +19,7 @@ from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
 from m2diff.io.load import load
 from m2diff.io.phi import without_phi
+from m2diff.io.reconstruction import without_reconstruction
 from m2diff.prepare import grid, mask
 from m2diff.simulate import scanner
 from m2diff.volume import Volume
@@ -100,7 +101,7 @@ def write(
             stem = "pet" if source is None else nifti.stem(source.path).removesuffix("_pet")
             name = f"{stem}_desc-drf{factor:g}_pet.nii.gz".replace(f"drf{factor:g}", f"drf{factor:g}".replace(".", "p"))
             about = {
-                **{key: value for key, value in kept.items() if key != "Units"},
+                **{key: value for key, value in without_reconstruction(kept).items() if key != "Units"},
                 "Description": f"simulated 1/{factor:g} of the dose; the noise that the scan already had stays in",
                 "DoseReductionFactor": factor,
                 "m2diff": {"counts": counts, "seed": seed, "source_sha256": source.sha256 if source else None},

@@ -11,7 +11,6 @@ from m2diff.data.cohort import FORMAT, Box, Meta, PreparedSubject, open_cohort
 from m2diff.io.reconstruction import Reconstruction
 
 SHAPE = (12, 32, 28)  # d, h, w
-RECON = Reconstruction(3, 21, 4.0)
 
 
 def fabricate(folder: Path, persons: int = 3, doses: tuple[float, ...] = (4.0, 20.0)) -> list[PreparedSubject]:
@@ -39,5 +38,6 @@ def _one(folder: Path, number: int, doses: tuple[float, ...]) -> None:
     np.save(folder / "mask.npy", brain)
     box = Box.around(brain)
     label = folder.name.removeprefix("sub-")
-    meta = Meta(FORMAT, label, f"person-{number}", "healthy", 1.0, ratio, brain=box, head=box, sizes={}, recon=RECON)
+    recon = Reconstruction(2 + number, 21, 4.0)
+    meta = Meta(FORMAT, label, f"person-{number}", "healthy", 1.0, ratio, box, box, sizes={}, recon=recon)
     (folder / "meta.json").write_text(meta.to_json())

@@ -216,6 +216,28 @@ def test_written_results_carry_type_unit_place_and_provenance(files, weights, tm
     assert settings["versions"]["torch"] == torch.__version__
 
 
+def test_the_network_is_told_what_the_sidecar_says_of_the_reconstruction(files, weights):
+    loaded, told = cards.load(weights["regress"]), []
+    answer = loaded.model.enhance
+
+    def listening(conditions, **options):
+        told.extend(conditions.recon.tolist())
+        return answer(conditions, **options)
+
+    loaded.model.enhance = listening
+    enhance(files[0], weights=loaded)
+    assert told and all(each[:2] == [3.0, 21.0] and np.isnan(each[2]) for each in told)
+
+
+def test_a_network_that_would_be_told_says_so_where_nothing_is_known(files, weights, tmp_path):
+    loaded = cards.load(weights["regress"])
+    loaded.model.needs = replace(loaded.model.needs, recon=True)
+    assert not any("reconstructed" in warning for warning in enhance(files[0], weights=loaded).warnings)
+    bare = tmp_path / "pet.nii.gz"
+    bare.write_bytes(files[0].read_bytes())
+    assert any("reconstructed" in warning for warning in enhance(bare, weights=loaded).warnings)
+
+
 def test_a_full_disk_leaves_nothing_of_the_result(scans, weights, tmp_path, monkeypatch):
     result = run(scans, weights, "regress")
     monkeypatch.setattr(atomic, "_settle", lambda file: (_ for _ in ()).throw(OSError(28, "full")))

@@ -17,7 +17,7 @@ def numbers(drf: float, iterations: float, subsets: float, fwhm: float) -> torch
 
 
 def test_known_numbers_lie_around_zero_and_grow_with_what_they_stand_for() -> None:
-    one, other = numbers(2.0, 1, 20, 0.0), numbers(100.0, 4, 21, 8.0)
+    one, other = numbers(2.0, 2, 14, 0.0), numbers(100.0, 4, 21, 8.0)
     assert bool((other[:4] > one[:4]).all()) and float(other.abs().max()) <= 1.0
     assert one[4:].tolist() == other[4:].tolist() == [1.0] * 4
 
@@ -30,7 +30,8 @@ def test_what_is_unknown_is_a_zero_beside_a_zero() -> None:
 
 
 def test_beyond_what_training_has_seen_is_its_end() -> None:
-    assert torch.equal(numbers(20.0, 8, 34, 5.0), numbers(20.0, 8, 32, 5.0))
+    assert torch.equal(numbers(20.0, 8, 34, 5.0), numbers(20.0, 96 / 21, 21, 5.0))
+    assert torch.equal(numbers(20.0, 1, 4, 5.0)[1], numbers(20.0, 21 / 4, 4, 5.0)[1])
     assert torch.equal(numbers(1000.0, 3, 21, 12.0), numbers(128.0, 3, 21, 8.0))
 
 

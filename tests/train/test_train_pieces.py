@@ -147,6 +147,27 @@ class Identity(nn.Module):
         return conditions.low
 
 
+class Attentive(Identity):
+    """Keeps what it is told of how the scans were reconstructed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = []
+
+    def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> torch.Tensor:
+        self.told += conditions.recon.tolist()
+        return super().enhance(conditions, generator=generator)
+
+
+def test_a_validated_network_is_told_how_each_scan_was_reconstructed(cache):
+    subjects = open_cohort(cache)
+    for subject in subjects:
+        model = Attentive()
+        validate(model, [subject], device=torch.device("cpu"), precision="fp32")
+        assert model.told and all(each == list(subject.meta.recon) for each in model.told)
+    assert len({tuple(subject.meta.recon) for subject in subjects}) == len(subjects)
+
+
 def test_a_network_that_changes_nothing_gains_nothing(cache):
     result = validate(Identity(), open_cohort(cache), device=torch.device("cpu"), precision="fp32")
     assert len(result.scans) == 6

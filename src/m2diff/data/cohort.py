@@ -30,7 +30,7 @@ import numpy.typing as npt
 from m2diff.data.tissues import tissue_shares
 from m2diff.errors import BadInput
 from m2diff.io.bids import Subject, find_subjects
-from m2diff.io.reconstruction import Reconstruction
+from m2diff.io.reconstruction import Reconstruction, reconstruction
 from m2diff.shapes import MaskArray, VolumeArray
 from m2diff.volume import Volume
 
@@ -76,7 +76,7 @@ class Meta:
     sizes: dict[str, int]
     """Bytes of the files it was made from: another size means another cohort."""
     recon: Reconstruction = field(default_factory=Reconstruction)
-    """How its low-dose scans were reconstructed."""
+    """How its low-dose scans were reconstructed, as far as they agree."""
 
     def to_json(self) -> str:
         """The text of ``meta.json``."""
@@ -88,7 +88,7 @@ class Meta:
         raw: dict[str, Any] = json.loads(text)
         ratio = {float(drf): float(value) for drf, value in raw.pop("ratio").items()}
         boxes = {name: Box(_three(raw[name]["low"]), _three(raw[name]["high"])) for name in ("brain", "head")}
-        recon = Reconstruction.from_json(raw.pop("recon"))
+        recon = Reconstruction.from_json(raw.pop("recon", {}))
         return cls(**{**raw, **boxes, "ratio": ratio, "recon": recon})
 
 
@@ -241,7 +241,7 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
         if prepared.mri is not None:
             _save(folder / "mri.npy", prepared.mri)
         if not scales:
-            head, recon = Box.around(np.transpose(mask.support(prepared.low))), prepared.recon
+            head = Box.around(np.transpose(mask.support(prepared.low)))
         _save(folder / f"low_drf{drf:g}.npy", prepared.low)
         scales[drf] = prepared.scale
     unit = next(iter(scales.values()))
@@ -263,7 +263,7 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
         brain=Box.around(np.transpose(brain)),
         head=head,
         sizes=_sizes(subject),
-        recon=recon,
+        recon=_recon(subject),
     )
 
 
@@ -301,7 +301,15 @@ def _is_current(folder: Path, subject: Subject) -> bool:
     if not record.is_file():
         return False
     raw = json.loads(record.read_text())
-    return raw.get("format") == FORMAT and raw.get("sizes") == _sizes(subject)
+    told = raw.get("recon") == _recon(subject).to_json()  # a sidecar may have been completed since
+    return raw.get("format") == FORMAT and raw.get("sizes") == _sizes(subject) and told
+
+
+def _recon(subject: Subject) -> Reconstruction:
+    """How the low-dose scans were reconstructed, as far as their sidecars agree."""
+    from m2diff.io import nifti
+
+    return Reconstruction.agreed(reconstruction(nifti.read_sidecar(path)) for path in subject.low.values())
 
 
 def _sizes(subject: Subject) -> dict[str, int]:

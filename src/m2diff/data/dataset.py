@@ -20,12 +20,13 @@ from torch.utils.data import Dataset, Sampler
 from m2diff.batch import Anchors, Batch, Conditions
 from m2diff.data.augment import MARGIN, Augmentation, Draw, Slices, filtered, recontrasted, shifted
 from m2diff.data.cohort import PreparedSubject, open_cohort, prepare_cohort
+from m2diff.prepare.grid import FWHM_PER_SIGMA, WORKING_MM
 from m2diff.shapes import PerItem, Slab
 
 __all__ = ["Item", "SlabDataset", "StepSampler", "collate", "dose_table", "open_cohort", "prepare_cohort"]
 
-SIGMA_TO_MM = math.sqrt(8 * math.log(2)) * 2.0
-"""FWHM in mm of a Gaussian of one voxel's standard deviation on the working grid of 2 mm."""
+FWHM_MM_PER_SIGMA = FWHM_PER_SIGMA * WORKING_MM
+"""FWHM in mm of a Gaussian of one voxel's standard deviation, on the working grid."""
 
 ENDLESS = 2**62
 Image = TypeVar("Image", npt.NDArray[np.float32], Tensor)
@@ -150,7 +151,7 @@ class SlabDataset(Dataset[Item]):
     def recon(self, plan: Plan) -> tuple[float, ...]:
         """How an item was reconstructed; a further post-filter that was drawn is part of it."""
         iterations, subsets, filter_mm = self.subjects[plan.subject].meta.recon
-        return iterations, subsets, math.hypot(filter_mm, plan.draw.sigma * SIGMA_TO_MM)
+        return iterations, subsets, math.hypot(filter_mm, plan.draw.sigma * FWHM_MM_PER_SIGMA)
 
     def between(self, plan: Plan) -> tuple[float, ...]:
         """The doses of an item's anchors, where anchors are wanted."""

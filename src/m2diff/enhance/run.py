@@ -239,10 +239,10 @@ def _warnings(loaded: cards.Weights, pet: Volume, prepared: Prepared, samples: i
         found.append(f"{loaded.name} reads no MRI: the one given was not used.")
     if needs.dose and math.isnan(prepared.dose):
         found.append("The dose is not known: state it with --drf where you know it.")
-    if needs.recon and not prepared.recon.known:
+    if needs.recon and math.isnan(prepared.recon.updates):
         found.append(
-            "The reconstruction is not known: state OSEM's iterations and subsets and the filter in the scan's sidecar "
-            "(ReconMethodParameterLabels and -Values, ReconFilterType and -Size) where you know them."
+            "How the scan was reconstructed is not known: where you know OSEM's iterations and subsets, state them in "
+            "the JSON sidecar of its NIfTI file (ReconMethodParameterLabels and -Values)."
         )
     if samples > 1 and not isinstance(loaded.model, DiffusionFamily):
         found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")

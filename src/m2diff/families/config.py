@@ -156,6 +156,14 @@ class DropoutConfig(Settings):
     """Probability that an item's reconstruction is unknown, of a network that is told it."""
 
 
+def recon_is_told(network: UNetConfig, dropout: DropoutConfig) -> None:
+    """Refuse a chance of hiding the reconstruction from a network that is not told it."""
+    if not network.recon and dropout.recon != DropoutConfig().recon:
+        raise ValueError(
+            "loss.dropout.recon hides what this network is not told; set network.recon=true, or leave it out"
+        )
+
+
 class SingleLoss(Settings):
     """The loss of a network with one head: squared error."""
 

@@ -28,6 +28,7 @@ from m2diff.families.config import (
     Settings,
     UNetConfig,
     fit_needs_residual,
+    recon_is_told,
 )
 from m2diff.families.terms import hide, item_weights, squared_error, wiener, with_classes, with_levels
 from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, UNetShape, scan_numbers
@@ -83,6 +84,11 @@ class M2DiffConfig(Settings):
     diffusion: DiffusionConfig = DiffusionConfig()
     loss: M2DiffLoss = M2DiffLoss()
     sampling: SamplingConfig = SamplingConfig()
+
+    @model_validator(mode="after")
+    def _hides_what_it_tells(self) -> M2DiffConfig:
+        recon_is_told(self.network, self.loss.dropout)
+        return self
 
 
 @dataclass(frozen=True)

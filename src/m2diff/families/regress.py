@@ -5,14 +5,15 @@ Every claim for a diffusion stands beside it: same data, same budget, same losse
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses
 from m2diff.families.base import Answer, Trainable, check_view
-from m2diff.families.config import Settings, SingleLoss
+from m2diff.families.config import Settings, SingleLoss, recon_is_told
 from m2diff.families.single import SingleNetwork, SingleUNet, needs_of
 from m2diff.families.terms import hide, of_answer
 
@@ -23,6 +24,11 @@ class RegressConfig(Settings):
     family: Literal["regress"] = "regress"
     network: SingleNetwork = SingleNetwork()
     loss: SingleLoss = SingleLoss()
+
+    @model_validator(mode="after")
+    def _hides_what_it_tells(self) -> Self:
+        recon_is_told(self.network, self.loss.dropout)
+        return self
 
 
 class Regress(SingleUNet, Trainable):

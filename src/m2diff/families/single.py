@@ -10,7 +10,7 @@ clean-image diffusion on it: a family says what it does to the features on the w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import model_validator
@@ -26,6 +26,7 @@ from m2diff.families.config import (
     SingleLoss,
     UNetConfig,
     fit_needs_residual,
+    recon_is_told,
 )
 from m2diff.families.terms import hide, of_answer, wiener
 from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, scan_numbers
@@ -58,6 +59,11 @@ class SingleDiffusionConfig(Settings):
     diffusion: DiffusionConfig = DiffusionConfig()
     loss: SingleLoss = SingleLoss()
     sampling: SamplingConfig = SamplingConfig()
+
+    @model_validator(mode="after")
+    def _hides_what_it_tells(self) -> Self:
+        recon_is_told(self.network, self.loss.dropout)
+        return self
 
 
 class SingleUNet(nn.Module):

@@ -15,6 +15,7 @@ from m2diff.errors import BadInput
 from m2diff.io import nifti
 from m2diff.io.load import ENDINGS
 from m2diff.io.phi import without_phi
+from m2diff.io.reconstruction import reconstruction
 
 DECAY = {"START": "corrected to the scan's start", "ADMIN": "corrected to the injection", "NONE": "not corrected"}
 _MRI = re.compile(r"(?:^|[^a-z0-9])(?:t1w?|t2w?|mp-?rage|flair|mri?)(?:$|[^a-z0-9])", re.IGNORECASE)
@@ -39,6 +40,8 @@ class About:
     weight_kg: float | None = None
     suv_factor: float | None = None
     """SUV of one unit of the image."""
+    reconstruction: str = ""
+    """OSEM's iterations and subsets and the filter, as far as they are stated."""
     problems: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +69,8 @@ class About:
             found.append(f"  weight       {self.weight_kg:g} kg")
         if self.suv_factor is not None:
             found.append(f"  SUV          image x {self.suv_factor:.6g}")
+        if self.reconstruction:
+            found.append(f"  recon        {self.reconstruction}")
         return found + [f"  problem      {problem}" for problem in self.problems]
 
 
@@ -119,6 +124,7 @@ def _of_nifti(path: Path) -> About:
         dose_mbq=dose,
         weight_kg=weight,
         suv_factor=_suv_factor(sidecar, volume.unit, dose, weight),
+        reconstruction=str(reconstruction(sidecar)) if modality == "PET" else "",
         problems=tuple(problems),
     )
 
@@ -188,8 +194,9 @@ def _of_stack(stack: Any) -> About:
     try:
         quantity = suv.quantity(stack.header) if stack.modality == "PT" else None
         tracer = sidecar.tracer(stack.header)
+        made = str(reconstruction(sidecar.sidecar(stack.header))) if stack.modality == "PT" else ""
     except Exception as trouble:  # pydicom raises whatever a damaged header provokes
-        quantity, tracer = None, ""
+        quantity, tracer, made = None, "", ""
         problems.append(f"the header is damaged ({type(trouble).__name__})")
     if quantity is not None:
         problems += quantity.problems
@@ -206,6 +213,7 @@ def _of_stack(stack: Any) -> About:
         dose_mbq=quantity.dose_bq / 1e6 if quantity and quantity.dose_bq else None,
         weight_kg=quantity.weight_kg if quantity else None,
         suv_factor=quantity.factor if quantity else None,
+        reconstruction=made,
         problems=tuple(problems),
     )
 

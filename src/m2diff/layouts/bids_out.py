@@ -23,6 +23,7 @@ from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
 from m2diff.io.bids import rec
 from m2diff.io.phi import without_phi
+from m2diff.io.reconstruction import without_reconstruction
 from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 
@@ -89,7 +90,7 @@ def _write(visit: Visit, out: Path, factors: Sequence[float], keep_phi: bool) ->
         from m2diff.lower_dose import lower_dose
 
         for drf, low in lower_dose(place(1.0), factors).items():  # all of them, so that the doses stay nested
-            about = _about(visit, low, drf, keep_phi) | {"Simulated": True, KEY: made_from}
+            about = without_reconstruction(_about(visit, low, drf, keep_phi)) | {"Simulated": True, KEY: made_from}
             nifti.save(low, place(drf), sidecar=about)
     if visit.mri is not None and not anatomy.is_file():
         mri = visit.mri()

@@ -71,15 +71,16 @@ def scan_numbers(dose: PerItem | None, recon: Tensor | None, count: int, device:
 
     ``dose``: (count,) dose reduction factors. ``recon``: (count, 3), see ``Conditions.recon``. NaN, or None for all, is
     unknown: a 0, and a 0 beside it where a 1 says that it is known. Of iterations and subsets it is first their product
-    that counts, the number of updates. Values beyond what simulated cohorts have are taken as their ends.
+    that counts, the number of updates. Values beyond those of a randomised cohort (21 to 96 updates, up to 21 subsets)
+    are taken as its ends.
     """
     unknown = torch.full((count,), float("nan"), device=device)
     drf = unknown if dose is None else dose.to(device).float()
     iterations, subsets, fwhm = [unknown] * 3 if recon is None else recon.to(device).float().unbind(dim=1)
     facts = [
         drf.log2().clamp(0.0, 7.0) / 3.5 - 1,
-        ((iterations * subsets).log2().clamp(4.0, 7.0) - 5.5) / 1.5,
-        subsets.log2().clamp(0.0, 5.0) / 2.5 - 1,
+        ((iterations * subsets).clamp(21.0, 96.0).log2() - 5.5) / 1.5,
+        subsets.clamp(1.0, 21.0).log2() / 2.5 - 1,
         fwhm.clamp(0.0, 8.0) / 4 - 1,
     ]
     known = [(~fact.isnan()).float() for fact in facts]

@@ -28,7 +28,7 @@ WIDE, NEAR, AROUND, FAR = 20, 1, 3, 6
 """Passes of a mean over 3 x 3 x 3 voxels of 2 mm. In FWHM 17 mm, for noise; 4, 7 and 9 mm, for what fits miss."""
 
 NARROW, BROAD = 10, 60
-"""Likewise: 12 and 30 mm, for contrast that is added back."""
+"""Likewise: 12 and 30 mm (along a slab less, whose slices end), for contrast that is added back."""
 
 LARGEST = 6.0
 """Of a number of the evidence, either way: beyond it says no more."""
