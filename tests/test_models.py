@@ -77,7 +77,7 @@ def test_json_holds_the_cards_whole(capsys):
     assert code == 0 and [model["name"] for model in models] == list(cards.names())
     assert models[0]["card"]["training"]["seed"] is not None
     (one,) = json.loads(said(capsys, "regress-base", "--json")[1])
-    assert one["family"] == "regress" and one["trained_steps"] == 11120
+    assert one["family"] == "regress" and one["trained_steps"] == 13920
 
 
 def test_a_network_that_needs_an_mri_and_one_that_reads_none_say_so(tmp_path):
