@@ -17,11 +17,10 @@ from m2diff.train.config import load_preset
 SIZE = 16
 SMALL = {"slices": 4, "fold": 2, "width": 16, "multipliers": [1, 2], "groups": 4, "fit": None}
 SIZES = {
-    "in 2D": {**SMALL, "spatial": 2, "attention": [1], "middle_attention": True},
+    "in 2D": {**SMALL, "spatial": 2, "attention": [1], "middle_attention": True, "recon": False},
     "in 3D": {**SMALL, "spatial": 3},
     "with a fit": {**SMALL, "spatial": 3, "fit": {"windows": [1, 2]}},
     "with a judged fit": {**SMALL, "spatial": 3, "fit": {"windows": [1, 2], "judged": True}},
-    "told nothing of the reconstruction": {**SMALL, "spatial": 2, "recon": False},
 }
 
 
