@@ -11,18 +11,7 @@
 set -euo pipefail
 data=$1 stage5=$2 out=$3
 export OMP_NUM_THREADS=1
-mkdir -p "$out/heads" "$out/first" "$out/all"
-for n in {01..12}; do ln -sfn "$(realpath "$data")/heads/training_seg_$n.nii.gz" "$out/heads/"; done
-cohort() { # NAME SUBJECTS SEED DRF: simulated, prepared, and put beside the others under names of its own
-  m2diff simulate "$out/$1" --subjects "$2" --drf "$4" --group both --seed "$3" --anatomies "$data/malf" \
-    --without 1001,1012,1107,1122,1128,1036 --heads "$out/heads" --head mixed --randomise --jobs 16
-  python -c 'import sys; from m2diff.data.cohort import prepare_cohort; prepare_cohort(*sys.argv[1:], jobs=16)' \
-    "$out/$1" "$out/$1/derivatives/m2diff-prepared"
-  for scan in "$(realpath "$out/$1")"/derivatives/m2diff-prepared/sub-*; do
-    ln -sfn "$scan" "$out/all/$(basename "$scan")$1"
-    case $1 in a*) ln -sfn "$scan" "$out/first/$(basename "$scan")$1" ;; esac
-  done
-}
+. "$(dirname "$0")/cohorts.sh"
 cohort a1 16 201 2-100:4
 cohort a2 16 202 4,20,50,100
 cohort b1 34 203 2-100:4
