@@ -6,7 +6,7 @@
 # of it on 95 scans simulated afresh, in four cohorts as in stage 6. Both the same budget, 2,800 steps of 12 slabs of
 # 120 x 104; then weights six tenths of the way to the end, for both. What was run did the two side by side on one H200 in nine
 # minutes, by the clock: on the first 32 scans up to step 1,000 (M2Diff) and 1,340 (control), then on the 45 that were ready,
-# and on all 95 (of b2's 34 the first 29) for the last 608 steps; M2Diff's time was up at step 2,776. These
+# and on all 95 (29 of b2's 34; here the first) for the last 608 steps; M2Diff's time was up at step 2,776. These
 # commands say the same in steps, and as such were not run.
 set -euo pipefail
 here=$(dirname "$0")
