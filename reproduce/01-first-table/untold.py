@@ -1,6 +1,6 @@
-"""M2Diff's rows of the table where it is not told how a scan was reconstructed: python untold.py COHORT OUT [SHARD/SHARDS]
+"""M2Diff's rows of the table where it is told nothing of the reconstruction: python untold.py COHORT OUT [SHARD/SHARDS]
 
-The same scans, weights and scores as in table.py, but what their sidecars say of the reconstruction is left out; kept in
+The same scans, weights and scores as in table.py, but what the sidecars say of the reconstruction is left out; kept in
 OUT/results.jsonl as there.
 """
 
