@@ -99,6 +99,18 @@ def test_the_same_command_redoes_nothing_and_another_option_does(dataset, tmp_pa
     assert sum(path.stat().st_mtime_ns != old for path, old in zip(files, before, strict=True)) == 2
 
 
+def test_a_scan_whose_sidecar_was_completed_is_done_again(dataset, tmp_path):
+    out = tmp_path / "out"
+    assert run(dataset, out, "participant", "--participant-label", "03") == 0
+    made = out / "sub-03/pet/sub-03_desc-enhanced_pet.json"
+    before = json.loads(made.read_text())["m2diff"]["reconstruction"]
+    assert set(before.values()) == {None}
+    sidecar = dataset / "sub-03/pet/sub-03_pet.json"
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"ReconMethodName": "OSEM 3i21s"}))
+    assert run(dataset, out, "participant", "--participant-label", "03") == 0
+    assert json.loads(made.read_text())["m2diff"]["reconstruction"] == before | {"iterations": 3, "subsets": 21}
+
+
 def test_a_broken_person_is_told_of_and_stops_nobody(dataset, tmp_path, capsys):
     broken = dataset / "sub-01/pet/sub-01_trc-18FFDG_rec-low_pet.nii.gz"
     broken.write_bytes(broken.read_bytes()[:1000])

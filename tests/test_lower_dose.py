@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from m2diff.errors import BadInput
+from m2diff.io import nifti
 from m2diff.lower_dose import lower_dose, write
 from m2diff.volume import Volume
 
@@ -51,6 +52,15 @@ def test_the_same_seed_gives_the_same_scan_and_the_file_says_what_it_is(scan, la
     (path,) = write({4.0: ladder[4.0]}, tmp_path, counts=1.0, seed=3)
     assert path.name == "pet_desc-drf4_pet.nii.gz"
     assert '"DoseReductionFactor": 4.0' in path.with_name("pet_desc-drf4_pet.json").read_text()
+
+
+def test_what_is_made_is_not_said_to_be_reconstructed_as_its_source_was(scan, ladder, tmp_path):
+    """Its added noise is that of another reconstruction."""
+    about = {"TracerName": "FDG", "ReconMethodName": "OSEM 4i5s", "ReconFilterType": "Gaussian", "ReconFilterSize": 2}
+    source = nifti.load(nifti.save(scan, tmp_path / "pet.nii.gz", sidecar=about))
+    (path,) = write({4.0: source.with_data(ladder[4.0].data, "lowered")}, tmp_path / "out", counts=1.0, seed=3)
+    kept = nifti.read_sidecar(path)
+    assert kept["TracerName"] == "FDG" and not any(key.startswith("Recon") for key in kept)
 
 
 def test_nonsense_is_refused(scan):

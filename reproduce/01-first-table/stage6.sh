@@ -9,24 +9,14 @@
 # 100 at step 1,539 (M2Diff) and 2,019 (control): by the clock, so that the control saw the 32 for longer. These commands
 # say the same in steps, and as such were not run.
 set -euo pipefail
-data=$1 stage5=$2 out=$3
+data=$1 start=$2 out=$3 levels=2 seed=8
+fresh=" and 100 (seeds 201 to 204, DRF 2 to 100)"
 export OMP_NUM_THREADS=1
-. "$(dirname "$0")/cohorts.sh"
+. "$(dirname "$0")/fresh.sh"
 cohort a1 16 201 2-100:4
 cohort a2 16 202 4,20,50,100
 cohort b1 34 203 2-100:4
 cohort b2 34 204 4,20,50,100
-further() { # NAME COHORT STEPS COOLDOWN RATE: the run of that network, on to step STEPS
-  m2diff train --from "$stage5/$1.safetensors" --data "$out/$2" --out "$out/$1" \
-    --set data.held_out_fraction=0 --set data.batch=12 --set 'data.crop=[120,104]' --set data.target=expected \
-    --set data.dose_power=0.5 --set data.augmentation.mri_shift=0.1 --set model.loss.levels=2 \
-    --set train.schedule=constant --set train.steps="$3" --set train.cooldown="$4" --set train.lr="$5" \
-    --set train.warmup=60 --set train.ema_decay=0.996 --set train.validate_scans=0 --set train.seed=8 \
-    --licence "CC BY-NC 4.0 (non-commercial: trained on anatomies of OASIS-1 with Neuromorphometrics labels, CC BY-NC)" \
-    --about "trained on 160 simulated scans (m2diff simulate --randomise --head mixed, seed 21, DRF 4 to 100), 72 (seed 41, \
-DRF 2 to 100), 48 (seed 91, DRF 2 to 100) and 100 (seeds 201 to 204, DRF 2 to 100), of 18 people of OASIS-1; credit OASIS \
-and Neuromorphometrics"
-}
 further m2diff-base first 1539 0 6e-4
 further regress-base first 2019 0 6e-4
 for name in m2diff-base regress-base; do

@@ -10,32 +10,22 @@
 # commands say the same in steps, and as such were not run.
 set -euo pipefail
 here=$(dirname "$0")
-data=$1 stage6=$2 out=$3
+data=$1 stage6=$2 out=$3 start=$3/told levels=5 seed=9
+fresh=", 100 (seeds 201 to 204, DRF 2 to 100) and 95 (seeds 301 to 304, DRF 2 to 100)"
 export OMP_NUM_THREADS=1
-. "$here/cohorts.sh"
+. "$here/fresh.sh"
 cohort a1 16 301 2-100:4
 cohort a2 16 302 4,20,50,100
 cohort b1 34 303 2-100:4
 cohort b2 29 304 4,20,50,100
-further() { # NAME COHORT STEPS COOLDOWN RATE: the run of that network, on to step STEPS
-  m2diff train --from "$out/told/$1.safetensors" --data "$out/$2" --out "$out/$1" \
-    --set data.held_out_fraction=0 --set data.batch=12 --set 'data.crop=[120,104]' --set data.target=expected \
-    --set data.dose_power=0.5 --set data.augmentation.mri_shift=0.1 --set model.loss.levels=5 \
-    --set train.schedule=constant --set train.steps="$3" --set train.cooldown="$4" --set train.lr="$5" \
-    --set train.warmup=60 --set train.ema_decay=0.996 --set train.validate_scans=0 --set train.seed=9 \
-    --licence "CC BY-NC 4.0 (non-commercial: trained on anatomies of OASIS-1 with Neuromorphometrics labels, CC BY-NC)" \
-    --about "trained on 160 simulated scans (m2diff simulate --randomise --head mixed, seed 21, DRF 4 to 100), 72 (seed 41, \
-DRF 2 to 100), 48 (seed 91, DRF 2 to 100), 100 (seeds 201 to 204, DRF 2 to 100) and 95 (seeds 301 to 304, DRF 2 to 100), of 18 \
-people of OASIS-1; credit OASIS and Neuromorphometrics"
-}
-mkdir -p "$out/told"
+mkdir -p "$start"
 for name in m2diff-base regress-base; do
-  python "$here/widen.py" "$stage6/$name.safetensors" "$out/told/$name.safetensors" model.network.recon=true
+  python "$here/widen.py" "$stage6/$name.safetensors" "$start/$name.safetensors" model.network.recon=true
 done
 further m2diff-base first 1000 0 6e-4
 further regress-base first 1340 0 6e-4
 for name in m2diff-base regress-base; do
   further "$name" all 2192 775 6e-4
   further "$name" all 2800 600 5e-4
-  python "$here/average.py" "$out/told/$name.safetensors" "$out/$name" 0.6 "$out/average/$name"
+  python "$here/average.py" "$start/$name.safetensors" "$out/$name" 0.6 "$out/average/$name"
 done

@@ -3,7 +3,7 @@ frozen network says.
 
     python reproduce/01-first-table/teach_judge.py COHORT WEIGHTS OUT.safetensors [ITEMS]
 
-OUT is where ``m2diff train --from OUT.safetensors`` begins; its judges are not told how a scan was reconstructed. The
+OUT is where ``m2diff train --from OUT.safetensors`` begins; nothing in them is told how a scan was reconstructed. The
 network answers ITEMS training slabs as in a training step; of each head the judge's evidence at some voxels is kept,
 and the judge learns what the answer lacks there.
 """
@@ -104,7 +104,8 @@ def teach(judge: Judge, parts: list[tuple[Tensor, ...]]) -> None:
 
 def main(cohort: Path, weights: Path, out: Path, items: int) -> None:
     """Ask the network, teach each judge, write the weights and their card."""
-    preset = preset_of(weights, ["model.network.fit.judged=true", f"model.network.fit.windows={list(WINDOWS)}"])
+    fit = ["model.network.fit.judged=true", f"model.network.fit.windows={list(WINDOWS)}"]
+    preset = preset_of(weights, [*fit, "model.network.recon=false"])
     model = build(preset.model)
     state = widened(packed.load(stored.find(weights)), model)
     missing = model.load_state_dict(state, strict=False).missing_keys

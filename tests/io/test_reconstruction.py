@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
+from m2diff.io import nifti
+from m2diff.io.info import describe
 from m2diff.io.reconstruction import Reconstruction, reconstruction, without_reconstruction
+from m2diff.volume import Volume
 
 NAN = math.nan
 
@@ -99,6 +103,13 @@ def test_several_agree_on_what_all_of_them_say() -> None:
 def test_it_reads_as_a_line() -> None:
     assert str(Reconstruction(3, 21, 5.0)) == "3 iterations, 21 subsets, Gaussian of 5 mm"
     assert str(Reconstruction(filter_mm=0.0)) == "no filter" and str(Reconstruction()) == ""
+
+
+def test_info_shows_what_was_understood(tmp_path) -> None:
+    about = {"Modality": "PT", "ReconMethodName": "OSEM3D 3i21s", "ReconFilterType": "XYZ Gauss5.00"}
+    scan = Volume(np.ones((20, 20, 20), dtype=np.float32), np.eye(4), "Bq/mL")
+    (found,) = describe(nifti.save(scan, tmp_path / "pet.nii.gz", sidecar=about))
+    assert "  recon        3 iterations, 21 subsets, Gaussian of 5 mm" in found.lines()
 
 
 def test_an_image_made_otherwise_says_nothing_of_it() -> None:
