@@ -1,57 +1,86 @@
 """The mean bias of every region, on enough scans to tell it from their noise.
 
-    python reproduce/01-first-table/bias.py COHORT WORK OUT.md [SHARD/SHARDS]
+    python reproduce/01-first-table/bias.py COHORT WORK OUT.md [--also RESULTS] [--shard N/M]
 
 A region's bias in one low-dose scan is mostly the noise of that scan: on ten of them the mean of a small region is
 uncertain by 1 to 3 %. COHORT has more scans of the held-out people (the README says which); the same command goes on
 where it stopped, and keeps what it scored in WORK. OUT.md: the regions by the mean bias of M2Diff's answer, with its
-standard error over the scans, beside that of the low-dose scan, both against the standard-dose scan.
+standard error over the scans, beside that of the low-dose scan, both against the standard-dose scan; in these scans, in
+those of RESULTS (table.py's own), and in all. By chance: how many regions an answer with no bias at all would have
+beyond the bar, were its scans as noisy, and how likely it would have none.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import table
+from scipy.stats import norm
 
 SHOWN = 12
 BAR = 2.0
 METHODS = ("low-dose input", "M2Diff, 1 step")
 
 
-def summarise(work: Path) -> str:
-    """The regions of the largest mean bias, at each dose."""
-    rows = [json.loads(line) for line in (work / "results.jsonl").read_text().splitlines()]
-    text = []
-    for drf in table.DOSES:
-        found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in METHODS}
-        for row in rows:
-            _, dose, name = row["key"]
-            if dose == drf:
-                for region, bias in row["regions"].items():
-                    found[name][region].append(bias)
-        mean = {name: {region: float(np.mean(each)) for region, each in found[name].items()} for name in METHODS}
-        beyond = {name: sum(abs(each) > BAR for each in mean[name].values()) for name in METHODS}
-        scans = len({row["key"][0] for row in rows if row["key"][1] == drf})
-        text += [f"## DRF {drf:g}: {scans} scans, {len(mean[METHODS[0]])} regions", ""]
-        text += [f"Beyond {BAR:g} % on average: " + ", ".join(f"{beyond[name]} ({name})" for name in METHODS) + ".", ""]
-        text += ["| region | " + " | ".join(METHODS) + " |", "|---|" + "---|" * len(METHODS)]
-        for region in sorted(mean[METHODS[-1]], key=lambda each: -abs(mean[METHODS[-1]][each]))[:SHOWN]:
-            cells = []
-            for name in METHODS:
-                each = found[name][region]
-                cells.append(f"{np.mean(each):+.2f} +- {np.std(each, ddof=1) / np.sqrt(len(each)):.2f} %")
-            text.append(f"| {region} | " + " | ".join(cells) + " |")
-        text.append("")
-    return "\n".join(text)
+def summarise(works: list[Path]) -> str:
+    """The regions of the largest mean bias, at each dose: in the scans of each, and in all."""
+    found = [[json.loads(line) for line in (work / "results.jsonl").read_text().splitlines()] for work in works]
+    sets = [*found, [row for rows in found for row in rows]] if len(found) > 1 else found
+    return "\n".join(line for drf in table.DOSES for rows in sets for line in _section(rows, drf))
+
+
+def _section(rows: list[dict], drf: float) -> Iterator[str]:
+    """One dose's lines."""
+    by_method = {name: _by_region([row for row in rows if row["key"][1:] == [drf, name]]) for name in METHODS}
+    mean = {name: {region: float(np.mean(each)) for region, each in found.items()} for name, found in by_method.items()}
+    error = {name: {region: _error(each) for region, each in found.items()} for name, found in by_method.items()}
+    scans = max(len(each) for each in by_method[METHODS[-1]].values())
+    yield f"## DRF {drf:g}: {scans} scans, {len(mean[METHODS[0]])} regions"
+    yield ""
+    for name in METHODS:
+        beyond = sum(abs(each) > BAR for each in mean[name].values())
+        chances = 2 * norm.sf(BAR / np.array(list(error[name].values())))
+        of_all = np.mean(list(mean[name].values()))
+        yield (
+            f"- {name}: {beyond} beyond {BAR:g} % on average; by chance {chances.sum():.1f}, none with a chance of "
+            f"{100 * np.prod(1 - chances):.0f} %. Mean {of_all:+.2f} %."
+        )
+    yield ""
+    yield "| region | " + " | ".join(METHODS) + " |"
+    yield "|---|" + "---|" * len(METHODS)
+    for region in sorted(mean[METHODS[-1]], key=lambda each: -abs(mean[METHODS[-1]][each]))[:SHOWN]:
+        cells = [f"{mean[name][region]:+.2f} +- {error[name][region]:.2f} %" for name in METHODS]
+        yield f"| {region} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _by_region(rows: list[dict]) -> dict[str, list[float]]:
+    """Each region's biases, scan by scan."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for region, bias in row["regions"].items():
+            found[region].append(bias)
+    return found
+
+
+def _error(values: list[float]) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 if __name__ == "__main__":
-    cohort, work, out = map(Path, sys.argv[1:4])
-    table.run(cohort, work, *(map(int, sys.argv[4].split("/")) if len(sys.argv) > 4 else ()), names=METHODS)
-    out.write_text(summarise(work))
-    sys.stdout.write(summarise(work))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--also", type=Path)
+    parser.add_argument("--shard", default="0/1")
+    given = parser.parse_args()
+    table.run(given.cohort, given.work, *map(int, given.shard.split("/")), names=METHODS)
+    given.out.write_text(summarise([given.work, *([given.also] if given.also else [])]))
+    sys.stdout.write(given.out.read_text())

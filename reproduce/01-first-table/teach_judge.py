@@ -1,19 +1,28 @@
-"""Give weights that fit wider windows and a new judge of their answers (``nn/judge.py``), taught on what the otherwise
-frozen network says.
+"""Teach the judges of a network (``nn/judge.py``) anew, on what the otherwise frozen network says.
 
-    python reproduce/01-first-table/teach_judge.py COHORT WEIGHTS OUT.safetensors [ITEMS]
+    python reproduce/01-first-table/teach_judge.py COHORT WEIGHTS OUT.safetensors --about SCANS \
+        [--items N] [--keep LAMBDA]
 
-OUT is where ``m2diff train --from OUT.safetensors`` begins; nothing in them is told how a scan was reconstructed. The
-network answers ITEMS training slabs as in a training step; of each head the judge's evidence at some voxels is kept,
-and the judge learns what the answer lacks there.
+WEIGHTS that fit narrower windows than ``WINDOWS``, or have no such judge, get both. The network answers N training
+slabs as in a training step; of each head the judge's evidence at some voxels is kept, and the judges learn what the
+heads' answers and their mean lack there, going on from what they say now.
+
+The best answer by squared error is shy: what it cannot tell from noise it leaves out, so that hot structures come out
+too cold and cold ones too hot, by the same shares in everybody. ``--keep``: how much more than the rest of a slab's
+squared error that part of it weighs which goes with the truth itself, its level and its contrast. At 0 the judges are
+the best by squared error; the more, the less is left of the bias, and the noisier the answer. What was kept of the
+slabs stays in OUT.asked.pt, for another LAMBDA.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import json
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -21,105 +30,152 @@ from m2diff.data.dataset import SlabDataset, collate, open_cohort
 from m2diff.families import build, packed, resolve, stored
 from m2diff.families.terms import item_weights
 from m2diff.nn import FitHead
-from m2diff.nn.judge import Judge, evidence
+from m2diff.nn.judge import Judge, contrast
 from m2diff.nn.precision import autocast
 from m2diff.train.config import preset_of
-from m2diff.train.export import export
+from m2diff.train.export import commit
 
 NEVER_SEEN = "1036"
 WINDOWS = (1, 2, 4, 8)
 """The fits to judge; a network that has fewer gets those that it lacks, the widest ones."""
 UNUSED = -6.0
 """Logit of a fit that is new to a network's own mixture: a four hundredth of a share."""
-SEED, BATCH, CROP, VOXELS = 4, 4, (80, 80), (2500, 500)
-"""Of the draws; slabs at once, and their size; voxels kept of a slab inside and outside the brain."""
-STEPS, VOXELS_A_STEP, RATE = 5000, 16_384, 5e-3
+SEED, BATCH, CROP, DOSE_POWER = 1, 2, (104, 96), 0.5
+"""Of the draws; slabs at once, their size, and how much more often high DRFs are drawn."""
+INSIDE, VOXELS = 0.25, (2500, 500)
+"""Uptake above which a voxel counts as inside; voxels kept of a slab, inside and outside."""
+FEWEST = 300
+"""Voxels inside, below which a slab tells nothing of the brain's contrast and is left out."""
+STEPS, AT_ONCE, RATE = 2000, 8, 2e-3
+"""Of the teaching: slabs a step, and the highest rate."""
 
 
-def kept(model: nn.Module, dataset: SlabDataset, items: int) -> dict[str, list[tuple[Tensor, ...]]]:
-    """Of each head's judge: evidence, what may be added, what is lacking and its weight, at the voxels drawn."""
-    seen: dict[str, list[tuple[Tensor, ...]]] = {name: [] for name, _ in judges(model)}
-    now: dict[str, tuple[Tensor, ...]] = {}
-    for name, judge in judges(model):
-        judge.register_forward_pre_hook(lambda _, given, name=name: now.update({name: given}))
-    generator = torch.Generator().manual_seed(0)
+@dataclass(frozen=True)
+class Drawn:
+    """Some voxels of one slab; the first ``inside`` of them are inside."""
+
+    heads: list[tuple[Tensor, Tensor, Tensor]]
+    """Of each head: what its judge knows (v, n), what it may add (v, c), what the judged answer lacks before (v,)."""
+    truth: Tensor
+    """(inside, 3): the level there, and its contrast at two widths."""
+    weight: float
+    """Of the slab's squared error."""
+
+
+def judges(model: nn.Module) -> list[Judge]:
+    """The judges of a model, head by head."""
+    heads = [module for module in model.modules() if isinstance(module, FitHead)]
+    return [head.judge for head in heads if head.judge is not None]
+
+
+def asked(model: nn.Module, dataset: SlabDataset, items: int) -> list[Drawn]:
+    """What the judges are given of so many slabs, at the voxels drawn."""
+    given: dict[int, tuple[Tensor, ...]] = {}
+    for number, judge in enumerate(judges(model)):
+        judge.register_forward_pre_hook(lambda _, shown, number=number: given.update({number: shown}))
+    generator, found = torch.Generator().manual_seed(SEED), []
     for first in tqdm(range(0, items, BATCH), "ask"):
         batch = collate([dataset[n] for n in range(first, first + BATCH)])
-        now.clear()
+        given.clear()  # a branch whose images are hidden has no head
         with torch.no_grad(), autocast("cpu", "auto"):
             model.loss(batch, generator=generator)
+        seen = [(*judges(model)[number].seen(*shown), batch.target - shown[0]) for number, shown in given.items()]
         weights = item_weights(batch.conditions.low, batch.target, balance=True)
-        for name, given in now.items():
-            told, added = evidence(*given[:4])
-            lacking = batch.target - given[0]
-            for item, weight in enumerate(weights):
-                at = drawn(batch.target[item], generator)
-                parts = (told[item].flatten(0, 2)[at], added[item].flatten(1).T[at], lacking[item].flatten()[at])
-                seen[name].append((*parts, weight.expand(len(at))))
-    return seen
+        truth = torch.cat([batch.target[:, None], contrast(batch.target)], dim=1)
+        for n in range(BATCH):
+            at, inside = drawn(batch.target[n], generator)
+            heads = [
+                (known[n].flatten(0, 2)[at], added[n].flatten(1).T[at], lacking[n].flatten()[at])
+                for known, added, lacking in seen
+            ]
+            if inside >= FEWEST:
+                found.append(Drawn(heads, truth[n].flatten(1).T[at[:inside]], float(weights[n])))
+    return found
 
 
-def judges(model: nn.Module) -> list[tuple[str, Judge]]:
-    """The judges of a model, by the name of their head."""
-    heads = [(name, module) for name, module in model.named_modules() if isinstance(module, FitHead)]
-    return [(name, head.judge) for name, head in heads if head.judge is not None]
-
-
-def widened(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The weights without their judge, and with places in the mixtures for fits that they lack."""
-    kept_on = {key: value for key, value in state.items() if ".judge." not in key}
-    for key, value in model.state_dict().items():
-        if ".blend." in key and len(kept_on[key]) < len(value):
-            more = value.new_full((len(value) - len(kept_on[key]), *value.shape[1:]), 0.0)
-            kept_on[key] = torch.cat([kept_on[key].to(value), more + UNUSED * key.endswith("bias")])
-    return kept_on
-
-
-def drawn(target: Tensor, generator: torch.Generator) -> Tensor:
-    """Voxels of a slab, by number: some where there is uptake, some where there is next to none."""
+def drawn(target: Tensor, generator: torch.Generator) -> tuple[Tensor, int]:
+    """Voxels of a slab, by number, those inside first; how many these are."""
     chosen = []
-    for where, count in zip((target > 0.25, target <= 0.25), VOXELS, strict=True):
+    for where, count in zip((target > INSIDE, target <= INSIDE), VOXELS, strict=True):
         there = where.flatten().nonzero().squeeze(1)
         chosen.append(there[torch.randperm(len(there), generator=generator)[:count]])
-    return torch.cat(chosen)
+    return torch.cat(chosen), len(chosen[0])
 
 
-def teach(judge: Judge, parts: list[tuple[Tensor, ...]]) -> None:
-    """Least squares, every item's error over its input's."""
-    told, added, lacking, weight = (torch.cat(each) for each in zip(*parts, strict=True))
-    generator = torch.Generator().manual_seed(1)
-    optimizer = torch.optim.AdamW(judge.parameters(), weight_decay=1e-3)
+def error(of: list[Judge], slab: Drawn, keep: float) -> Tensor:
+    """The weighted squared error of a slab: half of the heads' mean, half of each; and ``keep`` times what of the
+    mean's goes with the truth.
+    """
+    lacks = [
+        lacking - (judge.weigh(judge.inner(known)) * added).sum(dim=1)
+        for judge, (known, added, lacking) in zip(of, slab.heads, strict=False)  # PET alone has the first head only
+    ]
+    mean = torch.stack(lacks).mean(dim=0)
+    squared = (mean.square().mean() + torch.stack(lacks).square().mean()) / 2
+    inside = mean[: len(slab.truth), None]
+    along = (slab.truth * inside).sum(dim=0).square() / (slab.truth.square().sum(dim=0) + 1e-3)
+    return slab.weight * (squared + keep * along.mean() / len(slab.truth))
+
+
+def teach(of: list[Judge], slabs: list[Drawn], keep: float) -> None:
+    """Go on with the judges together, slab by slab."""
+    generator = torch.Generator().manual_seed(SEED)
+    optimizer = torch.optim.AdamW([each for judge in of for each in judge.parameters()], weight_decay=1e-3)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS)
-    before = float((weight * lacking.square()).mean())
-    for _ in range(STEPS):
-        at = torch.randint(len(told), (VOXELS_A_STEP,), generator=generator)
-        weights = judge.weigh(judge.inner(told[at]))
-        loss = (weight[at] * ((weights * added[at]).sum(dim=1) - lacking[at]).square()).mean()
+    for _ in tqdm(range(STEPS), "teach"):
+        chosen = torch.randint(len(slabs), (AT_ONCE,), generator=generator).tolist()
+        loss = torch.stack([error(of, slabs[n], keep) for n in chosen]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         rate.step()
-    sys.stderr.write(f"{before:.5f} before, {float(loss.detach()):.5f} in the last step\n")
 
 
-def main(cohort: Path, weights: Path, out: Path, items: int) -> None:
-    """Ask the network, teach each judge, write the weights and their card."""
-    fit = ["model.network.fit.judged=true", f"model.network.fit.windows={list(WINDOWS)}"]
-    preset = preset_of(weights, [*fit, "model.network.recon=false"])
+def widened(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The weights as far as ``model`` has them alike, with places in the mixtures for fits that they lack."""
+    new = model.state_dict()
+    kept = {key: value for key, value in state.items() if ".judge." not in key or value.shape == new[key].shape}
+    for key, value in new.items():
+        if ".blend." in key and len(kept[key]) < len(value):
+            more = value.new_full((len(value) - len(kept[key]), *value.shape[1:]), 0.0)
+            kept[key] = torch.cat([kept[key].to(value), more + UNUSED * key.endswith("bias")])
+    return kept
+
+
+def main(cohort: Path, weights: str, out: Path, items: int, keep: float, about: str) -> None:
+    """Ask the network, teach its judges, write the weights and their card."""
+    source = stored.find(weights)
+    preset = preset_of(weights, ["model.network.fit.judged=true", f"model.network.fit.windows={list(WINDOWS)}"])
     model = build(preset.model)
-    state = widened(packed.load(stored.find(weights)), model)
+    state = widened(packed.load(source), model)
     missing = model.load_state_dict(state, strict=False).missing_keys
     assert all(".judge." in key for key in missing), missing
     subjects = [each for each in open_cohort(cohort) if each.person != NEVER_SEEN]
-    dataset = SlabDataset(subjects, slices=model.needs.slices, crop=CROP, target="standard", seed=SEED)
-    for name, parts in kept(model.eval(), dataset, items).items():
-        teach(dict(judges(model))[name], parts)
-    card = stored.read_card(stored.find(weights))
-    told = {**card, "model": resolve(preset.model)}
-    export(model, told, out.parent, weights=out.name, name=out.with_suffix(".json").name)
+    dataset = SlabDataset(
+        subjects, slices=model.needs.slices, crop=CROP, target="expected", seed=SEED, dose_power=DOSE_POWER
+    )
+    before = out.with_suffix(".asked.pt")
+    if not before.exists():
+        torch.save([astuple(slab) for slab in asked(model.eval(), dataset, items)], before)
+    slabs = [Drawn(*parts) for parts in torch.load(before)]
+    teach(judges(model), slabs, keep)
+    card = {**stored.read_card(source), "model": resolve(preset.model)}
+    told = card["training"]
+    told["data"] = f"{told['data']}; its judges on {about}"
+    told["judges"] = {"slabs": len(slabs), "keep": keep, "scans": len(subjects), "commit": commit()}
+    taught = {key: value.contiguous() for key, value in model.state_dict().items() if ".judge." in key}
+    save_file({**state, **taught}, out)  # the rest bit for bit as it was
+    out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    cohort, weights, out = map(Path, sys.argv[1:4])
-    main(cohort, weights, out, int(sys.argv[4]) if len(sys.argv) > 4 else 800)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("weights")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--items", type=int, default=800)
+    parser.add_argument("--keep", type=float, default=0.0)
+    parser.add_argument("--about", required=True, help="the scans of COHORT, for the card")
+    given = parser.parse_args()
+    main(given.cohort, given.weights, given.out, given.items, given.keep, given.about)

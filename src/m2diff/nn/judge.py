@@ -55,6 +55,16 @@ class Judge(nn.Module):
         to wide, and the shares of the classes (b, k, s, h, w), the first of them ``outside``, all float32; and of what
         it is told of each scan, (b, ``self.told``).
         """
+        known, added = self.seen(answer, low, fits, guide, told)
+        weights: Tensor = self.weigh(self.inner(known))
+        return answer + (weights.movedim(-1, 1).float() * added).sum(dim=1)
+
+    def seen(
+        self, answer: Slab, low: Slab, fits: Tensor, guide: Tensor, told: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Of what ``forward`` is given: all that it knows of each voxel (b, s, h, w, n), what it may add there
+        (b, c, s, h, w).
+        """
         with torch.autocast(low.device.type, enabled=False):
             known, added = evidence(answer, low, fits, guide)
             if self.told:
@@ -62,8 +72,7 @@ class Judge(nn.Module):
                 everywhere = told.to(known.dtype)[:, None, None, None].expand(*known.shape[:-1], -1)
                 known = torch.cat([known, everywhere], dim=-1)
                 added = torch.cat([added, contrast(answer)], dim=1)
-        weights: Tensor = self.weigh(self.inner(known))
-        return answer + (weights.movedim(-1, 1).float() * added).sum(dim=1)
+        return known, added
 
 
 def evidence(answer: Slab, low: Slab, fits: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
