@@ -7,7 +7,7 @@ uncertain by 1 to 3 %. COHORT has more scans of the held-out people (the README 
 where it stopped, and keeps what it scored in WORK. OUT.md: the regions by the mean bias of M2Diff's answer, with its
 standard error over the scans, beside that of the low-dose scan, both against the standard-dose scan; in these scans, in
 those of RESULTS (table.py's own), and in all. By chance: how many regions an answer with no bias at all would have
-beyond the bar, were its scans as noisy, and how likely it would have none.
+beyond the bar, were its scans as noisy, and how likely it would have none. Last, what is left of lesions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ def summarise(works: list[Path]) -> str:
     """The regions of the largest mean bias, at each dose: in the scans of each, and in all."""
     found = [[json.loads(line) for line in (work / "results.jsonl").read_text().splitlines()] for work in works]
     sets = [*found, [row for rows in found for row in rows]] if len(found) > 1 else found
-    return "\n".join(line for drf in table.DOSES for rows in sets for line in _section(rows, drf))
+    of_regions = [line for drf in table.DOSES for rows in sets for line in _section(rows, drf)]
+    title = "## Lesions that the MRI does not show, in all scans: share of the standard scan's contrast that is kept"
+    return "\n".join(
+        [*of_regions, title, "", *table.lesions([row for row in sets[-1] if row["key"][2] in METHODS]), ""]
+    )
 
 
 def _section(rows: list[dict], drf: float) -> Iterator[str]:

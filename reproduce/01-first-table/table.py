@@ -99,6 +99,10 @@ def summarise(out: Path) -> str:
             chosen = [r for r in rows if r["key"][1] == drf and group in ("all", r["group"])]
             if chosen:
                 text += [f"\n## DRF {drf:g}, {group}\n", *_table(chosen)]
+    text += [
+        "\n## Lesions that the MRI does not show: share of the standard scan's contrast that is kept\n",
+        *lesions(rows),
+    ]
     text += ["\n## Per person: PSNR against the standard-dose scan, dB\n", *_per_person(rows)]
     return "\n".join(text) + "\n"
 
@@ -134,6 +138,25 @@ def _table(rows: list[dict]) -> list[str]:
             f"| {name} | {len(mine)} | {psnr.mean:.2f}{within} | {mean['ssim']:.4f} | {mean['nrmse']:.4f} "
             f"| {mean['psnr_truth']:.2f} | {mean['dose_gain']:.1f} | {bias} |"
         )
+    return lines
+
+
+def lesions(rows: list[dict]) -> list[str]:
+    """What is left of the lesions of the PET alone, mean and standard error over them, by method, dose and kind."""
+    kinds = [(drf, kind) for drf in DOSES for kind in ("pet_hot", "pet_cold")]
+    lines = ["| method | " + " | ".join(f"DRF {drf:g}, {kind.removeprefix('pet_')}" for drf, kind in kinds) + " |"]
+    lines.append("|---|" + "---|" * len(kinds))
+    for name in METHODS:
+        cells = []
+        for drf, kind in kinds:
+            mine = [r["lesions"] for r in rows if r["key"][1:] == [drf, name]]
+            kept = [
+                share for each in mine for what, share in each.items() if what.startswith(kind) and share is not None
+            ]
+            error = np.std(kept, ddof=1) / np.sqrt(len(kept)) if len(kept) > 1 else np.nan
+            cells.append(f"{np.mean(kept):.2f} +- {error:.2f} ({len(kept)})" if kept else "")
+        if any(cells):
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
 

@@ -8,9 +8,9 @@ slabs as in a training step; of each head the judge's evidence at some voxels is
 heads' answers and their mean lack there, going on from what they say now.
 
 The best answer by squared error is shy: what it cannot tell from noise it leaves out, so that hot structures come out
-too cold and cold ones too hot, by the same shares in everybody. ``--keep``: how much more than the rest of a slab's
-squared error that part of it weighs which goes with the truth itself, its level and its contrast. At 0 the judges are
-the best by squared error; the more, the less is left of the bias, and the noisier the answer. What was kept of the
+too cold and cold ones too hot, by the same shares in everybody. ``--keep``: the weight, beside a slab's squared error,
+of what part of it goes with the truth itself: the mean over its level and its contrast at two widths. At 0 the judges
+are the best by squared error; the more, the less is left of the bias, and the noisier the answer. What was kept of the
 slabs stays in OUT.asked.pt, for another LAMBDA.
 """
 
@@ -104,7 +104,7 @@ def drawn(target: Tensor, generator: torch.Generator) -> tuple[Tensor, int]:
 
 def error(of: list[Judge], slab: Drawn, keep: float) -> Tensor:
     """The weighted squared error of a slab: half of the heads' mean, half of each; and ``keep`` times what of the
-    mean's goes with the truth.
+    mean's goes with the truth, the mean over its columns.
     """
     lacks = [
         lacking - (judge.weigh(judge.inner(known)) * added).sum(dim=1)
