@@ -7,7 +7,9 @@ uncertain by 1 to 3 %. COHORT has more scans of the held-out people (the README 
 where it stopped, and keeps what it scored in WORK. OUT.md: the regions by the mean bias of M2Diff's answer, with its
 standard error over the scans, beside that of the low-dose scan, both against the standard-dose scan; in these scans, in
 those of RESULTS (table.py's own), and in all. By chance: how many regions an answer with no bias at all would have
-beyond the bar, were its scans as noisy, and how likely it would have none. Last, what is left of lesions.
+beyond the bar, were its scans as noisy and (they are not quite) the regions independent, and how likely it would have
+none. Errors are over scans: they say what noise does, not what other people would; the scans are of five people. Last,
+what is left of lesions.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def summarise(works: list[Path]) -> str:
     found = [[json.loads(line) for line in (work / "results.jsonl").read_text().splitlines()] for work in works]
     sets = [*found, [row for rows in found for row in rows]] if len(found) > 1 else found
     of_regions = [line for drf in table.DOSES for rows in sets for line in _section(rows, drf)]
-    title = "## Lesions that the MRI does not show, in all scans: share of the standard scan's contrast that is kept"
+    title = "## Lesions that the MRI does not show, in all scans: share of the noise-free image's contrast that is kept"
     return "\n".join(
         [*of_regions, title, "", *table.lesions([row for row in sets[-1] if row["key"][2] in METHODS]), ""]
     )
@@ -44,8 +46,9 @@ def _section(rows: list[dict], drf: float) -> Iterator[str]:
     by_method = {name: _by_region([row for row in rows if row["key"][1:] == [drf, name]]) for name in METHODS}
     mean = {name: {region: float(np.mean(each)) for region, each in found.items()} for name, found in by_method.items()}
     error = {name: {region: _error(each) for region, each in found.items()} for name, found in by_method.items()}
-    scans = max(len(each) for each in by_method[METHODS[-1]].values())
-    yield f"## DRF {drf:g}: {scans} scans, {len(mean[METHODS[0]])} regions"
+    scans = [len(each) for each in by_method[METHODS[-1]].values()]
+    counted = f"each in {min(scans)} to {max(scans)} of them"  # those of a millilitre and more
+    yield f"## DRF {drf:g}: {max(scans)} scans, {len(mean[METHODS[0]])} regions, {counted}"
     yield ""
     for name in METHODS:
         beyond = sum(abs(each) > BAR for each in mean[name].values())

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 3 of the shipped weights, on a CPU: bash stage3.sh COHORT STAGE2 OUT. Run again, it goes on.
+# Stage 3 of the shipped weights, on a CPU, at commit 199222e: bash stage3.sh COHORT STAGE2 OUT. Run again, it goes on.
 #
 # Both networks of stage 2 (in STAGE2, .safetensors and .json, as commit dd8e1ed ships them) get a judge of their
 # fits and 800 steps more, at DRF 2 to 100 and towards the standard scans. COHORT is the training cohort of

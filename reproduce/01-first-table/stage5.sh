@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Stage 5 of the shipped weights, on a CPU: bash stage5.sh COHORT STAGE4 OUT, from the runs of stage4.sh. Run again, it goes
-# on.
+# Stage 5 of the shipped weights, on a CPU, at commit 25a2a52: bash stage5.sh COHORT STAGE4 OUT, from the runs of stage4.sh.
+# Run again, it goes on.
 #
 # Both networks get a fourth window of their fits and a judge that sees the whole slab, taught on what the frozen network
 # says (teach_judge.py), and then 1,050 steps of 4 slabs each, with the error of the tissues' levels in the loss. COHORT is

@@ -4,7 +4,8 @@
 #
 # Only the judges of both networks are taught anew, on 73 scans of the 17 training people that no stage has seen: with more
 # weight on that part of the error which goes with the truth itself (teach_judge.py --keep 2), so that regions are less biased.
-# What was run asked for the slabs in two halves, of seeds 1 and 2, of the weights as stage 7 had packed them.
+# What was run did the same by scratch code: it asked for the slabs in two halves, of seeds 1 and 2, of the weights as stage 7
+# had packed them, and kept what it saw in float16; teach_judge.py then taught. This script, as such, was not run.
 set -euo pipefail
 here=$(dirname "$0")
 data=$1 stage7=$2 out=$3

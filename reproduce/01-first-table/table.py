@@ -100,7 +100,7 @@ def summarise(out: Path) -> str:
             if chosen:
                 text += [f"\n## DRF {drf:g}, {group}\n", *_table(chosen)]
     text += [
-        "\n## Lesions that the MRI does not show: share of the standard scan's contrast that is kept\n",
+        "\n## Lesions that the MRI does not show: share of the noise-free image's contrast that is kept\n",
         *lesions(rows),
     ]
     text += ["\n## Per person: PSNR against the standard-dose scan, dB\n", *_per_person(rows)]
@@ -142,7 +142,7 @@ def _table(rows: list[dict]) -> list[str]:
 
 
 def lesions(rows: list[dict]) -> list[str]:
-    """What is left of the lesions of the PET alone, mean and standard error over them, by method, dose and kind."""
+    """What is left of lesions that the MRI does not show, mean and standard error, by method, dose and kind."""
     kinds = [(drf, kind) for drf in DOSES for kind in ("pet_hot", "pet_cold")]
     lines = ["| method | " + " | ".join(f"DRF {drf:g}, {kind.removeprefix('pet_')}" for drf, kind in kinds) + " |"]
     lines.append("|---|" + "---|" * len(kinds))

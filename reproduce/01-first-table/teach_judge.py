@@ -10,15 +10,18 @@ heads' answers and their mean lack there, going on from what they say now.
 The best answer by squared error is shy: what it cannot tell from noise it leaves out, so that hot structures come out
 too cold and cold ones too hot, by the same shares in everybody. ``--keep``: the weight, beside a slab's squared error,
 of what part of it goes with the truth itself: the mean over its level and its contrast at two widths. At 0 the judges
-are the best by squared error; the more, the less is left of the bias, and the noisier the answer. What was kept of the
-slabs stays in OUT.asked.pt, for another LAMBDA.
+are the best by squared error; the more, the less is left of the bias, and the noisier the answer. The truth is here
+the standard scan to be expected, which at DRF 2 has half of the low-dose scan's noise. What was kept of the slabs stays
+in OUT.asked.pt: put beside another OUT, it serves another LAMBDA.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -29,6 +32,7 @@ from tqdm import tqdm
 from m2diff.data.dataset import SlabDataset, collate, open_cohort
 from m2diff.families import build, packed, resolve, stored
 from m2diff.families.terms import item_weights
+from m2diff.io.atomic import replacing
 from m2diff.nn import FitHead
 from m2diff.nn.judge import Judge, contrast
 from m2diff.nn.precision import autocast
@@ -52,12 +56,13 @@ STEPS, AT_ONCE, RATE = 2000, 8, 2e-3
 
 @dataclass(frozen=True)
 class Drawn:
-    """Some voxels of one slab; the first ``inside`` of them are inside."""
+    """Some voxels of one slab; those of ``truth`` come first."""
 
     heads: list[tuple[Tensor, Tensor, Tensor]]
     """Of each head: what its judge knows (v, n), what it may add (v, c), what the judged answer lacks before (v,)."""
     truth: Tensor
-    """(inside, 3): the level there, and its contrast at two widths."""
+    """(w, 3), of the voxels inside: what the answer should be (the standard scan to be expected, ``data.dataset``), its
+    level and its contrast at two widths."""
     weight: float
     """Of the slab's squared error."""
 
@@ -154,18 +159,36 @@ def main(cohort: Path, weights: str, out: Path, items: int, keep: float, about: 
     dataset = SlabDataset(
         subjects, slices=model.needs.slices, crop=CROP, target="expected", seed=SEED, dose_power=DOSE_POWER
     )
-    before = out.with_suffix(".asked.pt")
-    if not before.exists():
-        torch.save([astuple(slab) for slab in asked(model.eval(), dataset, items)], before)
-    slabs = [Drawn(*parts) for parts in torch.load(before)]
+    slabs = remembered(
+        out.with_suffix(".asked.pt"),
+        {
+            "weights": sha256(source.read_bytes()).hexdigest(),
+            "scans": [each.label for each in subjects],
+            "slabs": items,
+        },
+        lambda: asked(model.eval(), dataset, items),
+    )
     teach(judges(model), slabs, keep)
-    card = {**stored.read_card(source), "model": resolve(preset.model)}
+    card = {**stored.read_card(source), "model": resolve(preset.model), "results": {}}
     told = card["training"]
     told["data"] = f"{told['data']}; its judges on {about}"
     told["judges"] = {"slabs": len(slabs), "keep": keep, "scans": len(subjects), "commit": commit()}
     taught = {key: value.contiguous() for key, value in model.state_dict().items() if ".judge." in key}
-    save_file({**state, **taught}, out)  # the rest bit for bit as it was
-    out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    with replacing(out.with_suffix(".json")) as beside, replacing(out) as file:
+        beside.write_text(json.dumps(card, indent=2) + "\n")
+        save_file({**state, **taught}, file)  # the rest bit for bit as it was
+
+
+def remembered(file: Path, of: dict, ask: Callable[[], list[Drawn]]) -> list[Drawn]:
+    """What was kept before, where it is of the same network, scans and number of slabs; else what ``ask`` finds."""
+    if file.exists():
+        before = torch.load(file)
+        if before["of"] == of:
+            return [Drawn(*parts) for parts in before["slabs"]]
+    slabs = ask()
+    with replacing(file) as fresh:
+        torch.save({"of": of, "slabs": [astuple(slab) for slab in slabs]}, fresh)
+    return slabs
 
 
 if __name__ == "__main__":
