@@ -1,15 +1,19 @@
-# What stages 6 and 7 do alike, to be sourced. It needs $data and $out; `further` also $start, $levels, $seed and $fresh.
+# What stages 6 to 8 do alike, to be sourced. It needs $data and $out; `further` also $start, $levels, $seed and $fresh.
 #
-# cohort NAME SUBJECTS SEED DRF: simulated, prepared, and put beside the others in $out/all under names of its own, those
-#     whose name begins with an a in $out/first too. Heads are the first 12 maps of $data/heads.
+# cohort NAME SUBJECTS SEED DRF [OPTIONS]: simulated, prepared, and put beside the others in $out/all under names of its own,
+#     those whose name begins with an a in $out/first too. Heads are the first 12 maps of $data/heads and person 1036 is left
+#     out, where OPTIONS do not say otherwise. In $jobs processes.
 # further NAME COHORT STEPS COOLDOWN RATE: the run of that network from $start, on to step STEPS.
 mkdir -p "$out/heads" "$out/first" "$out/all"
 for n in {01..12}; do ln -sfn "$(realpath "$data")/heads/training_seg_$n.nii.gz" "$out/heads/"; done
+jobs=${jobs:-16}
 cohort() {
+  local options=("${@:5}")
+  [ $# -gt 4 ] || options=(--without 1001,1012,1107,1122,1128,1036 --heads "$out/heads" --head mixed)
   m2diff simulate "$out/$1" --subjects "$2" --drf "$4" --group both --seed "$3" --anatomies "$data/malf" \
-    --without 1001,1012,1107,1122,1128,1036 --heads "$out/heads" --head mixed --randomise --jobs 16
-  python -c 'import sys; from m2diff.data.cohort import prepare_cohort; prepare_cohort(*sys.argv[1:], jobs=16)' \
-    "$out/$1" "$out/$1/derivatives/m2diff-prepared"
+    "${options[@]}" --randomise --jobs "$jobs"
+  python -c 'import sys; from m2diff.data.cohort import prepare_cohort; prepare_cohort(*sys.argv[2:], jobs=int(sys.argv[1]))' \
+    "$jobs" "$out/$1" "$out/$1/derivatives/m2diff-prepared"
   for scan in "$(realpath "$out/$1")"/derivatives/m2diff-prepared/sub-*; do
     ln -sfn "$scan" "$out/all/$(basename "$scan")$1"
     case $1 in a*) ln -sfn "$scan" "$out/first/$(basename "$scan")$1" ;; esac

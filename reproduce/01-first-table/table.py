@@ -151,7 +151,7 @@ def lesions(rows: list[dict]) -> list[str]:
         for drf, kind in kinds:
             mine = [r["lesions"] for r in rows if r["key"][1:] == [drf, name]]
             kept = [
-                share for each in mine for what, share in each.items() if what.startswith(kind) and share is not None
+                share for each in mine for what, share in each.items() if what.startswith(kind) and np.isfinite(share)
             ]
             error = np.std(kept, ddof=1) / np.sqrt(len(kept)) if len(kept) > 1 else np.nan
             cells.append(f"{np.mean(kept):.2f} +- {error:.2f} ({len(kept)})" if kept else "")

@@ -1,27 +1,23 @@
-"""Teach the judges of a network (``nn/judge.py``) anew, on what the otherwise frozen network says.
+"""Teach the judges of a network (``nn/judge.py``) on, by what the otherwise frozen network says.
 
     python reproduce/01-first-table/teach_judge.py COHORT WEIGHTS OUT.safetensors --about SCANS \
         [--items N] [--keep LAMBDA]
 
-WEIGHTS that fit narrower windows than ``WINDOWS``, or have no such judge, get both. The network answers N training
-slabs as in a training step; of each head the judge's evidence at some voxels is kept, and the judges learn what the
-heads' answers and their mean lack there, going on from what they say now.
+The network answers N training slabs as in a training step; of each head the judge's evidence at some voxels is kept,
+and the judges learn what the heads' answers and their mean lack there, going on from what they say now.
 
 The best answer by squared error is shy: what it cannot tell from noise it leaves out, so that hot structures come out
 too cold and cold ones too hot, by the same shares in everybody. ``--keep``: the weight, beside a slab's squared error,
 of what part of it goes with the truth itself: the mean over its level and its contrast at two widths. At 0 the judges
 are the best by squared error; the more, the less is left of the bias, and the noisier the answer. The truth is here
-the standard scan to be expected, which at DRF 2 has half of the low-dose scan's noise. What was kept of the slabs stays
-in OUT.asked.pt: put beside another OUT, it serves another LAMBDA.
+the standard scan to be expected, which at DRF 2 has half of the low-dose scan's noise.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
-from dataclasses import astuple, dataclass
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -30,7 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from m2diff.data.dataset import SlabDataset, collate, open_cohort
-from m2diff.families import build, packed, resolve, stored
+from m2diff.families import build, packed, stored
 from m2diff.families.terms import item_weights
 from m2diff.io.atomic import replacing
 from m2diff.nn import FitHead
@@ -40,10 +36,6 @@ from m2diff.train.config import preset_of
 from m2diff.train.export import commit
 
 NEVER_SEEN = "1036"
-WINDOWS = (1, 2, 4, 8)
-"""The fits to judge; a network that has fewer gets those that it lacks, the widest ones."""
-UNUSED = -6.0
-"""Logit of a fit that is new to a network's own mixture: a four hundredth of a share."""
 SEED, BATCH, CROP, DOSE_POWER = 1, 2, (104, 96), 0.5
 """Of the draws; slabs at once, their size, and how much more often high DRFs are drawn."""
 INSIDE, VOXELS = 0.25, (2500, 500)
@@ -136,59 +128,25 @@ def teach(of: list[Judge], slabs: list[Drawn], keep: float) -> None:
         rate.step()
 
 
-def widened(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The weights as far as ``model`` has them alike, with places in the mixtures for fits that they lack."""
-    new = model.state_dict()
-    kept = {key: value for key, value in state.items() if ".judge." not in key or value.shape == new[key].shape}
-    for key, value in new.items():
-        if ".blend." in key and len(kept[key]) < len(value):
-            more = value.new_full((len(value) - len(kept[key]), *value.shape[1:]), 0.0)
-            kept[key] = torch.cat([kept[key].to(value), more + UNUSED * key.endswith("bias")])
-    return kept
-
-
 def main(cohort: Path, weights: str, out: Path, items: int, keep: float, about: str) -> None:
     """Ask the network, teach its judges, write the weights and their card."""
     source = stored.find(weights)
-    preset = preset_of(weights, ["model.network.fit.judged=true", f"model.network.fit.windows={list(WINDOWS)}"])
-    model = build(preset.model)
-    state = widened(packed.load(source), model)
-    missing = model.load_state_dict(state, strict=False).missing_keys
-    assert all(".judge." in key for key in missing), missing
+    card, state = stored.read_card(source), packed.load(source)
+    model = build(preset_of(weights).model).eval()
+    model.load_state_dict(state)
     subjects = [each for each in open_cohort(cohort) if each.person != NEVER_SEEN]
     dataset = SlabDataset(
         subjects, slices=model.needs.slices, crop=CROP, target="expected", seed=SEED, dose_power=DOSE_POWER
     )
-    slabs = remembered(
-        out.with_suffix(".asked.pt"),
-        {
-            "weights": sha256(source.read_bytes()).hexdigest(),
-            "scans": [each.label for each in subjects],
-            "slabs": items,
-        },
-        lambda: asked(model.eval(), dataset, items),
-    )
+    slabs = asked(model, dataset, items)
     teach(judges(model), slabs, keep)
-    card = {**stored.read_card(source), "model": resolve(preset.model), "results": {}}
     told = card["training"]
     told["data"] = f"{told['data']}; its judges on {about}"
     told["judges"] = {"slabs": len(slabs), "keep": keep, "scans": len(subjects), "commit": commit()}
     taught = {key: value.contiguous() for key, value in model.state_dict().items() if ".judge." in key}
-    with replacing(out.with_suffix(".json")) as beside, replacing(out) as file:
-        beside.write_text(json.dumps(card, indent=2) + "\n")
+    with replacing(out) as file, replacing(out.with_suffix(".json")) as beside:
+        beside.write_text(json.dumps({**card, "results": {}}, indent=2) + "\n")
         save_file({**state, **taught}, file)  # the rest bit for bit as it was
-
-
-def remembered(file: Path, of: dict, ask: Callable[[], list[Drawn]]) -> list[Drawn]:
-    """What was kept before, where it is of the same network, scans and number of slabs; else what ``ask`` finds."""
-    if file.exists():
-        before = torch.load(file)
-        if before["of"] == of:
-            return [Drawn(*parts) for parts in before["slabs"]]
-    slabs = ask()
-    with replacing(file) as fresh:
-        torch.save({"of": of, "slabs": [astuple(slab) for slab in slabs]}, fresh)
-    return slabs
 
 
 if __name__ == "__main__":
