@@ -6,11 +6,9 @@
 The network answers N training slabs as in a training step; of each head the judge's evidence at some voxels is kept,
 and the judges learn what the heads' answers and their mean lack there, going on from what they say now.
 
-The best answer by squared error is shy: what it cannot tell from noise it leaves out, so that hot structures come out
-too cold and cold ones too hot, by the same shares in everybody. ``--keep``: the weight, beside a slab's squared error,
-of what part of it goes with the truth itself: the mean over its level and its contrast at two widths. At 0 the judges
-are the best by squared error; the more, the less is left of the bias, and the noisier the answer. The truth is here
-the standard scan to be expected, which at DRF 2 has half of the low-dose scan's noise.
+``--keep``: the weight, beside a slab's squared error, of what part of it goes with the truth itself
+(``terms.shrinkage_error``); the truth is here the standard scan to be expected, which at DRF 2 has half of the low-dose
+scan's noise.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from tqdm import tqdm
 
 from m2diff.data.dataset import SlabDataset, collate, open_cohort
 from m2diff.families import build, packed, stored
-from m2diff.families.terms import item_weights
+from m2diff.families.terms import INSIDE, item_weights, shrinkage
 from m2diff.io.atomic import replacing
 from m2diff.nn import FitHead
 from m2diff.nn.judge import Judge, contrast
@@ -38,8 +36,8 @@ from m2diff.train.export import commit
 NEVER_SEEN = "1036"
 SEED, BATCH, CROP, DOSE_POWER = 1, 2, (104, 96), 0.5
 """Of the draws; slabs at once, their size, and how much more often high DRFs are drawn."""
-INSIDE, VOXELS = 0.25, (2500, 500)
-"""Uptake above which a voxel counts as inside; voxels kept of a slab, inside and outside."""
+VOXELS = 2500, 500
+"""Kept of a slab, inside (of an uptake above ``INSIDE``) and outside."""
 FEWEST = 300
 """Voxels inside, below which a slab tells nothing of the brain's contrast and is left out."""
 STEPS, AT_ONCE, RATE = 2000, 8, 2e-3
@@ -109,9 +107,8 @@ def error(of: list[Judge], slab: Drawn, keep: float) -> Tensor:
     ]
     mean = torch.stack(lacks).mean(dim=0)
     squared = (mean.square().mean() + torch.stack(lacks).square().mean()) / 2
-    inside = mean[: len(slab.truth), None]
-    along = (slab.truth * inside).sum(dim=0).square() / (slab.truth.square().sum(dim=0) + 1e-3)
-    return slab.weight * (squared + keep * along.mean() / len(slab.truth))
+    along = shrinkage(mean[None, : len(slab.truth)], slab.truth.T[None])[0]
+    return slab.weight * (squared + keep * along / len(slab.truth))
 
 
 def teach(of: list[Judge], slabs: list[Drawn], keep: float) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from m2diff.batch import Batch, Conditions, Losses
 from m2diff.families.config import DropoutConfig
-from m2diff.families.terms import hide, level_error, with_levels
+from m2diff.families.terms import hide, level_error, shrinkage_error, with_levels, with_shrinkage
 
 SLAB = (1, 16, 48, 48)
 
@@ -51,6 +51,43 @@ def test_without_tissues_or_weight_there_is_no_such_term() -> None:
     assert "levels" not in with_levels(before, image, unknown, even, 2.0).terms
     assert "levels" not in with_levels(before, image, batch(image), even, 0.0).terms
     assert with_levels(before, image, batch(image), even, 2.0).weights["levels"] == 2.0
+
+
+def brain() -> Tensor:
+    """(1, s, h, w): hot and cold stripes in a box, nothing around it."""
+    stripes = 1.0 + 0.4 * two_tissues()[:, 0]
+    stripes[..., :8] = stripes[..., 40:] = 0.0
+    return stripes
+
+
+def of_shrinkage(estimate: Tensor, target: Tensor, weight: float = 1.0) -> float:
+    return float(shrinkage_error(estimate, batch(target), torch.tensor([weight])))
+
+
+def test_an_answer_that_is_a_tenth_of_the_truth_short_pays_for_its_level_in_full_and_for_its_contrast_in_part() -> None:
+    target = brain()
+    squared = float((0.1 * target).square().mean())
+    assert squared / 3 < of_shrinkage(0.9 * target, target) < squared  # all of it along the level, a third of the mean
+
+
+def test_lost_contrast_counts_and_the_same_error_that_does_not_go_with_the_truth_hardly_does() -> None:
+    target = brain()
+    inside = target > 0
+    lost = torch.where(inside, 0.05 * (two_tissues()[:, 1] - two_tissues()[:, 0]), torch.zeros(SLAB))
+    signs = torch.randn(SLAB, generator=torch.Generator().manual_seed(0)).sign()
+    assert of_shrinkage(target + lost, target) > 100 * of_shrinkage(target + lost * signs, target)
+
+
+def test_nothing_outside_counts_as_shrinkage() -> None:
+    target = brain()
+    assert of_shrinkage(target + 0.3 * (target == 0), target) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_shrinkage_is_weighted_by_item_and_left_out_where_it_has_no_weight() -> None:
+    target, before = brain(), Losses({"pet": torch.tensor(1.0)}, {"pet": 1.0})
+    assert of_shrinkage(0.9 * target, target, 3.0) == pytest.approx(3 * of_shrinkage(0.9 * target, target))
+    assert "shrinkage" not in with_shrinkage(before, target, batch(target), torch.ones(1), 0.0).terms
+    assert with_shrinkage(before, target, batch(target), torch.ones(1), 4.0).weights["shrinkage"] == 4.0
 
 
 def test_doses_and_reconstructions_are_hidden_item_by_item_and_each_on_its_own() -> None:

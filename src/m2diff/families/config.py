@@ -175,6 +175,8 @@ class SingleLoss(Settings):
     """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
     levels: Annotated[float, Field(ge=0.0)] = 0.0
     """Error of the tissues' levels around each voxel (``terms.level_error``), where a simulation knows the tissues."""
+    shrinkage: Annotated[float, Field(ge=0.0)] = 0.0
+    """What of the squared error goes with the truth itself (``terms.shrinkage_error``)."""
     balance: bool = True
     """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
     dropout: DropoutConfig = DropoutConfig()

@@ -30,7 +30,7 @@ from m2diff.families.config import (
     fit_needs_residual,
     recon_is_told,
 )
-from m2diff.families.terms import hide, item_weights, squared_error, wiener, with_classes, with_levels
+from m2diff.families.terms import hide, item_weights, squared_error, wiener, with_classes, with_levels, with_shrinkage
 from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, UNetShape, scan_numbers
 from m2diff.nn.blocks import per_channel
 from m2diff.shapes import Features, Slab, TimeSteps
@@ -71,6 +71,8 @@ class M2DiffLoss(Settings):
     levels: Annotated[float, Field(ge=0.0)] = 0.0
     """Error of the tissues' levels around each voxel (``terms.level_error``), by the mean of the heads, where a
     simulation knows the tissues."""
+    shrinkage: Annotated[float, Field(ge=0.0)] = 0.0
+    """What of the squared error goes with the truth itself (``terms.shrinkage_error``), by the mean of the heads."""
     balance: bool = False
     """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
     dropout: DropoutConfig = DropoutConfig()
@@ -205,6 +207,7 @@ class M2Diff(DiffusionFamily):
         of_pet = squared_error(heads.pet, target, weights)
         if heads.mri is None:
             losses = with_levels(Losses({"pet": of_pet}, {"pet": 1.0}), heads.pet, batch, weights, settings.levels)
+            losses = with_shrinkage(losses, heads.pet, batch, weights, settings.shrinkage)
             return with_classes(losses, heads.classes, batch, settings.classes)
         losses = Losses({"pet": of_pet}, {"pet": settings.pet})
         losses = losses.plus("mri", squared_error(heads.mri, target, weights), settings.mri)
@@ -213,6 +216,7 @@ class M2Diff(DiffusionFamily):
         if settings.mean > 0.0:
             losses = losses.plus("mean", squared_error(mean, target, weights), settings.mean)
         losses = with_levels(losses, mean, batch, weights, settings.levels)
+        losses = with_shrinkage(losses, mean, batch, weights, settings.shrinkage)
         return with_classes(losses, heads.classes, batch, settings.classes)
 
     def _hidden(self, conditions: Conditions, generator: torch.Generator) -> Conditions:

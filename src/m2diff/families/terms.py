@@ -12,6 +12,7 @@ from m2diff.batch import Batch, Conditions, Losses
 from m2diff.diffusion import Schedule
 from m2diff.families.base import Answer
 from m2diff.families.config import DropoutConfig, SingleLoss
+from m2diff.nn.judge import contrast
 from m2diff.nn.smooth import along_axes, neighbours
 from m2diff.shapes import PerItem, Slab, TimeSteps
 
@@ -83,6 +84,38 @@ def with_levels(losses: Losses, estimate: Slab, batch: Batch, weights: PerItem, 
     return losses.plus("levels", level_error(estimate, batch, weights), weight)
 
 
+INSIDE = 0.25
+"""Uptake, in a scan whose brain is near 1, above which a voxel counts as inside."""
+
+
+def shrinkage(error: Tensor, truth: Tensor) -> PerItem:
+    """(b,) the squared error that goes with the truth: ``error`` (b, v) along ``truth`` (b, c, v), the mean over c."""
+    along = (truth * error[:, None]).sum(dim=2).square() / (truth.square().sum(dim=2) + 1e-3)
+    return along.mean(dim=1)
+
+
+def shrinkage_error(estimate: Slab, batch: Batch, weights: PerItem) -> Tensor:
+    """What of the squared error goes with the truth itself: along its level and its contrast at two widths, inside.
+
+    The best answer by squared error is shy: what it cannot tell from noise it leaves out, so that hot structures come
+    out too cold and cold ones too hot, by the same shares in everybody. This speaks against that; the more it weighs,
+    the less is left of the bias, and the noisier the answer.
+    """
+    target = batch.target.float()
+    with torch.autocast(target.device.type, enabled=False):
+        inside = (target > INSIDE)[:, None]
+        truth = torch.where(inside, torch.cat([target[:, None], contrast(target)], dim=1), 0.0)
+        along = shrinkage((estimate.float() - target).flatten(1), truth.flatten(2))
+    return (weights * along).mean() / target[0].numel()
+
+
+def with_shrinkage(losses: Losses, estimate: Slab, batch: Batch, weights: PerItem, weight: float) -> Losses:
+    """The losses, and where weighted what goes with the truth; ``weights`` (b,) of items."""
+    if weight == 0.0:
+        return losses
+    return losses.plus("shrinkage", shrinkage_error(estimate, batch, weights), weight)
+
+
 def of_answer(
     answer: Answer, batch: Batch, conditions: Conditions, settings: SingleLoss, *, emphasis: PerItem | None = None
 ) -> Losses:
@@ -94,6 +127,7 @@ def of_answer(
     losses = Losses({"pet": squared_error(answer.clean, batch.target, emphasised)}, {"pet": 1.0})
     losses = with_classes(losses, [] if answer.classes is None else [answer.classes], batch, settings.classes)
     losses = with_levels(losses, answer.clean, batch, weights, settings.levels)
+    losses = with_shrinkage(losses, answer.clean, batch, weights, settings.shrinkage)
     if settings.first > 0.0 and answer.first is not None:
         losses = losses.plus("first", squared_error(answer.first, batch.target, weights), settings.first)
     return losses

@@ -161,7 +161,7 @@ BRAINCOLOR: dict[int, int] = _braincolor()
 
 # FreeSurfer's aparc+aseg: cortex 1000 + n left, 2000 + n right; after the table's own correspondence list, with
 # bankssts (1) and the temporal pole (33) joined to the lateral temporal and the frontal pole (32) to the frontal.
-_APARC: dict[str, tuple[int, ...]] = {
+APARC: dict[str, tuple[int, ...]] = {
     "superior_frontal_gyrus": (28,),
     "orbitofrontal_cortex": (12, 14),
     "dorsolateral_frontal_cortex": (3, 18, 19, 20, 24, 27, 32),
@@ -202,7 +202,7 @@ _ASEG_SINGLE = {
 
 def _freesurfer() -> dict[int, int]:
     table = dict(_ASEG_SINGLE)
-    for stem, numbers in _APARC.items():
+    for stem, numbers in APARC.items():
         for number in numbers:
             table[1000 + number], table[2000 + number] = CODES[f"{stem}_left"], CODES[f"{stem}_right"]
     for stem, pairs in _ASEG.items():
