@@ -73,10 +73,10 @@ def paint(path: Path, number: int, out: Path, versions: int) -> None:
 
 def painted(codes: npt.NDArray[np.int16], brain: npt.NDArray[np.bool_], rng: np.random.Generator) -> np.ndarray:
     """A T1 of the brain, white matter at about 1, 0 outside."""
-    look = np.full(int(codes.max()) + 1, CSF_LOOK + 0.03 * rng.standard_normal(), dtype=np.float32)
+    look = np.full(max(int(codes.max()), 255) + 1, CSF_LOOK + 0.03 * rng.standard_normal(), dtype=np.float32)
     for labels, level in LOOKS.values():
         look[list(labels)] = level + JITTER * rng.standard_normal()
-    look[[label for label in WHITE if label < len(look) and label not in (2, 41, 7, 46, 16)]] = look[2]
+    look[[label for label in WHITE if label not in (2, 41, 7, 46, 16)]] = look[2]
     texture = ndimage.gaussian_filter(rng.standard_normal(codes.shape, dtype=np.float32), float(rng.uniform(0.7, 1.5)))
     image = look[codes] * (1 + TEXTURE * texture / texture.std())
     image = ndimage.gaussian_filter(image, float(rng.uniform(0.4, 0.8)))
