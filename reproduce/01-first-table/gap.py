@@ -1,8 +1,9 @@
 """How well a network tells the tissues of people whom it never saw: python gap.py WEIGHTS DRF COHORT [COHORT ...]
 
-Of each cohort (simulated, prepared beside itself if it is not yet) 48 slabs, with their MRI, at one dose. Of each
-tissue the divergence, in nats, of the shares that the first head sees from the true ones, over the brain's voxels in
-proportion to their true share.
+Of each cohort (simulated, prepared beside itself if it is not yet) 48 slabs at one dose, with their MRI and otherwise
+as in training (varied, at a random step, doses and reconstructions hidden from some). Of each tissue the divergence, in
+nats, of the shares that the first head sees from the true ones, over the brain's voxels in proportion to their true
+share.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def divergences(model: Any, cohort: Path, drf: float) -> Tensor:
     dataset = SlabDataset(subjects, slices=model.needs.slices, crop=CROP, target="expected", classes=True, seed=SEED)
     said: list[Tensor] = []
     head = next(module for module in model.modules() if isinstance(module, FitHead))
-    head.register_forward_hook(lambda _, __, out: said.append(out[1]))
+    hook = head.register_forward_hook(lambda _, __, out: said.append(out[1]))
     total, weight = torch.zeros(len(CLASSES)), torch.zeros(len(CLASSES))
     for first in range(0, ITEMS, BATCH):
         batch = collate([dataset[n] for n in range(first, first + BATCH)])
@@ -48,6 +49,7 @@ def divergences(model: Any, cohort: Path, drf: float) -> Tensor:
         inside = batch.classes * (batch.classes[:, :1] < 0.5)
         total += (apart * inside).sum(dim=(0, 2, 3, 4))
         weight += inside.sum(dim=(0, 2, 3, 4))
+    hook.remove()
     return total / weight
 
 

@@ -2,11 +2,11 @@
 
     python reproduce/01-first-table/paint.py HEADS OUT [--versions 2] [--jobs J]
 
-For training alone: shapes of more people, and contrasts that no T1 has, so that a network learns what a putamen looks
-like and not what those of the people at hand do (as in SynthSeg, Billot et al., Medical Image Analysis 86, 2023).
+For training alone: shapes of more people, and structures whose contrasts vary each on its own, around those of T1
+images (SynthSeg, Billot et al., Medical Image Analysis 86, 2023, whose idea this is, draws them at random).
 ``m2diff simulate --anatomies OUT`` reads what is written: {map}v{n}_T1w, _label-{GM,WM,CSF}_probseg and
 _desc-aparcaseg_dseg. HEADS holds maps in FreeSurfer's numbers whose cortex is one label a side; its regions are laid
-out by the seeds of the default anatomy.
+out by the seeds of the default anatomy. Widths are in voxels of 1 mm.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ from m2diff.simulate import regions
 from m2diff.simulate.mni import label_by_seeds
 from m2diff.simulate.sources import crop, largest_component
 
-WHITE = (2, 41, 7, 46, 77, 78, 79, 251, 252, 253, 254, 255, 16)  # the brainstem looks white
+WHITE = (2, 41, 7, 46, 77, 78, 79, 251, 252, 253, 254, 255, 25, 57, 16)  # the brainstem looks white
+LESIONS = (25, 57)
 CORTEX = {3: 1000, 42: 2000}
-VENTRICLES, CISTERNS = (4, 5, 14, 15, 31, 43, 44, 63, 72), 24
+CISTERNS = 24
 LOOKS = {
     "white": ((2, 41), 1.0), "cerebellar white": ((7, 46), 1.0), "brainstem": ((16,), 0.93), "cortex": ((3, 42), 0.66),
     "cerebellum": ((8, 47), 0.68), "thalamus": ((10, 49), 0.83), "caudate": ((11, 50), 0.70),
     "putamen": ((12, 51), 0.76), "pallidum": ((13, 52), 0.90), "hippocampus": ((17, 53), 0.67),
     "amygdala": ((18, 54), 0.67), "accumbens": ((26, 58), 0.70), "diencephalon": ((28, 60), 0.86),
 }  # fmt: skip
-"""T1 of structures at 3 T, white matter 1; both sides alike. CSF and what has no label: ``CSF_LOOK``."""
-CSF_LOOK, JITTER, TEXTURE = 0.27, 0.05, 0.035
-"""Standard deviations of a structure's look from the table's, and of the texture in it."""
+"""T1 of structures in round numbers, measured on nobody; white matter 1, both sides alike. CSF and what has no label:
+``CSF_LOOK``; lesions of white matter: ``LESION_LOOK``."""
+CSF_LOOK, LESION_LOOK = 0.27, 0.75
+CSF_JITTER, JITTER, TEXTURE = 0.03, 0.05, 0.035
+"""Standard deviations of CSF's look, of a structure's from the table's, and of the texture in it."""
 NUMBERS = {stem: numbers[0] for stem, numbers in regions.APARC.items()}
 
 
@@ -50,9 +53,9 @@ def paint(path: Path, number: int, out: Path, versions: int) -> None:
     """The anatomies of one map, the ``number``-th of its folder."""
     image = nib.as_closest_canonical(nib.load(path))
     codes, affine = np.asarray(image.dataobj).squeeze().astype(np.int16), np.asarray(image.affine, dtype=np.float64)
-    solid = (codes > 0) & (codes < 300) & (codes != CISTERNS)
-    cut, affine = crop(largest_component(solid), affine, margin=4)
-    codes, solid = codes[cut], largest_component(solid)[cut]
+    solid = largest_component((codes > 0) & (codes < 300) & (codes != CISTERNS))
+    cut, affine = crop(solid, affine, margin=4)
+    codes, solid = codes[cut], solid[cut]
     brain = solid | (ndimage.binary_dilation(solid, iterations=2) & (codes == CISTERNS))
     white = np.isin(codes, WHITE) & brain
     grey = np.isin(codes, [label for labels, _ in LOOKS.values() for label in labels]) & ~white & brain
@@ -73,10 +76,11 @@ def paint(path: Path, number: int, out: Path, versions: int) -> None:
 
 def painted(codes: npt.NDArray[np.int16], brain: npt.NDArray[np.bool_], rng: np.random.Generator) -> np.ndarray:
     """A T1 of the brain, white matter at about 1, 0 outside."""
-    look = np.full(max(int(codes.max()), 255) + 1, CSF_LOOK + 0.03 * rng.standard_normal(), dtype=np.float32)
+    look = np.full(max(int(codes.max()), 255) + 1, CSF_LOOK + CSF_JITTER * rng.standard_normal(), dtype=np.float32)
     for labels, level in LOOKS.values():
         look[list(labels)] = level + JITTER * rng.standard_normal()
     look[[label for label in WHITE if label not in (2, 41, 7, 46, 16)]] = look[2]
+    look[list(LESIONS)] = LESION_LOOK
     texture = ndimage.gaussian_filter(rng.standard_normal(codes.shape, dtype=np.float32), float(rng.uniform(0.7, 1.5)))
     image = look[codes] * (1 + TEXTURE * texture / texture.std())
     image = ndimage.gaussian_filter(image, float(rng.uniform(0.4, 0.8)))
@@ -84,12 +88,11 @@ def painted(codes: npt.NDArray[np.int16], brain: npt.NDArray[np.bool_], rng: np.
 
 
 def _with_parcels(codes: npt.NDArray[np.int16], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
-    """The labels, the cortex of each side cut into FreeSurfer's parcels."""
+    """The labels, the cortex of each side cut into the house's regions, each by the first of its FreeSurfer numbers."""
     seeded = label_by_seeds(brain)
-    stems = {code: name.rsplit("_", 1)[0] for code, name in regions.REGIONS.items()}
     parcel = np.zeros(256, dtype=np.int16)
-    for code, stem in stems.items():
-        parcel[code] = NUMBERS.get(stem, 0)
+    for code, name in regions.REGIONS.items():
+        parcel[code] = NUMBERS.get(name.rsplit("_", 1)[0], 0)
     known = parcel[seeded] > 0
     nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
     filled = parcel[seeded[tuple(nearest)]]
