@@ -24,8 +24,8 @@ from m2diff.simulate import regions
 from m2diff.simulate.mni import label_by_seeds
 from m2diff.simulate.sources import crop, largest_component
 
-WHITE = (2, 41, 7, 46, 77, 78, 79, 251, 252, 253, 254, 255, 25, 57, 16)  # the brainstem looks white
-LESIONS = (25, 57)
+PLAIN_WHITE, LESIONS = (77, 78, 79, 251, 252, 253, 254, 255), (25, 57)
+WHITE = (2, 41, 7, 46, 16, *PLAIN_WHITE, *LESIONS)  # the brainstem looks nearly white
 CORTEX = {3: 1000, 42: 2000}
 CISTERNS = 24
 LOOKS = {
@@ -59,11 +59,7 @@ def paint(path: Path, number: int, out: Path, versions: int) -> None:
     brain = solid | (ndimage.binary_dilation(solid, iterations=2) & (codes == CISTERNS))
     white = np.isin(codes, WHITE) & brain
     grey = np.isin(codes, [label for labels, _ in LOOKS.values() for label in labels]) & ~white & brain
-    soft = {
-        "GM": _soft(grey, 0.5),
-        "WM": _soft(white, 0.5),
-        "CSF": _soft(brain & ~grey & ~white, 0.5),
-    }
+    soft = {"GM": _soft(grey), "WM": _soft(white), "CSF": _soft(brain & ~grey & ~white)}
     labels = _with_parcels(codes, brain)
     for version in range(1, versions + 1):
         stem = f"{path.name.split('.')[0]}v{version}"
@@ -79,7 +75,7 @@ def painted(codes: npt.NDArray[np.int16], brain: npt.NDArray[np.bool_], rng: np.
     look = np.full(max(int(codes.max()), 255) + 1, CSF_LOOK + CSF_JITTER * rng.standard_normal(), dtype=np.float32)
     for labels, level in LOOKS.values():
         look[list(labels)] = level + JITTER * rng.standard_normal()
-    look[[label for label in WHITE if label not in (2, 41, 7, 46, 16)]] = look[2]
+    look[list(PLAIN_WHITE)] = look[2]
     look[list(LESIONS)] = LESION_LOOK
     texture = ndimage.gaussian_filter(rng.standard_normal(codes.shape, dtype=np.float32), float(rng.uniform(0.7, 1.5)))
     image = look[codes] * (1 + TEXTURE * texture / texture.std())
@@ -102,8 +98,8 @@ def _with_parcels(codes: npt.NDArray[np.int16], brain: npt.NDArray[np.bool_]) ->
     return out
 
 
-def _soft(mask: npt.NDArray[np.bool_], sigma: float) -> np.ndarray:
-    return ndimage.gaussian_filter(mask.astype(np.float32), sigma, truncate=3.0)
+def _soft(mask: npt.NDArray[np.bool_]) -> np.ndarray:
+    return ndimage.gaussian_filter(mask.astype(np.float32), 0.5, truncate=3.0)
 
 
 def _save(path: Path, data: np.ndarray, affine: np.ndarray) -> None:

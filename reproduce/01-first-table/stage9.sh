@@ -8,7 +8,7 @@
 # side by side on one H200 in under 12 minutes, by the clock (so the cards' settings say a constant rate): from the first 16
 # scans on, as they were made (35 from step 150 on, 64 from 520, 105 from 1,010, 156 from 1,610, all from 2,210); the control
 # never more than nine steps ahead until the last ten seconds. These commands say the same in steps, and as such were not run.
-# What was run also painted the lesions that the maps mark (25 and 57; 1 to 45 mL a head) as CSF, which paint.py has as white
+# What was run also painted the lesions that the maps mark (25 and 57; 0.7 to 45 mL a head) as CSF, which paint.py has as white
 # matter since. On the cards the two paintings of a map count as one person, by hand.
 set -euo pipefail
 here=$(dirname "$0")

@@ -195,6 +195,18 @@ def test_the_levels_of_the_tissues_are_a_term_where_it_is_weighted_and_they_are_
 
 
 @each_family
+@pytest.mark.parametrize("guided", [True, False])
+def test_what_goes_with_the_truth_is_a_term_where_it_is_weighted_with_an_mri_and_without(name, guided):
+    spec, batch = SPECS[name], make_batch()
+    if not guided:
+        batch = replace(batch, conditions=replace(batch.conditions, mri=None))
+    losses = families.build({**spec, "loss": {**spec["loss"], "shrinkage": 4.0}}).loss(batch, generator=seeded())
+    assert losses.weights["shrinkage"] == 4.0
+    assert torch.isfinite(losses.total) and float(losses.terms["shrinkage"].detach()) > 0
+    assert "shrinkage" not in shaken(name).loss(batch, generator=seeded()).terms
+
+
+@each_family
 def test_an_unknown_dose_or_reconstruction_is_the_same_absent_and_nan(name):
     model, known = shaken(name), make_batch().conditions
     nan = torch.full((3,), float("nan"))
