@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_up import simulated
 
 from m2diff.benchmark import grids, plan
 from m2diff.benchmark.budget import Budget
@@ -15,6 +16,7 @@ from m2diff.benchmark.score import MEASURED, TRUTH
 from m2diff.benchmark.summary import compared, mean_distance, mean_of, told_apart
 from m2diff.benchmark.table import Measured
 from m2diff.errors import BadInput, Notice
+from m2diff.io import bids
 
 PSNR = QUALITY[0]
 
@@ -166,3 +168,27 @@ def test_patients_are_told_apart_on_the_side_on_which_the_truth_has_them(side):
     assert told_apart(measured, TRUTH, 1.0, marker).auc.mean == 1
     found = told_apart(measured, "mine", 20.0, marker)
     assert found.auc.mean == 0.75 and found.difference.mean == pytest.approx(-1.25 * side)
+
+
+def of_template(root, numbers, seed):
+    """A cohort of people of the bundled template, as `m2diff simulate` without anatomies makes it."""
+    simulated(root, {f"{n:03d}": ("MNI152", "ad" if n % 2 else "healthy") for n in numbers}, (4.0,))
+    bids.write_json(root / "dataset_description.json", {"M2diffRecipe": {"seed": seed, "anatomies": None}})
+    return root
+
+
+def test_people_of_the_template_are_held_out_as_persons_and_it_is_said_once_that_they_share_folds(tmp_path):
+    with pytest.warns(Notice, match="share its folds") as said:
+        both = sides(of_template(tmp_path / "cohort", range(1, 6), 1), None)
+    assert len(both.test) == 2 and len(both.train) == 3 and len(said) == 1
+    assert not {learner.person for learner in both.train} & set(both.held_out)
+
+
+def test_another_cohort_of_the_template_is_scored_unless_it_holds_the_same_people(tmp_path):
+    data = of_template(tmp_path / "cohort", range(1, 4), 1)
+    with pytest.warns(Notice, match="share its folds"):
+        both = sides(data, of_template(tmp_path / "others", range(1, 3), 2))
+    assert both.test_persons == ("MNI152-seed2-001", "MNI152-seed2-002")
+    again = of_template(tmp_path / "again", range(3, 5), 1)
+    with pytest.raises(BadInput, match=r"MNI152-seed1-003 is in both cohorts; make .* with another seed"):
+        sides(data, again)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from m2diff.errors import BadInput
-from m2diff.simulate import mni, regions
+from m2diff.simulate import mni, regions, sources
 from m2diff.simulate.anatomy import Source, find_sources, make_person, mni_source
 
 SHARED = Path(os.environ.get("M2DIFF_SHARED", Path(__file__).parents[2] / "../shared"))
@@ -157,14 +157,18 @@ def test_labelled_people_are_found_and_loaded(people):
     assert anatomy.person == "ann" and np.isin(regions.WHITE_MATTER[:2], anatomy.labels).all()
 
 
-def test_tissue_maps_are_enough(people, tmp_path):
-    folder = tmp_path / "bids"
+def tissue_maps(people, folder):
+    """The same person as a T1 with tissue maps, without labels; the folder."""
     folder.mkdir()
     tissues = np.asarray(nib.load(people / "ann_tissues.nii.gz").dataobj)
     save(folder / "sub-1_desc-preproc_T1w.nii.gz", np.choose(tissues, [0, 100, 300, 500]).astype(np.int16))
     for code, name in ((1, "CSF"), (2, "GM"), (3, "WM")):
         save(folder / f"sub-1_label-{name}_probseg.nii.gz", (tissues == code).astype(np.float32))
-    (source,) = find_sources(folder)
+    return folder
+
+
+def test_tissue_maps_are_enough(people, tmp_path):
+    (source,) = find_sources(tissue_maps(people, tmp_path / "bids"))
     assert (source.person, source.kind) == ("sub-1", "tissue maps")
     found = np.unique(source.load().labels)
     assert len(set(found) & set(range(1, 53))) > 25
@@ -223,3 +227,41 @@ def test_real_people_have_every_region_and_lose_what_lies_beside_the_head():
     assert [regions.REGIONS[code] for code in range(1, 53) if counts[code] == 0] == []
     assert centre(anatomy, "precuneus_left")[1] < -15 and centre(anatomy, "hippocampus_left")[0] < -8
     assert max(anatomy.labels.shape) * COARSE < 215
+
+
+UNKNOWN = {"nothing": lambda labels: labels * 0, "another atlas": lambda labels: np.where(labels > 0, labels + 400, 0)}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_labels_of_no_known_atlas_are_refused_in_one_sentence(people, what):
+    """Silently, they would make a brain whose grey matter takes up nothing."""
+    path = people / "ann_glm.nii.gz"
+    save(path, UNKNOWN[what](np.asarray(nib.load(path).dataobj)).astype(np.int16))
+    came = {"nothing": "none", "another atlas": "444, 445, 568, 569"}[what]
+    told = rf"ann_glm.*must hold FreeSurfer.*Neuromorphometrics.*its labels \({came}\) give a region to 0% of it; give"
+    with pytest.raises(BadInput, match=told):
+        find_sources(people)[0].load()
+
+
+def test_an_empty_label_map_beside_tissue_maps_is_refused(people, tmp_path):
+    folder = tissue_maps(people, tmp_path / "bids")
+    save(folder / "sub-1_desc-aparcaseg_dseg.nii.gz", np.zeros((48, 56, 48), dtype=np.int16))
+    with pytest.raises(BadInput, match=r"aparcaseg_dseg.*its labels \(none\) give a region to 0% of it"):
+        find_sources(folder)[0].load()
+
+
+def test_labels_that_miss_the_grey_matter_are_refused():
+    codes, grey = np.zeros((4, 4, 4), dtype=np.int16), np.ones((4, 4, 4), dtype=np.float32)
+    with pytest.raises(BadInput, match="must name a region of its grey matter"):
+        sources.complete_labels(codes, grey, 0 * grey, 0 * grey)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("ending", ["SS", "tissues"])
+def test_an_anatomy_that_holds_no_number_is_refused(people, value, ending):
+    path = people / f"ann_{ending}.nii.gz"
+    data = np.asarray(nib.load(path).dataobj).astype(np.float32)
+    data[24, 28, 24:26] = value
+    save(path, data)
+    with pytest.raises(BadInput, match=rf"ann_{ending}.*must hold finite numbers, but 2 of its voxels.*mend it"):
+        find_sources(people)[0].load()

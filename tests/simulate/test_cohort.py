@@ -107,6 +107,77 @@ def test_the_same_command_makes_only_what_is_missing(made, monkeypatch):
     assert asked == ["002"]
 
 
+def test_people_of_the_template_are_persons_of_their_own(made):
+    assert [subject.person for subject in bids.find_subjects(made)] == ["MNI152-seed3-001", "MNI152-seed3-002"]
+
+
+@pytest.mark.parametrize("text", ['{"Name": ', "[]", "\xff"])
+def test_a_folder_whose_description_is_broken_is_refused_and_left_alone(tmp_path, text):
+    broken = tmp_path / "dataset_description.json"
+    broken.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput, match=r"dataset_description\.json must describe a data set .*; mend it, or choose"):
+        simulate(RECIPE, tmp_path, 1, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == [broken.name]
+
+
+def test_an_anatomy_that_is_refused_leaves_nothing_of_its_person(tmp_path, monkeypatch):
+    folder = tmp_path / "anatomies"
+    folder.mkdir()
+    t1 = np.ones((20, 20, 20), dtype=np.float32)
+    t1[10, 10, 10] = np.nan
+    for ending in ("T1w", "label-GM_probseg", "label-WM_probseg", "label-CSF_probseg"):
+        data = t1 if ending == "T1w" else np.ones_like(t1)
+        nib.save(nib.Nifti1Image(data, np.eye(4)), folder / f"ann_{ending}.nii")
+    with pytest.raises(BadInput, match=r"ann_T1w.*finite numbers, but 1 of its voxels"):
+        simulate(replace(RECIPE, anatomies=folder), tmp_path / "out", 1, progress=False)
+    assert not list((tmp_path / "out").rglob("*sub-*"))
+
+
+def test_a_person_has_the_same_label_however_many_there_are():
+    assert [cohort.label_of(number) for number in (0, 1, 998, 999, 1233)] == ["001", "002", "999", "1000", "1234"]
+
+
+def finish(root, *labels):
+    for label in labels:
+        record = bids.record_path(root, label)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text("{}")
+
+
+def test_a_longer_cohort_makes_only_the_new_people_past_999_too(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cohort, "_make", lambda recipe, out, number, label: asked.append((number, label)))
+    simulate(RECIPE, tmp_path / "out", 1, progress=False)
+    finish(tmp_path / "out", *(f"{n:03d}" for n in range(1, 1000)))
+    asked.clear()
+    simulate(RECIPE, tmp_path / "out", 1001, progress=False)
+    assert asked == [(999, "1000"), (1000, "1001")]
+    assert len((tmp_path / "out" / "participants.tsv").read_text().splitlines()) == 1002
+
+
+def test_a_shorter_command_never_unlists_who_is_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr(cohort, "_make", lambda recipe, out, number, label: finish(out, label))
+    table = simulate(RECIPE, tmp_path / "out", 3, progress=False) / "participants.tsv"
+    before = table.read_text()
+    assert before.splitlines()[3] == "sub-003\tMNI152\thealthy"
+    bids.record_path(tmp_path / "out", "002").unlink()  # and who is not finished is listed while they are asked for
+    simulate(RECIPE, tmp_path / "out", 1, progress=False)
+    assert table.read_text().splitlines() == [line for line in before.splitlines() if "sub-002" not in line]
+    simulate(RECIPE, tmp_path / "out", 2, progress=False)
+    assert table.read_text() == before
+
+
+def test_people_of_a_wide_label_keep_it():
+    """As cohorts of a thousand and more once had them: the number is what counts."""
+    assert cohort._listed(3, {0: "0001", 999: "1000"}) == {0: "0001", 1: "002", 2: "003", 999: "1000"}
+
+
+def test_finished_people_are_known_by_their_number(tmp_path):
+    finish(tmp_path, "0001", "001", "0002", "1000", "pilot", "000")
+    (tmp_path / "derivatives" / "simulation" / "sub-003" / "pet").mkdir(parents=True)  # begun, not finished
+    assert cohort._finished(tmp_path) == {0: "001", 1: "0002", 999: "1000"}
+
+
 def test_another_recipe_is_refused_in_the_same_folder(made):
     with pytest.raises(BadInput, match="other settings"):
         simulate(replace(RECIPE, seed=4), made, 2, progress=False)
@@ -123,6 +194,27 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path):
 def test_doses_that_make_no_sense_are_refused(text):
     with pytest.raises(BadInput, match="--drf expects"):
         DosePlan.parse(text)
+
+
+@pytest.mark.parametrize("text", ["1.0000001", "4,1234567", "20.12345678", "4-2000000:3"])
+def test_doses_that_no_name_can_carry_are_refused(text):
+    with pytest.raises(BadInput, match=r"--drf expects factors of at most six digits.*; round them\.$"):
+        DosePlan.parse(text)
+
+
+def test_a_range_that_holds_fewer_doses_than_are_drawn_is_refused():
+    with pytest.raises(BadInput, match=r"--drf expects a range .*, got 4-5:4, which holds 2; widen"):
+        DosePlan.parse("4-5:4")
+    assert DosePlan.parse("4-5:2") == DosePlan((4.0, 5.0), 2)
+
+
+def test_every_dose_can_be_read_from_its_name():
+    names = {4.0: "drf4", 20.0: "drf20", 12.5: "drf12p5", 1.5: "drf1p5", 1e6: "drf1000000", 2.5e6: "drf2500000"}
+    for drf, name in names.items():
+        assert bids.rec(drf) == name and bids.drf_of(name) == drf and DosePlan.parse(str(drf)).factors == (drf,)
+    assert bids.rec(250 / 12.3) == "drf20p3252"  # a real scan's, to six digits as ever
+    for drf in (1e-5, 1e16):
+        assert bids.rec(drf).isalnum()
 
 
 def test_drawn_doses_lie_between_their_limits():

@@ -1,5 +1,7 @@
 """Uptake follows the table of normals, Alzheimer's spares what it spares, lesions are recorded as they are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,8 +78,53 @@ def test_pet_lesions_leave_the_mri_alone_and_the_reverse(block):
         for lesion in lesions:
             inside = labels == lesion.code
             seen.add(lesion.kind)
-            if len(lesions) == 1:  # alone, so no other lesion overlaps it
-                pet, mri = (lesion.factor, 1.0) if lesion.kind != "mri_only" else (1.0, lesion.factor)
-                assert np.allclose(changed[inside], pet) and np.allclose(t1[inside], 100 * mri)
-                assert np.allclose(changed[~inside], 1) and np.allclose(t1[~inside], 100)
+            pet, mri = (lesion.factor, 1.0) if lesion.kind != "mri_only" else (1.0, lesion.factor)
+            assert np.allclose(changed[inside], pet) and np.allclose(t1[inside], 100 * mri)
+        assert np.allclose(changed[labels == 0], 1) and np.allclose(t1[labels == 0], 100)
     assert seen == {"pet_hot", "pet_cold", "mri_only"}
+
+
+def placed_once(anatomy, rng, activity):
+    """The lesions where each is placed once, and left out where it would lie on another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracer, "TRIES", 1)
+        return tracer.add_lesions(anatomy, activity, rng)
+
+
+def test_no_two_lesions_share_a_voxel_and_who_had_none_that_did_is_who_they_were(block):
+    """In a block this small they meet often: in one person in ten."""
+    activity = np.ones(block.labels.shape, dtype=np.float32)
+    again = 0
+    for seed in range(400):
+        rng, alone = np.random.default_rng(seed), np.random.default_rng(seed)
+        changed, t1, labels, lesions = tracer.add_lesions(block, activity, rng)
+        sizes = [len(tracer._ball(block, lesion.centre_mm, lesion.radii_mm)[0]) for lesion in lesions]
+        assert [int((labels == lesion.code).sum()) for lesion in lesions] == sizes  # each is whole
+        assert [lesion.code for lesion in lesions] == list(range(1, len(lesions) + 1))
+        before = placed_once(block, alone, activity)
+        if len(before[3]) == len(lesions) and rng.bit_generator.state == alone.bit_generator.state:
+            assert before[3] == lesions and all(map(np.array_equal, before[:3], (changed, t1, labels)))
+        else:
+            again += 1
+    assert 5 < again < 100
+
+
+def test_the_lesions_of_a_seed_are_what_they_were_before_overlaps_were_looked_for(block):
+    rng = np.random.default_rng(6)
+    *_, lesions = tracer.add_lesions(block, np.ones(block.labels.shape, dtype=np.float32), rng)
+    assert [lesion.centre_mm for lesion in lesions] == [(28, 60, 40), (20, 48, 24), (16, 22, 72)]
+    assert [lesion.factor for lesion in lesions] == pytest.approx([1.3898, 1.4481, 0.6778], abs=1e-4)
+    assert rng.random() == pytest.approx(0.3191495024)  # and so is whatever is drawn after them
+
+
+def test_a_lesion_that_finds_no_place_is_left_out(block):
+    tight = replace(block, gm=np.zeros_like(block.gm), wm=np.zeros_like(block.wm))
+    tight.gm[20:22, 20, 20] = 1  # all lesions would lie here
+    counts = set()
+    for seed in range(60):
+        *_, labels, lesions = tracer.add_lesions(
+            tight, np.ones(block.labels.shape, np.float32), np.random.default_rng(seed)
+        )
+        counts.add(len(lesions))
+        assert set(np.unique(labels)) - {0} == {lesion.code for lesion in lesions}
+    assert counts == {0, 1}

@@ -9,7 +9,7 @@ from math import log
 from pathlib import Path
 
 from m2diff.data.cohort import PreparedSubject, is_cache, open_cohort
-from m2diff.data.splits import by_person
+from m2diff.data.splits import by_person, in_both, tell_of_template
 from m2diff.errors import BadInput
 from m2diff.io import bids
 
@@ -75,23 +75,25 @@ def sides(
     """Both sides: the cohorts ``data`` and ``test``, or else ``data`` with ``held_out`` (or a ``fraction``) kept out.
 
     Raises BadInput where a person would be on both sides, where too few are left, where a scored person lacks what they
-    are judged by, and for doses that nobody has.
+    are judged by, and for doses that nobody has. A ``Notice`` says where both sides were warped from the template.
     """
     learners = _learners(data)
     if test is None:
         if is_cache(data):
             raise BadInput(f"{data} is a prepared cache, which cannot be scored; give the people to score by --test.")
-        chosen = tuple(held_out) or _drawn(learners, fraction, seed)
-        split = by_person(learners, held_out=chosen)
+        named = tuple(held_out)
+        split = by_person(learners, held_out=named, fraction=0.0 if named else _share(learners, fraction), seed=seed)
+        chosen = {learner.person for learner in split.valid}
         subjects = [subject for subject in bids.find_subjects(data) if subject.person in chosen]
         return Sides(split.train, _whole(subjects), data, tuple(sorted(chosen)), _doses(subjects, drf))
     scored = bids.find_subjects(test)
-    both = sorted({subject.person for subject in scored} & {learner.person for learner in learners})
+    both = in_both((learner.person for learner in learners), (subject.person for subject in scored))
     if both:
-        raise BadInput(
-            f"Nobody may be trained on and scored, but {', '.join(both)} is in both cohorts; leave them out of one "
-            "(m2diff simulate --without)."
-        )
+        way = "leave them out of one (m2diff simulate --without)."
+        if all(map(bids.of_template, both)):  # whom no option names: another seed makes others
+            way = "make one of them anew with another seed (m2diff simulate --seed)."
+        raise BadInput(f"Nobody may be trained on and scored, but {', '.join(both)} is in both cohorts; {way}")
+    tell_of_template((learner.person for learner in learners), (subject.person for subject in scored))
     return Sides(tuple(learners), _whole(scored), test, (), _doses(scored, drf))
 
 
@@ -130,16 +132,15 @@ def _meta_hash(subject: PreparedSubject) -> str:
     return sha256((subject.folder / "meta.json").read_bytes()).hexdigest()
 
 
-def _drawn(learners: list[Learner], fraction: float, seed: int) -> tuple[str, ...]:
-    """A share of all persons, at least ``FEWEST``; refuses a cohort that leaves nobody to train on."""
+def _share(learners: list[Learner], fraction: float) -> float:
+    """The share of all persons to hold out, at least ``FEWEST``; refuses a cohort that leaves nobody to train on."""
     persons = {learner.person for learner in learners}
     if len(persons) <= FEWEST:
         raise BadInput(
             f"A comparison holds out at least {FEWEST} persons and trains on others, but the cohort has "
             f"{len(persons)} ({', '.join(sorted(persons))}); give more anatomies, or others by --test."
         )
-    share = max(fraction, FEWEST / len(persons))
-    return tuple(sorted({learner.person for learner in by_person(learners, fraction=share, seed=seed).valid}))
+    return max(fraction, FEWEST / len(persons))
 
 
 def _doses(subjects: Iterable[bids.Subject], wanted: Iterable[float]) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from m2diff.benchmark.people import Sides
 from m2diff.benchmark.plan import Entry
 from m2diff.benchmark.score import loaded
 from m2diff.benchmark.training import Terms
+from m2diff.data.splits import in_both
 from m2diff.enhance.run import FIRST
 from m2diff.errors import BadInput
 from m2diff.families import resolve, stored
@@ -52,7 +53,7 @@ def _first(name: str, source: str) -> str:
 
 
 def _refuse(name: str, training: stored.Training, sides: Sides) -> None:
-    both = sorted(training.seen & set(sides.test_persons))
+    both = in_both(training.seen, sides.test_persons)
     if both:
         raise BadInput(
             f"{name} was trained on {', '.join(both)}, who would be scored; score other people, or leave these "

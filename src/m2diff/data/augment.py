@@ -22,7 +22,7 @@ MARGIN = 4
 class Augmentation(BaseModel):
     """How often and how strongly each variation is drawn."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     flip: float = Field(default=0.5, ge=0, le=1, description="share of items mirrored left to right")
     scale_sd: float = Field(default=0.1, ge=0, description="standard deviation of the log of a common PET scale")

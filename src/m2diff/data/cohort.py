@@ -302,6 +302,7 @@ def _is_current(folder: Path, subject: Subject) -> bool:
         return False
     raw = json.loads(record.read_text())
     told = raw.get("recon") == _recon(subject).to_json()  # a sidecar may have been completed since
+    told = told and raw.get("person") == subject.person  # people of the template once had no names of their own
     return raw.get("format") == FORMAT and raw.get("sizes") == _sizes(subject) and told
 
 

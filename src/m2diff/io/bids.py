@@ -18,6 +18,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,20 @@ FDG = "18FFDG"
 """The label of ``trc-`` of a scan of FDG."""
 TRACER_KEYS = ("TracerName", "Radiopharmaceutical", "RadiopharmaceuticalName")
 """Where a PET sidecar may name its tracer."""
+TEMPLATE = "MNI152"
+"""The anatomy of everybody who was warped from the bundled template."""
 DERIVED = ("noisefree", "truth", "regions", "brain", "lesions")
 _DRF = re.compile(r"drf([0-9]+(?:p[0-9]+)?)")
+_TEMPLATE_PERSON = re.compile(TEMPLATE + r"-seed[0-9]+-[0-9]+")
 _SUFFIX = {"noisefree": "pet", "truth": "pet", "regions": "dseg", "brain": "mask", "lesions": "dseg"}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One scan session: where its images lie. ``person``: whose, or the anatomy it was simulated from."""
+    """One scan session: where its images lie.
+
+    ``person``: whose, or the anatomy it was simulated from; of the bundled template, ``template_person``.
+    """
 
     label: str
     person: str
@@ -53,6 +60,20 @@ class Subject:
     """What the simulation recorded: scanner, uptake, lesions; None for a real scan, whose MRI may lie elsewhere."""
 
 
+def template_person(seed: int, number: int) -> str:
+    """The name of person ``number`` (1, 2, ...) of a cohort of ``seed`` that was warped from the bundled template.
+
+    Everybody made from it has a shape, a contrast and noise of their own, drawn from the two alone, so they count as
+    persons; the same name in two cohorts is the same person, or (made for another group or tracer) taken for it.
+    """
+    return f"{TEMPLATE}-seed{seed}-{number:03d}"
+
+
+def of_template(person: str) -> bool:
+    """Whether ``person`` was warped from the bundled template; the bare anatomy's name is some unknown one of them."""
+    return person == TEMPLATE or _TEMPLATE_PERSON.fullmatch(person) is not None
+
+
 def t1_path(root: Path, label: str) -> Path:
     """Where the T1-weighted MRI of ``label`` lies."""
     return root / f"sub-{label}" / "anat" / f"sub-{label}_T1w.nii.gz"
@@ -64,8 +85,9 @@ def pet_path(root: Path, label: str, drf: float, trc: str = FDG) -> Path:
 
 
 def rec(drf: float) -> str:
-    """The label of ``rec-`` for a dose reduction factor; 1 is the standard scan."""
-    return "standard" if drf == 1 else f"drf{drf:g}".replace(".", "p")  # BIDS labels hold letters and digits only
+    """The label of ``rec-`` for a dose reduction factor, to six digits; 1 is the standard scan."""
+    digits = f"{Decimal(f'{drf:g}'):f}"  # never with an exponent: BIDS labels hold letters and digits only
+    return "standard" if drf == 1 else f"drf{digits}".replace(".", "p")
 
 
 def drf_of(label: str | None) -> float | None:
@@ -106,7 +128,8 @@ def find_subjects(root: Path | str) -> list[Subject]:
     """The finished sessions of a cohort, in the order of their labels; refuses a folder that holds none."""
     root = Path(root)
     rows = _participants(root)
-    subjects = [_simulated(root, row) for row in rows if record_path(root, _label(row)).is_file()]
+    seed = _template_seed(root)
+    subjects = [_simulated(root, row, seed) for row in rows if record_path(root, _label(row)).is_file()]
     if subjects:
         return subjects
     if (root / "derivatives" / "simulation").is_dir():
@@ -121,6 +144,15 @@ def _participants(root: Path) -> list[dict[str, str]]:
         return []
     with table.open(newline="") as lines:
         return [row for row in csv.DictReader(lines, delimiter="\t") if row.get("participant_id")]
+
+
+def _template_seed(root: Path) -> int | None:
+    """The seed of a cohort that was made from the bundled template; None of any other, or where it is not recorded."""
+    try:
+        recipe = json.loads((root / "dataset_description.json").read_text())["M2diffRecipe"]
+        return int(recipe["seed"]) if recipe["anatomies"] is None else None
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
 
 
 def _real(root: Path, people: dict[str, dict[str, str]]) -> list[Subject]:
@@ -155,8 +187,11 @@ def _label(row: dict[str, str]) -> str:
     return row["participant_id"].removeprefix("sub-")
 
 
-def _simulated(root: Path, row: dict[str, str]) -> Subject:
+def _simulated(root: Path, row: dict[str, str], seed: int | None) -> Subject:
     label = _label(row)
+    person = row.get("anatomy", label)
+    if person == TEMPLATE and seed is not None and label.isdecimal():
+        person = template_person(seed, int(label))
     low: dict[float, Path] = {}
     trc = FDG
     for path in sorted((root / f"sub-{label}" / "pet").glob("*_rec-drf*_pet.nii.gz")):
@@ -167,7 +202,7 @@ def _simulated(root: Path, row: dict[str, str]) -> Subject:
     derived = {what: path if (path := derived_path(root, label, what, trc)).is_file() else None for what in DERIVED}
     return Subject(
         label=label,
-        person=row.get("anatomy", label),
+        person=person,
         group=row.get("group", "unknown"),
         t1=t1_path(root, label),
         standard=pet_path(root, label, 1, trc),

@@ -9,8 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-import re
 import warnings
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -26,6 +24,7 @@ from m2diff.io.atomic import replacing
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.simulate import regions, scanner, tracer
 from m2diff.simulate.anatomy import Anatomy, make_person
+from m2diff.simulate.doses import DosePlan
 from m2diff.simulate.head import find_heads
 from m2diff.simulate.scanner import MODELS, ScannerName
 from m2diff.simulate.sources import Source, find_sources, mni_source
@@ -55,44 +54,13 @@ derivatives/simulation holds the noise-free reconstruction, the true activity, r
 
 
 @dataclass(frozen=True)
-class DosePlan:
-    """Which low doses a person gets: the listed ones, or ``draws`` of them, log-uniform between two limits."""
-
-    factors: tuple[float, ...]
-    draws: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> DosePlan:
-        """``4,10,20`` lists doses; ``4-100:3`` draws three whole ones between 4 and 100 for each person."""
-        drawn = re.fullmatch(r"(\d+)-(\d+):(\d+)", text.strip())
-        try:
-            if drawn:
-                low, high, draws = map(int, drawn.groups())
-                plan = cls((float(low), float(high)), draws)
-            else:
-                plan = cls(tuple(sorted({float(part) for part in text.split(",")})))
-        except ValueError:
-            plan = cls(())
-        sound = bool(plan.factors) and all(1 < factor < math.inf for factor in plan.factors)
-        if not sound or (drawn and (plan.factors[0] >= plan.factors[1] or plan.draws < 1)):
-            raise BadInput(f"--drf expects factors above 1 such as 4,10,20 or a range such as 4-100:3, got {text!r}.")
-        return plan
-
-    def draw(self, rng: np.random.Generator) -> list[float]:
-        """The doses of one person, ascending."""
-        if not self.draws:
-            return list(self.factors)
-        low, high = np.log(self.factors[0]), np.log(self.factors[1])
-        return sorted({float(round(f)) for f in np.exp(rng.uniform(low, high, self.draws))})
-
-
-@dataclass(frozen=True)
 class Recipe:
     """Everything that decides a cohort but its size. Paths are to folders of real anatomies and of head label maps.
 
-    ``randomise``: a share of the persons gets random uptake, every person a random scanner, and heads are mixed
-    (none, grown, mapped); the cohort that weights are trained on. Otherwise one protocol, that of ``scanner``, the
-    pattern of ``tracer``, and ``head``.
+    ``randomise``: a quarter of the persons gets random uptake, every person a random scanner; otherwise one protocol,
+    that of ``scanner``, and the pattern of ``tracer``. ``head`` is every person's, whether randomised or not; ``mixed``
+    draws one for each (four in ten none; the others grown, or half of them mapped where ``heads`` are given). Weights
+    are trained on a cohort with both.
     """
 
     doses: DosePlan
@@ -263,7 +231,10 @@ def resample(image: np.ndarray, source: Affine, target: Affine, shape: tuple[int
 
 
 def simulate(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1, progress: bool = True) -> Path:
-    """Make (or finish) a cohort of ``subjects`` persons under ``out``; returns ``out``."""
+    """Make (or finish) a cohort of ``subjects`` persons under ``out``; returns ``out``.
+
+    A longer cohort extends a shorter one; a shorter one leaves everybody who is finished where they are, and listed.
+    """
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
@@ -276,10 +247,10 @@ def simulate(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1, p
     if recipe.heads is not None:
         find_heads(recipe.heads)  # refused before anything is written
     _claim(out, recipe)
-    width = max(3, len(str(subjects)))
-    missing = [n for n in range(subjects) if not bids.record_path(out, f"{n + 1:0{width}d}").is_file()]
-    _write_participants(out, recipe, subjects, width, [source.person for source in sources])
-    work = (delayed(_make)(recipe, out, n, f"{n + 1:0{width}d}") for n in missing)
+    finished = _finished(out)
+    missing = [n for n in range(subjects) if n not in finished]
+    _write_participants(out, recipe, _listed(subjects, finished), [source.person for source in sources])
+    work = (delayed(_make)(recipe, out, n, label_of(n)) for n in missing)
     with warnings.catch_warnings():
         # Workers hold large matrices; loky takes that for a leak and replaces them, which is harmless.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
@@ -289,11 +260,32 @@ def simulate(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1, p
     return out
 
 
+def label_of(number: int) -> str:
+    """The label of person ``number`` (0, 1, ...): the same however many there are, 001 to 999, 1000 and so on."""
+    return f"{number + 1:03d}"
+
+
+def _finished(out: Path) -> dict[int, str]:
+    """The persons of a cohort that are finished on disk: number -> label.
+
+    Cohorts of a thousand and more once had wider labels (0001), and keep them.
+    """
+    labels = [folder.name.removeprefix("sub-") for folder in (out / "derivatives" / "simulation").glob("sub-*")]
+    whole = [label for label in labels if label.isdecimal() and bids.record_path(out, label).is_file()]
+    by_width = sorted(whole, key=len, reverse=True)  # of two labels of one number, today's counts
+    return {int(label) - 1: label for label in by_width if int(label)}
+
+
+def _listed(subjects: int, finished: dict[int, str]) -> dict[int, str]:
+    """Who stands in participants.tsv, number -> label: everybody asked for and everybody finished, in order."""
+    return {number: finished.get(number) or label_of(number) for number in sorted({*range(subjects), *finished})}
+
+
 def _claim(out: Path, recipe: Recipe) -> None:
     """Write the dataset's description, or refuse a folder that another recipe has begun."""
     description = out / "dataset_description.json"
     if description.is_file():
-        begun = json.loads(description.read_text()).get("M2diffRecipe")
+        begun = _recipe_of(description)
         if begun != recipe.describe():
             raise BadInput(f"{out} holds a data set made with other settings; choose another folder or delete it.")
     elif out.is_dir() and any(out.iterdir()):
@@ -314,17 +306,34 @@ def _claim(out: Path, recipe: Recipe) -> None:
             temporary.write_text(README)
 
 
-def _write_participants(out: Path, recipe: Recipe, subjects: int, width: int, persons: list[str]) -> None:
-    """participants.tsv and its dictionary; a longer cohort extends a shorter one."""
+def _recipe_of(description: Path) -> Any:
+    """The recipe that a dataset's description names, None where it names none; BadInput where it is no description."""
+    try:
+        content = json.loads(description.read_text(encoding="utf-8"))
+    except ValueError:  # not JSON, or not UTF-8
+        content = None
+    if not isinstance(content, dict):
+        raise BadInput(
+            f"{description} must describe a data set as a JSON object, but it cannot be read as one; mend it, or "
+            "choose another folder."
+        )
+    return content.get("M2diffRecipe")
+
+
+def _write_participants(out: Path, recipe: Recipe, listed: dict[int, str], persons: list[str]) -> None:
+    """participants.tsv and its dictionary; ``listed``: number -> label, ``persons``: the anatomies in their turns."""
     text = io.StringIO()
     table = csv.writer(text, delimiter="\t", lineterminator="\n")
     table.writerow(["participant_id", "anatomy", "group"])
-    for n in range(subjects):
-        table.writerow([f"sub-{n + 1:0{width}d}", persons[n % len(persons)], group_of(recipe, n, len(persons))])
+    for n, label in listed.items():
+        table.writerow([f"sub-{label}", persons[n % len(persons)], group_of(recipe, n, len(persons))])
     with replacing(out / "participants.tsv") as temporary:
         temporary.write_text(text.getvalue())
     columns = {
-        "anatomy": {"Description": "The real or template anatomy this person was warped from; split data by it"},
+        "anatomy": {
+            "Description": "The real or template anatomy this person was warped from; split data by it (people of the "
+            "template MNI152 have shapes of their own, but its folds)"
+        },
         "group": {"Description": "Diagnostic group", "Levels": LEVELS[recipe.tracer]},
     }
     bids.write_json(out / "participants.json", columns)

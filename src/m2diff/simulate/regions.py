@@ -220,13 +220,15 @@ def translate(labels: np.ndarray) -> LabelArray:
 
     FreeSurfer is known by its cortical labels above 1000. Parts that an atlas does not tell apart are cut by geometry:
     the pons from the brainstem, the isthmus from the posterior cingulate, sideless parts at the midline.
+    Whether the numbers are of either atlas at all is for the caller to judge (``sources``): others come out as 0.
     """
     labels = np.asarray(labels).astype(np.int32)
     freesurfer = int(labels.max()) >= 1000
     table = FREESURFER if freesurfer else BRAINCOLOR
-    lookup = np.zeros(int(max(labels.max(), *table)) + 1, dtype=np.int16)
+    beyond = max(table) + 1  # whatever an unknown atlas holds, however large
+    lookup = np.zeros(beyond + 1, dtype=np.int16)
     lookup[list(table)] = list(table.values())
-    out = lookup[labels.clip(0)]
+    out = lookup[labels.clip(0, beyond)]
     sideless = (77, 251, 252, 253, 254, 255) if freesurfer else (71, 72, 73)
     _cut_midline(out, np.isin(labels, sideless))
     if not freesurfer:

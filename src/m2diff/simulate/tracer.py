@@ -76,10 +76,16 @@ AD_LATE_LOSS = {
 }
 """Frontal loss, reached only beyond half of the full severity."""
 
+TRIES = 20
+"""Places that are drawn for a lesion before it is left out: one in a hundred persons needs a second."""
+
 
 @dataclass(frozen=True, eq=False)
 class Uptake:
-    """A person's levels, in SUVR: ``grey`` by region code; one number each for the rest."""
+    """A person's levels, in SUVR: ``grey`` by region code; one number each for the rest.
+
+    ``group`` is the one that was drawn; with the pattern ``random`` nothing in the levels shows it.
+    """
 
     group: Group
     pattern: Pattern
@@ -88,8 +94,8 @@ class Uptake:
     csf: float
     soft_tissue: float
     skull: float
-    severity: float
-    """Of AD (FDG) or of the amyloid load, 0 in the healthy, up to 1."""
+    severity: float | None
+    """Of AD (FDG) or of the amyloid load, 0 in the healthy, up to 1; None where uptake is random and has no pattern."""
     reference_bq_ml: float
     """Concentration of SUVR 1."""
 
@@ -109,16 +115,17 @@ def draw_uptake(rng: np.random.Generator, group: Group, pattern: Pattern = "fdg"
     """One person's uptake; see the module's text."""
     if pattern == "amyloid":
         return _draw_amyloid(rng, group)
-    severity = float(rng.uniform(0.3, 1.0)) if group == "ad" else 0.0
+    severity: float | None = float(rng.uniform(0.3, 1.0)) if group == "ad" else 0.0
     normals = regions.normals()
     drawn = rng.multivariate_normal(normals.mean, normals.covariance, method="eigh").clip(0.3, 2.6)
     grey = dict(zip(range(1, len(drawn) + 1), map(float, drawn), strict=True))
     cortex = float(np.mean(drawn[:34]))  # the cortical columns of the table come first
     if pattern == "random":
+        severity = None  # drawn and let go, since what follows must stay the same for the same seed
         grey = {code: float(rng.uniform(0.1, 2.2)) for code in grey}
         levels = [float(x) for x in rng.uniform([0.2, 0.0, 0.0, 0.0], [1.6, 0.4, 1.0, 1.2])]
     else:
-        grey = _with_ad_pattern(grey, severity, rng)
+        grey = _with_ad_pattern(grey, severity or 0.0, rng)
         levels = [cortex * float(rng.uniform(0.38, 0.52)), *map(float, rng.uniform([0.03, 0.2, 0.1], [0.15, 0.5, 0.3]))]
     grey[regions.OTHER_GREY] = float(np.median(list(grey.values())))
     reference = float(np.exp(rng.uniform(np.log(8e3), np.log(2.5e4))))
@@ -198,7 +205,8 @@ def _head_activity(anatomy: Anatomy, uptake: Uptake, rng: np.random.Generator) -
     places = np.argwhere(anatomy.tissue_class == SOFT)
     for _ in range(int(rng.integers(2, 7)) if len(places) else 0):
         centre = tuple(int(c) for c in places[rng.integers(len(places))])
-        _multiply_ball(head, anatomy, _world(anatomy, centre), tuple(rng.uniform(4, 12, 3)), float(rng.uniform(1.5, 4)))
+        spot = _ball(anatomy, _world(anatomy, centre), tuple(rng.uniform(4, 12, 3)))
+        head[spot] *= np.float32(rng.uniform(1.5, 4))
     return head
 
 
@@ -207,7 +215,8 @@ def add_lesions(
 ) -> tuple[VolumeArray, VolumeArray, LabelArray, tuple[Lesion, ...]]:
     """Lesions of one person: (activity, T1, lesion labels, the record). About half of all persons have some.
 
-    PET-only lesions (hot or cold) have no sign in the MRI; MRI-only lesions none in the PET.
+    PET-only lesions (hot or cold) have no sign in the MRI; MRI-only lesions none in the PET. No two share a voxel: one
+    that would lie on an earlier one is placed anew, and left out where no place is found.
     """
     activity, t1 = activity.copy(), anatomy.t1.copy()
     labels = np.zeros(anatomy.labels.shape, dtype=np.int16)
@@ -220,12 +229,16 @@ def add_lesions(
         kind: LesionKind = "mri_only" if number >= pet else "pet_hot" if hot else "pet_cold"
         brightness = rng.uniform(0.45, 0.75) if rng.random() < 0.7 else rng.uniform(1.2, 1.5)
         factor = {"pet_hot": rng.uniform(1.4, 2.5), "pet_cold": rng.uniform(0.2, 0.65), "mri_only": brightness}[kind]
-        centre = _world(anatomy, tuple(int(c) for c in places[rng.integers(len(places))]))
-        radii = tuple(float(r) for r in rng.uniform(3.0, 8.0) * rng.uniform(0.8, 1.25, 3))
-        lesion = Lesion(number + 1, kind, centre, (radii[0], radii[1], radii[2]), float(factor))
-        inside = _multiply_ball(t1 if kind == "mri_only" else activity, anatomy, centre, radii, lesion.factor)
-        labels[inside] = lesion.code
-        lesions.append(lesion)
+        for _ in range(TRIES):
+            centre = _world(anatomy, tuple(int(c) for c in places[rng.integers(len(places))]))
+            radii = tuple(float(r) for r in rng.uniform(3.0, 8.0) * rng.uniform(0.8, 1.25, 3))
+            inside = _ball(anatomy, centre, radii)
+            if not labels[inside].any():
+                lesion = Lesion(len(lesions) + 1, kind, centre, (radii[0], radii[1], radii[2]), float(factor))
+                (t1 if kind == "mri_only" else activity)[inside] *= np.float32(lesion.factor)
+                labels[inside] = lesion.code
+                lesions.append(lesion)
+                break
     return activity, t1, labels, tuple(lesions)
 
 
@@ -235,17 +248,13 @@ def _world(anatomy: Anatomy, index: tuple[int, ...]) -> tuple[float, float, floa
     return float(x), float(y), float(z)
 
 
-def _multiply_ball(
-    image: VolumeArray, anatomy: Anatomy, centre_mm: tuple[float, ...], radii_mm: tuple[float, ...], factor: float
-) -> tuple[np.ndarray, ...]:
-    """Multiply ``image`` in place inside an ellipsoid along the axes; the indices of the voxels inside."""
+def _ball(anatomy: Anatomy, centre_mm: tuple[float, ...], radii_mm: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+    """The indices of the voxels inside an ellipsoid along the axes, one array an axis."""
     step = np.abs(np.diag(anatomy.affine)[:3])
     centre = np.linalg.solve(anatomy.affine, [*centre_mm, 1.0])[:3]
     reach = np.asarray(radii_mm) / step
     low = np.maximum(np.floor(centre - reach).astype(int), 0)
-    high = np.minimum(np.ceil(centre + reach).astype(int) + 1, image.shape)
+    high = np.minimum(np.ceil(centre + reach).astype(int) + 1, anatomy.labels.shape)
     axes = np.ogrid[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     distance = sum(((axis - c) / r) ** 2 for axis, c, r in zip(axes, centre, reach, strict=True))
-    inside = tuple(index + start for index, start in zip(np.nonzero(distance <= 1), low, strict=True))
-    image[inside] *= np.float32(factor)
-    return inside
+    return tuple(index + start for index, start in zip(np.nonzero(distance <= 1), low, strict=True))
