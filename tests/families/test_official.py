@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from m2diff.errors import BadInput
 from m2diff.families import official
-from m2diff.families.m2diff import M2Diff
+from m2diff.families.m2diff import M2Diff, M2DiffConfig, M2DiffNetwork
 
 SHARED = Path(os.environ.get("M2DIFF_SHARED", Path(__file__).parents[2] / "../shared"))
 REFERENCE = SHARED / "reference"
@@ -86,3 +86,44 @@ def test_missing_or_misshapen_recordings_are_refused():
     )
     with pytest.raises(BadInput, match="lacks x_t"):
         official.compare(model, {})
+
+
+def small_record() -> dict[str, torch.Tensor]:
+    """What a tiny network would be compared with: right in form."""
+    image = torch.zeros(2, 1, 8, 8)
+    tape = torch.zeros(3, *image.shape)
+    steps = {"t": torch.tensor([3, 700]), "timestep_map": torch.tensor([0, 999]), "noise_tape": tape}
+    return {**dict.fromkeys(official.IMAGES, image), **dict.fromkeys(official.LOSSES, torch.zeros(1)), **steps}
+
+
+@pytest.fixture(scope="module")
+def tiny() -> M2Diff:
+    torch.manual_seed(0)
+    return M2Diff(M2DiffConfig(network=M2DiffNetwork(slices=1, fold=1, width=8, multipliers=(1, 1), groups=4))).eval()
+
+
+def test_a_recording_of_several_images_at_steps_of_their_own_is_compared(tiny):
+    names = [difference.name for difference in official.compare(tiny, small_record())]
+    assert set(names) == {"pet_head", "mri_head", *official.LOSSES, "timestep_map", "sample_pet", "sample_mri"}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "match"),
+    [
+        ("t", torch.tensor([3, 1000]), r"t holds whole steps from 0 to 999.*\[3, 1000\]"),
+        ("t", torch.tensor([3, -1]), "t holds whole steps"),
+        ("t", torch.tensor([3.0, 4.0]), "t holds whole steps.*float32"),
+        ("t", torch.tensor([3]), r"t holds whole steps.*shape \(1,\)"),
+        ("t", torch.tensor([True, False]), "t holds whole steps.*bool"),
+        ("timestep_map", torch.tensor([[0, 999]]), r"timestep_map holds whole steps.*shape \(1, 2\)"),
+        ("timestep_map", torch.tensor([0.0, 999.0]), "timestep_map holds whole steps.*float32"),
+        ("low", torch.zeros(2, 1, 8, 8, dtype=torch.float16), r"low is float16 of shape \(2, 1, 8, 8\)"),
+        ("x_t", torch.zeros(2, 1, 8, 8, dtype=torch.float16), "x_t is float16"),
+        ("sample_pet", torch.zeros(1, 1, 8, 8), r"sample_pet is float32 of shape \(1, 1, 8, 8\)"),
+        ("noise_tape", torch.zeros(2, 2, 1, 8, 8), "noise_tape is float32"),
+        ("loss_pet", torch.zeros(3), r"one number; loss_pet is float32 of shape \(3,\)"),
+    ],
+)
+def test_a_recording_that_would_be_broadcast_or_break_is_refused(tiny, name, wrong, match):
+    with pytest.raises(BadInput, match=match):
+        official.compare(tiny, {**small_record(), name: wrong})

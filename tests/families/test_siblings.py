@@ -7,9 +7,12 @@ import torch
 
 from m2diff import families
 from m2diff.errors import BadInput
+from m2diff.families.base import DiffusionFamily
 from m2diff.families.config import UNetConfig
 from m2diff.families.mdaa import DoseAttention, WaveletAttention
 from m2diff.families.mfdiff import Fusion
+
+CHAINS = [name for name, (_, family) in families.FAMILIES.items() if issubclass(family, DiffusionFamily)]
 
 
 def test_the_wavelet_gate_starts_closed_and_flat_guides_say_nothing_when_it_is_open():
@@ -50,6 +53,11 @@ def test_a_closed_fusion_gate_keeps_the_mri_out(open_):
         ("ddpm", {"loss": {"first": 0.2}}, "forms no first version"),
         ("ddpet3d", {"loss": {"first": 0.2}}, "forms no first version"),
         ("ddpet3d", {"diffusion": {"last_beta": 0.01}}, "this one is a cosine"),
+        ("regress", {"network": {"attention": [3]}}, "names levels 0 to 2, got 3"),
+        ("ddpet3d", {"sampling": {"start": 1000}}, r"sampling\.start must lie below diffusion\.steps \(1000\)"),
+        ("ddpet3d", {"sampling": {"start": 20, "steps": 22}}, "must not exceed the chain's 21 steps, got 22"),
+        *((name, {"sampling": {"steps": 1001}}, "the chain's 1000 steps, got 1001") for name in CHAINS),
+        *((name, {"diffusion": {"first_beta": 0.03}}, "above last_beta") for name in CHAINS if name != "ddpet3d"),
     ],
 )
 def test_settings_that_a_family_would_not_read_are_refused(family, section, match):

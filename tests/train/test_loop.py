@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn.modules.module import register_module_forward_hook
 
 from m2diff.batch import Losses
 from m2diff.errors import BadInput
 from m2diff.families import build
+from m2diff.nn import Decoder, Encoder
 from m2diff.train import loop
 from m2diff.train.checkpoint import load_latest, save
 from m2diff.train.loop import train
@@ -133,7 +138,7 @@ def test_a_truncated_checkpoint_costs_its_steps_and_no_more(small, cache, tmp_pa
 
 def test_another_models_run_is_not_resumed_by_accident(small, cache, tmp_path):
     run(small("train.steps=1"), cache, tmp_path)
-    with pytest.raises(BadInput, match="another model"):
+    with pytest.raises(BadInput, match=r"another model.*\(--out\), or remove that one"):
         run(small("train.steps=1", "model.network.width=16"), cache, tmp_path)
 
 
@@ -156,6 +161,91 @@ def test_not_resuming_starts_afresh(small, cache, tmp_path):
 def test_a_crop_that_the_network_cannot_halve_is_refused(small, cache, tmp_path):
     with pytest.raises(BadInput, match=r"data\.crop must divide by"):
         run(small("data.crop=[18, 18]"), cache, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"jobs": 0}, r"one or more, got 0; correct --jobs"),
+        ({"device": "meta"}, r"cpu or on the best device .*got 'meta'.*CUDA_VISIBLE_DEVICES"),
+        ({"device": "cuda:1"}, r"got 'cuda:1'"),
+    ],
+)
+def test_what_a_run_would_not_take_is_refused_before_anything_is_prepared(small, cache, tmp_path, options, match):
+    with pytest.raises(BadInput, match=match):
+        train(small(), cache, tmp_path / "out", progress=False, **{"device": "cpu", **options})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_cannot_be_is_refused_before_anything_is_prepared(small, tmp_path):
+    with pytest.raises(BadInput, match=r"network\.attention"):
+        run(small("model.network.attention=[7]"), tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_without_tensorboard_the_extra_to_install_is_named(small, cache, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(BadInput, match=r"tensorboard, which is not installed; pip install 'm2diff\[train\]'"):
+        run(small(), cache, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["m2diff-base", "regress-base"])
+def test_a_step_is_one_forward_pass(small, cache, tmp_path, name):
+    passes: Counter[int] = Counter()
+
+    def count(module, *_):
+        if isinstance(module, Encoder | Decoder):
+            passes[id(module)] += 1
+
+    hook = register_module_forward_hook(count)
+    try:
+        run(small("train.steps=3", "train.validate_scans=0", "model.loss.dropout.mri=0", name=name), cache, tmp_path)
+    finally:
+        hook.remove()
+    branches = 2 if name == "m2diff-base" else 1
+    assert list(passes.values()) == [3] * (2 * branches)  # an encoder and a decoder each
+
+
+def test_the_bar_shows_loss_throughput_and_the_psnr_of_each_validation(small, cache, tmp_path, capsys):
+    train(small("train.steps=4", "train.validate_every=2"), cache, tmp_path, device="cpu", progress=True)
+    said = capsys.readouterr()
+    card = json.loads((tmp_path / "card.json").read_text())
+    last = np.mean([scan["psnr"] for scan in card["results"]["scans"]])
+    assert all(f"{what}=" in said.err for what in ("loss", "slabs_per_s", "psnr"))
+    assert "Step 2: PSNR " in said.err
+    assert f"Step 4: PSNR {last:.2f} dB by 1 network call, of the input " in said.err
+    assert said.out == ""
+
+
+def test_a_quiet_run_shows_nothing(small, cache, tmp_path, capsys):
+    run(small("train.steps=2"), cache, tmp_path)
+    assert capsys.readouterr() == ("", "")
+
+
+CHAIN = ("model.sampling.steps=3", "model.sampling.eta=0.5")
+
+
+def test_the_best_weights_of_a_chain_are_those_of_its_few_steps(small, cache, tmp_path):
+    run(small("train.steps=2", *CHAIN), cache, tmp_path)
+    best = json.loads((tmp_path / "best.json").read_text())
+    assert best["results"]["calls"] == state(tmp_path).results["calls"] == 3
+    run(small("train.steps=2", *CHAIN, "train.validate_steps=1"), cache, tmp_path / "one")
+    assert state(tmp_path / "one").results["calls"] == 1
+    assert state(tmp_path / "one").best != state(tmp_path).best
+
+
+def test_a_score_by_other_calls_is_no_measure_for_a_resumed_run(small, cache, tmp_path):
+    run(small("train.steps=2", *CHAIN), cache, tmp_path)
+    save(replace(state(tmp_path), best=1000.0), tmp_path / "checkpoints")
+    run(small("train.steps=3", *CHAIN), cache, tmp_path)
+    assert state(tmp_path).best == 1000.0
+    run(small("train.steps=4", *CHAIN, "train.validate_steps=2"), cache, tmp_path)
+    assert state(tmp_path).best < 100.0
+
+
+def test_more_calls_than_the_chain_has_are_refused_before_the_first_step(small, cache, tmp_path):
+    with pytest.raises(BadInput, match=r"validate_steps must not exceed the chain's 1000 steps, got 1001"):
+        run(small("train.validate_steps=1001"), cache, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_data_that_are_no_cohort_are_refused(small, tmp_path):

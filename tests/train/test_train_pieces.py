@@ -10,9 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from m2diff.batch import Conditions, Needs
+from m2diff.batch import Conditions, Estimate, Needs
 from m2diff.data.cohort import open_cohort
+from m2diff.diffusion import Schedule
 from m2diff.errors import BadInput
+from m2diff.families import DiffusionFamily
+from m2diff.families.config import SamplingConfig
 from m2diff.nn.precision import autocast, best_precision
 from m2diff.train.checkpoint import Checkpoint, clear, load_latest, save
 from m2diff.train.config import TrainConfig
@@ -20,7 +23,7 @@ from m2diff.train.ema import Ema
 from m2diff.train.export import export
 from m2diff.train.journal import Means
 from m2diff.train.schedule import learning_rate
-from m2diff.train.validate import enhance_stack, psnr, validate
+from m2diff.train.validate import calls_of, enhance_stack, psnr, validate
 
 # --- learning rate -----------------------------------------------------------------------------------------------
 
@@ -66,6 +69,16 @@ def test_one_update_is_the_formula_and_the_first_ones_forget_faster():
         nn.init.ones_(trained.weight)
         ema.update(trained, step)
         assert ema.model.weight.item() == pytest.approx(1 - decay, rel=1e-4)
+
+
+def test_without_an_average_the_slow_copy_is_the_trained_one():
+    torch.manual_seed(0)
+    trained = nn.Linear(3, 2)
+    ema = Ema(trained, decay=0.0)
+    for step in range(3):
+        nn.init.normal_(trained.weight)
+        ema.update(trained, step)
+        assert torch.equal(ema.model.weight, trained.weight)
 
 
 def test_the_slow_copy_is_never_trained_itself():
@@ -181,6 +194,85 @@ def test_a_whole_stack_comes_back_in_its_own_size():
     low = torch.randn(9, 13, 21)
     generator = torch.Generator().manual_seed(0)
     torch.testing.assert_close(enhance_stack(Identity(), low, low, 20.0, "fp32", generator), low)
+
+
+class Chained(DiffusionFamily):
+    """A diffusion whose estimate is the low-dose slab and a little of x_t; it keeps the steps that it is asked at."""
+
+    needs = Needs("slab", slices=4, multiple=8, mri=False)
+
+    def __init__(self, **sampling) -> None:
+        super().__init__()
+        self.schedule, self.sampling = Schedule.linear(), SamplingConfig(**sampling)
+        self.asked: list[int] = []
+        self.seen: list[torch.Tensor] = []
+
+    def loss(self, batch, *, generator):
+        raise NotImplementedError
+
+    def forward(self, x_t, t, conditions):
+        self.asked.append(int(t[0]))
+        self.seen.append(x_t)
+        return Estimate(conditions.low + 0.1 * x_t, variance=torch.full_like(x_t, 0.5))
+
+
+PAPER = {"steps": 1000, "eta": 1.0, "variance": "large", "spacing": "linspace"}
+
+
+def sampled(model, low, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return enhance_stack(model, low, None, 20.0, "fp32", generator, calls=calls_of(model, None))
+
+
+@pytest.mark.parametrize(
+    ("sampling", "wanted", "calls"),
+    [({}, None, 1), (PAPER, None, 5), ({"steps": 3}, None, 3), (PAPER, 20, 20), ({}, 2, 2)],
+)
+def test_a_validation_makes_the_familys_own_calls_but_few(sampling, wanted, calls):
+    assert calls_of(Chained(**sampling), wanted) == calls
+    assert calls_of(Identity(), wanted) == 1
+
+
+def test_more_calls_than_a_chain_has_are_refused():
+    with pytest.raises(BadInput, match="the chain's 11 steps, got 12"):
+        calls_of(Chained(start=10), 12)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "asked"),
+    [
+        ({}, [999]),
+        (PAPER, [999, 749, 500, 250, 0]),
+        ({"steps": 25, "spacing": "quadratic"}, [999, 562, 250, 62, 0]),
+        ({"steps": 25, "variance": "learned", "stochastic_every": 5, "start": 960}, [960, 768, 576, 383, 191]),
+        ({"start": 960}, [960]),
+    ],
+)
+def test_a_chain_is_validated_by_few_steps_of_its_own(sampling, asked):
+    model, low = Chained(**sampling), torch.randn(4, 13, 21)
+    assert sampled(model, low).shape == low.shape
+    assert model.asked == asked
+
+
+def test_a_chain_from_a_first_estimate_starts_from_the_noised_scan():
+    low = torch.full((4, 8, 8), 100.0)
+    model = Chained(start=10)
+    sampled(model, low)
+    assert float(model.seen[0].mean()) == pytest.approx(100 * float(model.schedule.abar[10]) ** 0.5, abs=1.0)
+
+
+def test_overlapping_slabs_of_a_chain_are_noised_as_one_stack():
+    model = Chained(**PAPER)
+    sampled(model, torch.randn(6, 8, 8))  # two slabs of four slices, two of which are shared
+    assert all(torch.equal(x_t[0, 2:], x_t[1, :2]) for x_t in model.seen)
+
+
+def test_a_validation_by_a_chance_chain_is_the_same_each_time(cache):
+    subjects, device = open_cohort(cache), torch.device("cpu")
+    one, two, other = (
+        validate(Chained(**PAPER), subjects, device=device, precision="fp32", seed=seed, calls=5) for seed in (0, 0, 1)
+    )
+    assert one == two and one.calls == 5 and one.gain != other.gain
 
 
 def test_psnr_is_that_of_known_noise():

@@ -26,7 +26,7 @@ from m2diff.train.config import Preset, load_preset
 from m2diff.train.scans import CACHE
 
 STRETCH_MINUTES = 10.0
-FREE = {"threads", "workers", "resident", "checkpoint_every", "log_every", "validate_every"}
+FREE = {"threads", "workers", "resident", "checkpoint_every", "log_every", "validate_every", "validate_steps"}
 """Settings of a run that do not change its weights."""
 
 

@@ -67,4 +67,6 @@ def _checked(config_type: type[Any], spec: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(["model", *map(str, first["loc"])])
-        raise BadInput(f"{place}: {first['msg']} (got {first['input']!r}): correct the preset.") from error
+        said = first["msg"].removeprefix("Value error, ")
+        got = "" if isinstance(first["input"], Mapping) else f" (got {first['input']!r})"  # a section is no answer
+        raise BadInput(f"{place}: {said}{got}: correct the preset.") from error

@@ -18,7 +18,7 @@ from m2diff.nn.fit import CELL
 class Settings(BaseModel):
     """Base of all settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FitConfig(Settings):
@@ -43,7 +43,7 @@ class UNetConfig(Settings):
     """3: convolutions run along the slices too; 2: the slices are channels, as in the papers that read single ones."""
     width: Annotated[int, Field(ge=4)] = 64
     """Base channels."""
-    multipliers: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0, 1.5, 2.0)
+    multipliers: Annotated[tuple[Annotated[float, Field(gt=0.0)], ...], Field(min_length=1)] = (1.0, 1.5, 2.0)
     """Channels of each level, in base channels, finest first."""
     blocks: Annotated[int, Field(ge=1)] = 1
     """Residual blocks a level."""
@@ -65,6 +65,27 @@ class UNetConfig(Settings):
         deep = self.fold * self.shape.multiple
         if self.spatial == 3 and self.slices % deep:
             raise ValueError(f"with network.spatial=3, network.slices must divide by {deep}, got {self.slices}")
+        return self
+
+    @model_validator(mode="after")
+    def _levels_have_channels(self) -> Self:
+        if min(self.shape.widths) < 1:
+            least = min(self.multipliers)
+            raise ValueError(f"network.width times a multiplier is a number of channels, got {least:g} of {self.width}")
+        return self
+
+    @model_validator(mode="after")
+    def _attention_has_its_levels_and_heads(self) -> Self:
+        widths = self.shape.widths
+        unknown = [level for level in self.attention if not 0 <= level < len(widths)]
+        if unknown:
+            raise ValueError(f"network.attention names levels 0 to {len(widths) - 1}, got {unknown[0]}")
+        levels = {*self.attention, *([len(widths) - 1] if self.middle_attention else [])}
+        odd = [widths[level] for level in sorted(levels) if widths[level] % self.heads]
+        if odd:
+            raise ValueError(
+                f"where a level has attention, its channels must divide by network.heads, got {odd[0]} and {self.heads}"
+            )
         return self
 
     @property
@@ -127,6 +148,14 @@ class DiffusionConfig(Settings):
     first_step_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     """Share of the training draws at t = T - 1, where sampling starts; the others are uniform."""
 
+    @model_validator(mode="after")
+    def _noise_grows(self) -> Self:
+        if self.first_beta > self.last_beta:
+            raise ValueError(
+                f"diffusion.first_beta must not lie above last_beta, got {self.first_beta:g} and {self.last_beta:g}"
+            )
+        return self
+
     def schedule(self) -> Schedule:
         """The chain of these settings."""
         return Schedule.linear(self.steps, self.first_beta, self.last_beta)
@@ -139,10 +168,26 @@ class SamplingConfig(Settings):
     eta: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     variance: Variance = "small"
     spacing: Spacing = "trailing"
-    clip: float | None = None
+    clip: Annotated[float, Field(gt=0.0)] | None = None
     stochastic_every: Annotated[int, Field(ge=0)] = 0
     start: Annotated[int, Field(ge=0)] | None = None
     """The step at which a chain begins, from the noised estimate of ``enhance``'s ``first``; None: from noise alone."""
+
+    @model_validator(mode="after")
+    def _large_variance_is_ancestral(self) -> Self:
+        if self.variance == "large" and self.eta != 1.0:
+            raise ValueError(f"sampling.variance=large belongs to sampling.eta=1, got {self.eta:g}")
+        return self
+
+
+def lies_on_the_chain(sampling: SamplingConfig, diffusion: DiffusionConfig) -> None:
+    """Refuse a start, or a number of sampling steps, that the chain does not have."""
+    start = sampling.start
+    if start is not None and start >= diffusion.steps:
+        raise ValueError(f"sampling.start must lie below diffusion.steps ({diffusion.steps}), got {start}")
+    most = diffusion.steps if start is None else start + 1
+    if sampling.steps > most:
+        raise ValueError(f"sampling.steps must not exceed the chain's {most} steps, got {sampling.steps}")
 
 
 class DropoutConfig(Settings):
@@ -164,13 +209,9 @@ def recon_is_told(network: UNetConfig, dropout: DropoutConfig) -> None:
         )
 
 
-class SingleLoss(Settings):
-    """The loss of a network with one head: squared error."""
+class AnswerLoss(Settings):
+    """What every family's loss may add to the squared errors of its own, by its answer (``terms.with_answer``)."""
 
-    forms_first: ClassVar[bool] = False
-    """Whether the network forms a first version of the scan on its way; ``first`` is refused where it does not."""
-    first: Annotated[float, Field(ge=0.0)] = 0.0
-    """Weight of the error of that first version."""
     classes: Annotated[float, Field(ge=0.0)] = 0.0
     """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
     levels: Annotated[float, Field(ge=0.0)] = 0.0
@@ -180,6 +221,15 @@ class SingleLoss(Settings):
     balance: bool = True
     """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
     dropout: DropoutConfig = DropoutConfig()
+
+
+class SingleLoss(AnswerLoss):
+    """The loss of a network with one head: squared error."""
+
+    forms_first: ClassVar[bool] = False
+    """Whether the network forms a first version of the scan on its way; ``first`` is refused where it does not."""
+    first: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of the error of that first version."""
 
     @model_validator(mode="after")
     def _first_is_formed(self) -> Self:

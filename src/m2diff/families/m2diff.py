@@ -22,15 +22,16 @@ from m2diff.diffusion import draw_steps, noised
 from m2diff.errors import BadInput
 from m2diff.families.base import Answer, DiffusionFamily, Made, answered, check_view
 from m2diff.families.config import (
+    AnswerLoss,
     DiffusionConfig,
-    DropoutConfig,
     SamplingConfig,
     Settings,
     UNetConfig,
     fit_needs_residual,
+    lies_on_the_chain,
     recon_is_told,
 )
-from m2diff.families.terms import hide, item_weights, squared_error, wiener, with_classes, with_levels, with_shrinkage
+from m2diff.families.terms import hide, item_weights, squared_error, wiener, with_answer
 from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, UNetShape, scan_numbers
 from m2diff.nn.blocks import per_channel
 from m2diff.shapes import Features, Slab, TimeSteps
@@ -58,24 +59,17 @@ class M2DiffNetwork(UNetConfig):
         return fit_needs_residual(self, self.residual)
 
 
-class M2DiffLoss(Settings):
-    """Weights of the loss terms; with the MRI absent the PET term stands alone, with weight 1."""
+class M2DiffLoss(AnswerLoss):
+    """Weights of the loss terms; with the MRI absent the PET term stands alone, with weight 1. The answer of
+    ``levels`` and ``shrinkage`` is the mean of the heads.
+    """
 
     pet: Annotated[float, Field(ge=0.0)] = 0.4
     mri: Annotated[float, Field(ge=0.0)] = 0.4
     agreement: Annotated[float, Field(ge=0.0)] = 0.2
     mean: Annotated[float, Field(ge=0.0)] = 0.0
     """Error of the mean of the heads; 0 leaves the term out."""
-    classes: Annotated[float, Field(ge=0.0)] = 0.0
-    """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
-    levels: Annotated[float, Field(ge=0.0)] = 0.0
-    """Error of the tissues' levels around each voxel (``terms.level_error``), by the mean of the heads, where a
-    simulation knows the tissues."""
-    shrinkage: Annotated[float, Field(ge=0.0)] = 0.0
-    """What of the squared error goes with the truth itself (``terms.shrinkage_error``), by the mean of the heads."""
-    balance: bool = False
-    """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
-    dropout: DropoutConfig = DropoutConfig()
+    balance: bool = False  # as in the paper
 
 
 class M2DiffConfig(Settings):
@@ -90,6 +84,11 @@ class M2DiffConfig(Settings):
     @model_validator(mode="after")
     def _hides_what_it_tells(self) -> M2DiffConfig:
         recon_is_told(self.network, self.loss.dropout)
+        return self
+
+    @model_validator(mode="after")
+    def _samples_its_chain(self) -> M2DiffConfig:
+        lies_on_the_chain(self.sampling, self.diffusion)
         return self
 
 
@@ -206,18 +205,15 @@ class M2Diff(DiffusionFamily):
         weights = item_weights(conditions.low, target, balance=settings.balance)
         of_pet = squared_error(heads.pet, target, weights)
         if heads.mri is None:
-            losses = with_levels(Losses({"pet": of_pet}, {"pet": 1.0}), heads.pet, batch, weights, settings.levels)
-            losses = with_shrinkage(losses, heads.pet, batch, weights, settings.shrinkage)
-            return with_classes(losses, heads.classes, batch, settings.classes)
+            losses = Losses({"pet": of_pet}, {"pet": 1.0})
+            return with_answer(losses, heads.pet, heads.classes, batch, weights, settings)
         losses = Losses({"pet": of_pet}, {"pet": settings.pet})
         losses = losses.plus("mri", squared_error(heads.mri, target, weights), settings.mri)
         losses = losses.plus("agreement", squared_error(heads.pet, heads.mri, weights), settings.agreement)
         mean = (heads.pet + heads.mri) / 2
         if settings.mean > 0.0:
             losses = losses.plus("mean", squared_error(mean, target, weights), settings.mean)
-        losses = with_levels(losses, mean, batch, weights, settings.levels)
-        losses = with_shrinkage(losses, mean, batch, weights, settings.shrinkage)
-        return with_classes(losses, heads.classes, batch, settings.classes)
+        return with_answer(losses, mean, heads.classes, batch, weights, settings)
 
     def _hidden(self, conditions: Conditions, generator: torch.Generator) -> Conditions:
         """Conditions with some hidden by chance; the MRI stays where the network cannot do without."""

@@ -28,6 +28,8 @@ from m2diff.families.terms import squared_error
 TOLERANCE = 1e-4
 UNUSED = "out."  # a third head that the release builds and never calls
 SHAPES = Mapping[str, tuple[int, ...]]
+IMAGES = ("x_t", "low", "mri", "target", "noise", "pet_head", "mri_head", "sample_pet", "sample_mri")
+LOSSES = ("loss_pet", "loss_mri", "loss_agreement")
 
 # Released layer -> ours, within a block; the tables below place the blocks.
 _RESBLOCK = {
@@ -176,8 +178,11 @@ def import_released(tensors: Mapping[str, Tensor]) -> Import:
 
 @torch.no_grad()
 def compare(model: M2Diff, recorded: Mapping[str, Tensor]) -> list[Difference]:
-    """The largest absolute difference of every recorded result, in the order: heads, losses, chain."""
-    _require(recorded)
+    """The largest absolute difference of every recorded result, in the order: heads, losses, chain.
+
+    Raises BadInput for recordings that are not what the module's first lines describe.
+    """
+    _require(recorded, len(model.schedule))
     conditions = Conditions(low=recorded["low"], mri=recorded["mri"])
     results = {
         **_heads(model, recorded, conditions),
@@ -189,20 +194,46 @@ def compare(model: M2Diff, recorded: Mapping[str, Tensor]) -> list[Difference]:
     ]
 
 
-def _require(recorded: Mapping[str, Tensor]) -> None:
-    inputs = ("x_t", "t", "low", "mri", "target", "noise", "noise_tape", "timestep_map")
-    outputs = ("pet_head", "mri_head", "loss_pet", "loss_mri", "loss_agreement", "sample_pet", "sample_mri")
-    missing = [name for name in (*inputs, *outputs) if name not in recorded]
+def _require(recorded: Mapping[str, Tensor], steps: int) -> None:
+    """Refuse recordings that a network with a chain of so many ``steps`` cannot be compared with."""
+    missing = [name for name in (*IMAGES, *LOSSES, "t", "noise_tape", "timestep_map") if name not in recorded]
     if missing:
         raise BadInput(f"the file of recorded numbers lacks {', '.join(missing)}: pass the one that has them.")
-    shape = recorded["x_t"].shape
-    images = ("low", "mri", "target", "noise", "pet_head", "mri_head", "sample_pet", "sample_mri")
-    odd = [name for name in images if recorded[name].shape != shape]
-    if odd or recorded["noise_tape"].shape != (len(recorded["timestep_map"]) + 1, *shape):
-        wrong = odd[0] if odd else "noise_tape"
-        raise BadInput(
-            f"the recorded images must have the shape of x_t, {tuple(shape)}; {wrong} has another: mend the file."
-        )
+    _require_images(recorded)
+    _require_steps(recorded, steps)
+    for name in LOSSES:
+        if recorded[name].numel() != 1 or not recorded[name].is_floating_point():
+            raise BadInput(f"a recorded loss is one number; {name} is {_described(recorded[name])}: mend the file.")
+
+
+def _require_images(recorded: Mapping[str, Tensor]) -> None:
+    """All images (b, s, h, w) of one shape in float32, and one more noise than steps in the tape."""
+    shape, kept = tuple(recorded["x_t"].shape), recorded["timestep_map"].numel()
+    shapes = {**dict.fromkeys(IMAGES, shape), "noise_tape": (kept + 1, *shape)}
+    for name, wanted in shapes.items():
+        image = recorded[name]
+        if len(shape) != 4 or image.shape != wanted or image.dtype != torch.float32:
+            raise BadInput(
+                f"the recorded images are float32 of one shape (b, s, h, w), and noise_tape holds one more than "
+                f"timestep_map has steps; {name} is {_described(image)}: mend the file."
+            )
+
+
+def _require_steps(recorded: Mapping[str, Tensor], steps: int) -> None:
+    """One step for each image, and the list of the steps kept, all of the chain's ``steps``."""
+    for name, count in (("t", len(recorded["x_t"])), ("timestep_map", recorded["timestep_map"].numel())):
+        at = recorded[name]
+        whole = at.dtype in (torch.int32, torch.int64)
+        if at.shape != (count,) or not count or not whole or not bool(((at >= 0) & (at < steps)).all()):
+            raise BadInput(
+                f"{name} holds whole steps from 0 to {steps - 1} in one row, and t one for each image; got "
+                f"{_described(at)}, {at.flatten()[:5].tolist()}: mend the file."
+            )
+
+
+def _described(tensor: Tensor) -> str:
+    """Type and shape of a tensor, for a sentence."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
 
 
 def _heads(model: M2Diff, recorded: Mapping[str, Tensor], conditions: Conditions) -> dict[str, Tensor]:

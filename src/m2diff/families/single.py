@@ -26,6 +26,7 @@ from m2diff.families.config import (
     SingleLoss,
     UNetConfig,
     fit_needs_residual,
+    lies_on_the_chain,
     recon_is_told,
 )
 from m2diff.families.terms import hide, of_answer, wiener
@@ -63,6 +64,11 @@ class SingleDiffusionConfig(Settings):
     @model_validator(mode="after")
     def _hides_what_it_tells(self) -> Self:
         recon_is_told(self.network, self.loss.dropout)
+        return self
+
+    @model_validator(mode="after")
+    def _samples_its_chain(self) -> Self:
+        lies_on_the_chain(self.sampling, self.diffusion)
         return self
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from m2diff.batch import Batch, Conditions, Losses
 from m2diff.diffusion import Schedule
 from m2diff.families.base import Answer
-from m2diff.families.config import DropoutConfig, SingleLoss
+from m2diff.families.config import AnswerLoss, DropoutConfig, SingleLoss
 from m2diff.nn.judge import contrast
 from m2diff.nn.smooth import along_axes, neighbours
 from m2diff.shapes import PerItem, Slab, TimeSteps
@@ -116,6 +116,15 @@ def with_shrinkage(losses: Losses, estimate: Slab, batch: Batch, weights: PerIte
     return losses.plus("shrinkage", shrinkage_error(estimate, batch, weights), weight)
 
 
+def with_answer(
+    losses: Losses, estimate: Slab, logits: Sequence[Tensor], batch: Batch, weights: PerItem, settings: AnswerLoss
+) -> Losses:
+    """The losses, and what ``settings`` add by the answer: its classes, its tissues' levels and its shrinkage."""
+    losses = with_classes(losses, logits, batch, settings.classes)
+    losses = with_levels(losses, estimate, batch, weights, settings.levels)
+    return with_shrinkage(losses, estimate, batch, weights, settings.shrinkage)
+
+
 def of_answer(
     answer: Answer, batch: Batch, conditions: Conditions, settings: SingleLoss, *, emphasis: PerItem | None = None
 ) -> Losses:
@@ -125,9 +134,8 @@ def of_answer(
     weights = item_weights(conditions.low, batch.target, balance=settings.balance)
     emphasised = weights if emphasis is None else weights * emphasis
     losses = Losses({"pet": squared_error(answer.clean, batch.target, emphasised)}, {"pet": 1.0})
-    losses = with_classes(losses, [] if answer.classes is None else [answer.classes], batch, settings.classes)
-    losses = with_levels(losses, answer.clean, batch, weights, settings.levels)
-    losses = with_shrinkage(losses, answer.clean, batch, weights, settings.shrinkage)
+    logits = [] if answer.classes is None else [answer.classes]
+    losses = with_answer(losses, answer.clean, logits, batch, weights, settings)
     if settings.first > 0.0 and answer.first is not None:
         losses = losses.plus("first", squared_error(answer.first, batch.target, weights), settings.first)
     return losses

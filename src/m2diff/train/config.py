@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,19 +23,26 @@ from m2diff.nn.precision import Precision
 UNBOUNDED = 1_000_000_000
 """So many steps that no run reaches them: a run whose only limit is time."""
 
+Size = Annotated[int, Field(ge=1)]
+"""Of a slab, voxels."""
+Beta = Annotated[float, Field(ge=0, lt=1)]
+"""How much of a gradient's running mean is kept a step."""
+
 
 class DataConfig(BaseModel):
     """What a training step reads."""
 
     # Persons are often called by a number, which YAML reads as one.
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
-    crop: tuple[int, int] = Field(default=(96, 96), description="height and width of a training slab, voxels of 2 mm")
+    crop: tuple[Size, Size] = Field(default=(96, 96), description="height and width of a training slab, voxels of 2 mm")
     batch: int = Field(default=8, ge=1, description="slabs a step, of each process")
     target: Target = Field(
         default="standard", description="what a slab should become: standard, noise_free or expected"
     )
-    dose_power: float = Field(default=0.0, description="a DRF is drawn with a chance that goes as itself to this power")
+    dose_power: float = Field(
+        default=0.0, ge=-10, le=10, description="a DRF is drawn with a chance that goes as itself to this power"
+    )
     held_out: tuple[str, ...] = Field(default=(), description="persons never trained on; none: drawn")
     held_out_fraction: float = Field(default=0.1, ge=0, lt=1, description="share held out when none is named")
     augmentation: Augmentation = Augmentation()
@@ -44,21 +51,24 @@ class DataConfig(BaseModel):
 class TrainConfig(BaseModel):
     """How it learns. Steps count optimiser steps; a run that is resumed may be given more of them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(default=20_000, ge=1)
     lr: float = Field(default=3e-4, gt=0)
     warmup: int = Field(default=500, ge=0, description="steps over which the learning rate rises from 0")
     schedule: Literal["cosine", "constant"] = "cosine"
     cooldown: int = Field(default=0, ge=0, description="constant schedule: last steps, over which the rate falls to 0")
-    ema_decay: float = Field(default=0.999, ge=0, lt=1)
-    betas: tuple[float, float] = (0.9, 0.99)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1, description="of the averaged weights; 0: no average")
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
     weight_decay: float = Field(default=0.01, ge=0)
-    grad_clip: float = Field(default=1.0, gt=0, description="largest norm of a step's gradient")
+    grad_clip: float | None = Field(default=1.0, gt=0, description="largest norm of a step's gradient; empty: no limit")
     precision: Precision = "auto"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     validate_every: int = Field(default=1000, ge=1)
     validate_scans: int = Field(default=4, ge=0, description="held-out scan sessions scored at each validation")
+    validate_steps: int | None = Field(
+        default=None, ge=1, description="network calls a validation's chain; empty: the preset's own, but at most 5"
+    )
     checkpoint_every: int = Field(default=500, ge=1)
     log_every: int = Field(default=10, ge=1)
     threads: int | None = Field(default=None, ge=1, description="CPU threads; empty: as many as torch takes")

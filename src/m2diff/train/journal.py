@@ -6,9 +6,11 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
+from m2diff.errors import BadInput
 from m2diff.train.validate import Validation
 
 
@@ -33,6 +35,15 @@ class Means:
         return means
 
 
+def summary_writer() -> Any:
+    """TensorBoard's class of writers; BadInput with the extra to install where there is none."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BadInput("training needs tensorboard, which is not installed; pip install 'm2diff[train]'.") from None
+    return SummaryWriter
+
+
 class Journal:
     """The bar and the scalars of one process; ``main`` is False for all but the first of many.
 
@@ -40,10 +51,9 @@ class Journal:
     """
 
     def __init__(self, folder: Path, name: str, *, first: int, steps: int | None, progress: bool, main: bool) -> None:
-        from torch.utils.tensorboard import SummaryWriter
         from tqdm import tqdm
 
-        self.writer = SummaryWriter(str(folder), purge_step=first) if main else None
+        self.writer = summary_writer()(str(folder), purge_step=first) if main else None
         self.bar = tqdm(
             total=steps,
             initial=first,
@@ -54,6 +64,7 @@ class Journal:
             dynamic_ncols=True,
         )
         self.since, self.from_step = time.monotonic(), first
+        self.shown: dict[str, str] = {}
 
     def step(self) -> None:
         """One step is done."""
@@ -64,12 +75,15 @@ class Journal:
         now = time.monotonic()
         rate = (step - self.from_step) * slabs_a_step / max(now - self.since, 1e-9)
         self.since, self.from_step = now, step
-        self.bar.set_postfix(loss=f"{means['loss']:.4f}", slabs_per_s=f"{rate:.1f}")
+        self._show(loss=f"{means['loss']:.4f}", slabs_per_s=f"{rate:.1f}")
         parts = {f"loss/{name}": value for name, value in means.items() if name != "loss"}
         self._write({"loss": means["loss"], **parts, "lr": lr, "slabs_per_s": rate}, step)
 
     def validation(self, step: int, result: Validation) -> None:
-        """Write the scores of held-out scans; their time does not count as training time."""
+        """Show and write the scores of held-out scans; their time does not count as training time."""
+        self._show(psnr=f"{result.psnr:.2f}")
+        if not self.bar.disable:
+            self.bar.write(_sentence(step, result), file=sys.stderr)
         scores = {f"psnr/drf{drf}": row["psnr"] for drf, row in result.by_dose().items()}
         gains = {f"gain/drf{drf}": row["psnr"] - row["input_psnr"] for drf, row in result.by_dose().items()}
         self._write({**scores, **gains, "gain/mean": result.gain}, step)
@@ -81,7 +95,21 @@ class Journal:
         if self.writer is not None:
             self.writer.close()
 
+    def _show(self, **values: str) -> None:
+        """Values behind the bar, beside those that it shows already."""
+        self.shown |= values
+        self.bar.set_postfix(self.shown)
+
     def _write(self, scalars: dict[str, float], step: int) -> None:
         if self.writer is not None:
             for name, value in scalars.items():
                 self.writer.add_scalar(name, value, step)
+
+
+def _sentence(step: int, result: Validation) -> str:
+    """A validation in one line."""
+    count, calls = len(result.scans), f"{result.calls} network call{'s' * (result.calls > 1)}"
+    return (
+        f"Step {step}: PSNR {result.psnr:.2f} dB by {calls}, of the input {result.input_psnr:.2f} dB, mean of "
+        f"{count} held-out scan{'s' * (count > 1)}."
+    )

@@ -39,11 +39,11 @@ from m2diff.train.checkpoint import Checkpoint
 from m2diff.train.config import UNBOUNDED, Preset
 from m2diff.train.ema import Ema
 from m2diff.train.export import Provenance, Training, export, load_start, model_card
-from m2diff.train.journal import Journal, Means
+from m2diff.train.journal import Journal, Means, summary_writer
 from m2diff.train.scans import aimed, split_of, tracers
 from m2diff.train.schedule import learning_rate
 from m2diff.train.stop import StopRequest, stop_requests
-from m2diff.train.validate import validate
+from m2diff.train.validate import calls_of, validate
 
 
 def train(
@@ -66,11 +66,16 @@ def train(
     A run that ``out`` already holds goes on where it stopped unless ``resume`` is False. After ``limit_minutes``, or at
     SIGTERM or SIGINT, it stops after the step at hand with a checkpoint; the limit also leaves weights, a signal ends
     the process. ``start``: weights of a network of this shape to begin from, by name or path, where ``out`` holds
-    nothing to resume. ``device``: ``cpu``, or None for the best there is. ``provenance``: what the card says about
-    licence, data and tracers.
+    nothing to resume. ``device``: ``cpu``, or None for the best there is, which may also be called by its name, such as
+    ``cuda``. ``provenance``: what the card says about licence, data and tracers. Settings that cannot be trained are
+    refused (BadInput) before the cohort is prepared.
     """
+    if jobs < 1:
+        raise BadInput(f"The processes that prepare a cohort are one or more, got {jobs}; correct --jobs.")
+    resolve(preset.model)
     origin = None if start is None else stored.find(start)
     accelerator = _accelerator(device)
+    summary_writer()
     split = split_of(preset, data, accelerator, jobs=jobs, progress=progress)
     preset = aimed(preset, (*split.train, *split.valid))
     about = provenance or Provenance()
@@ -108,6 +113,7 @@ class Run:
         self.model: nn.Module = build(preset.model).to(accelerator.device)
         self.model = channels_last(self.model)
         self._check_crop()
+        self.calls = calls_of(self.model, self.config.validate_steps)
         self.ema = Ema(self.model, self.config.ema_decay)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
@@ -226,7 +232,8 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.loss(_on(batch, device), generator, self.config.precision)
         self.accelerator.backward(terms["loss"])
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
+        if self.config.grad_clip is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
         self.ema.update(self.model, self.step)
         return terms
@@ -253,9 +260,8 @@ class Run:
         scans = self.split.valid[: self.config.validate_scans]
         if scans and self.accelerator.is_main_process:
             with _shapes_vary():
-                result = validate(
-                    self.ema.model, scans, device=self.accelerator.device, precision=self.config.precision
-                )
+                device, precision = self.accelerator.device, self.config.precision
+                result = validate(self.ema.model, scans, device=device, precision=precision, calls=self.calls)
             self.results = {"step": self.step, **result.to_card()}
             journal.validation(self.step, result)
             if result.gain > self.best:
@@ -297,12 +303,14 @@ class Run:
         if resolve(json.loads(state.spec)) != self.spec:  # settings newer than the run count as unset
             raise BadInput(
                 f"{self.out} holds a run of another model than preset {self.preset.name}; choose another output "
-                "folder, or start afresh without resuming."
+                "folder (--out), or remove that one."
             )
         self.model.load_state_dict(state.model)
         self.ema.model.load_state_dict(state.ema)
         self.optimizer.load_state_dict(state.optimizer)
-        self.step, self.best, self.results, self.origin = state.step, state.best, state.results, state.origin
+        self.step, self.results, self.origin = state.step, state.results, state.origin
+        if state.results.get("calls", 1) == self.calls:  # a score by other calls is no measure for the next
+            self.best = state.best
 
     def _card(self) -> dict[str, Any]:
         training = Training(
@@ -337,11 +345,23 @@ def _accelerator(device: str | None) -> Any:
         from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     except ImportError:
         raise BadInput("training needs accelerate, which is not installed; pip install 'm2diff[train]'.") from None
+    if device not in (None, "cpu", best := _best_device()):
+        raise BadInput(
+            f"training runs on cpu or on the best device of the machine ({best}), got {device!r}; leave --device out, "
+            "and choose among several GPUs with CUDA_VISIBLE_DEVICES."
+        )
     # A step without the MRI leaves that branch without a gradient.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     # The first process prepares the cohort while the others wait for it.
     patient = InitProcessGroupKwargs(timeout=timedelta(hours=12))
     return Accelerator(cpu=device == "cpu", kwargs_handlers=[unused, patient])
+
+
+def _best_device() -> str:
+    """The kind of device that accelerate takes by itself, where it is one that people ask for by name."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 @contextmanager
