@@ -80,7 +80,8 @@ def test_an_mri_is_placed_only_where_it_is_needed(person, tmp_path, capsys, monk
 
     monkeypatch.setattr(cli_evaluate, "_placed", placed)
     mri = ["--mri", person["image"]]
-    assert run(person, *mri, capsys=capsys)[0] == 0 and asked == []  # labels tell the brain, and nothing is shown
+    code, _, err = run(person, *mri, capsys=capsys)
+    assert code == 0 and asked == [] and "--mri was not read" in err  # labels tell the brain, and nothing is shown
     assert run(person, *mri, "--out", tmp_path / "a", capsys=capsys)[0] == 0 and asked == [False]
     given = ["evaluate", person["image"], "--reference", person["standard"], *mri, "--out", tmp_path / "b"]
     with pytest.raises(SystemExit) as end:
@@ -105,6 +106,10 @@ def test_the_same_image_twice_is_perfect(person, capsys):
         (["--drf", "nan"], "--drf expects"),
         (["--drf", "0.5"], "--drf expects"),
         (["--low", "image"], "--low expects DRF=FILE"),
+        (["--low", "nan=image"], "--low expects DRF=FILE"),
+        (["--low", "inf=image"], "--low expects DRF=FILE"),
+        (["--low", "20="], "--low expects DRF=FILE"),
+        (["--mri-series", "3"], "add it"),
     ],
 )
 def test_what_cannot_be_scored_is_one_sentence(person, tmp_path, capsys, more, sentence):
@@ -112,6 +117,20 @@ def test_what_cannot_be_scored_is_one_sentence(person, tmp_path, capsys, more, s
     code, _, err = run(person, *given, "--out", tmp_path / "o", capsys=capsys)
     assert code == 2 and sentence in err and len(err.strip().splitlines()) == 1
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("lesions", [[3], {"a": 1}, [None], [{"code": 7}]])
+def test_a_record_of_something_else_is_one_sentence(person, tmp_path, capsys, lesions):
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps({"regions": {"1": "left half"}, "lesions": lesions}))
+    code, _, err = run(person, "--lesions", person["lesions"], "--record", record, capsys=capsys)
+    assert code == 2 and "lesion record" in err and len(err.strip().splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_scores(person, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    code, out, err = run(person, "--out", tmp_path / "file", capsys=capsys)
+    assert code == 2 and out == "" and "in the way" in err
 
 
 def test_a_ladder_without_the_truth_is_spoken_of(person, capsys):

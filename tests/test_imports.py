@@ -32,6 +32,7 @@ TOP = {
     "models",
     "cli",
     "cli_benchmark",
+    "cli_enhance",
     "cli_evaluate",
     "cli_models",
     "cli_options",

@@ -30,6 +30,10 @@ def test_every_name_that_enhance_takes_is_listed_and_its_numbers_are_the_loaded_
     assert found["gaussian"].mri == "not read" and found["bowsher"].mri == "optional"
 
 
+def test_what_ships_stays_small_enough_to_ship():
+    assert sum(path.stat().st_size for path in stored.folder().iterdir()) < 40e6
+
+
 def test_the_table_has_a_network_on_three_lines_and_a_filter_on_one(capsys):
     code, out, _ = said(capsys)
     assert code == 0

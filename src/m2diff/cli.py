@@ -6,7 +6,11 @@ one sentence on stderr and exit code 2, never a traceback.
 
 from __future__ import annotations
 
-import glob
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +18,12 @@ from typing import Annotated, Any
 import typer
 
 from m2diff.cli_benchmark import benchmark
+from m2diff.cli_enhance import enhance
 from m2diff.cli_evaluate import evaluate
 from m2diff.cli_models import models
 from m2diff.cli_options import (
     AsJson,
     AsList,
-    Device,
     Form,
     Frame,
     Group,
@@ -39,6 +43,9 @@ from m2diff.cli_options import (
 )
 from m2diff.console import console, told
 from m2diff.errors import BadInput
+
+_USAGE: type[Any] = typer.BadParameter.__mro__[1]
+"""What the parser raises; typer has named it publicly only of late."""
 
 app = typer.Typer(
     name="m2diff",
@@ -101,82 +108,6 @@ def simulate(
     run(recipe, out, subjects, jobs=jobs, progress=not (quiet or as_json))
     if as_json:
         console.made(out)
-
-
-@app.command()
-def enhance(
-    pet: Annotated[Path, typer.Argument(help="The low-dose PET scan: a NIfTI file or a folder of DICOM files.")],
-    out: Annotated[Path, typer.Option(help="Folder for the result, its sidecar and report.html.")],
-    mri: Annotated[
-        Path | None, typer.Option(help="T1-weighted MRI of the same person (NIfTI or DICOM); without it PET alone.")
-    ] = None,
-    series: PetSeries = None,
-    mri_series: MriSeries = None,
-    frame: Frame = None,
-    weights: Annotated[str, typer.Option(help="Weights by name or path, or a filter's name.")] = "m2diff-base",
-    steps: Annotated[
-        int | None, typer.Option(help="Network calls a draw; default: the weights' own (several draws: 5 for 1).")
-    ] = None,
-    samples: Annotated[int, typer.Option(help="Draws that are averaged; above 1 a spread map is written.")] = 1,
-    drf: Annotated[
-        float | None, typer.Option(help="Dose reduction factor, 20 for a twentieth; default: unknown.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same image.")] = 0,
-    align: Annotated[bool, typer.Option(help="Register the MRI to the PET; --no-align trusts the headers.")] = True,
-    device: Device = "cpu",
-    anchor_mm: Annotated[
-        float | None,
-        typer.Option(
-            help="Keep the input's own means over this FWHM (mm); 0: off; default: the weights'.", callback=check_width
-        ),
-    ] = None,
-    keep_phi: KeepPhi = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Turn a low-dose PET scan (and its MRI) into the standard-dose scan, in the scan's own grid and unit."""
-    from m2diff.enhance.run import enhance as run
-    from m2diff.enhance.run import write_into
-    from m2diff.io import atomic, nifti
-    from m2diff.io.load import load
-    from m2diff.report.page import ReportInputs
-    from m2diff.report.page import write as write_report
-
-    scan = load(pet, series=series, frame=frame, keep_phi=keep_phi)
-    result = run(
-        scan,
-        None if mri is None else load(mri, what="MRI", series=mri_series),
-        weights=weights,
-        steps=steps,
-        samples=samples,
-        dose=drf,
-        seed=seed,
-        align=align,
-        device=device,
-        anchor_mm=anchor_mm,
-        progress=not (quiet or as_json),
-    )
-    from_scanner = scan.source is not None and scan.source.series is not None
-    page = ReportInputs(
-        title=f"{'A DICOM series' if from_scanner else pet.name} enhanced with {result.settings['weights']['name']}",
-        low=result.low,
-        enhanced=result.volume,
-        mri=result.mri,
-        spread=result.spread,
-        settings=result.settings,
-        warnings=result.warnings,
-    )
-    # An earlier result in this folder may have had more slices, or a spread.
-    stem = glob.escape("pet" if scan.source is None else nifti.stem(scan.source.path).removesuffix("_pet"))
-    parts = ("dicom/?????.dcm", "dicom-spread/?????.dcm", f"{stem}_desc-spread_pet.*")
-    with atomic.folder(out, replaces=parts if from_scanner else parts[2:]) as folder:
-        written = write_into(result, folder, keep_phi=keep_phi)
-        write_report(folder / "report.html", page)
-    for warning in result.warnings:
-        console.note(warning)
-    for made in (written.image, *written.dicom):
-        console.made(out / made.name)
-    console.made(out / "report.html")
 
 
 @app.command(
@@ -347,6 +278,7 @@ def train(
         typer.echo(f"Weights: {weights}")
 
 
+app.command()(enhance)
 app.command()(evaluate)
 app.command()(benchmark)
 app.command()(models)
@@ -374,16 +306,47 @@ def demo(
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; notices become notes, refusals one sentence and exit code 2."""
+    """Run the command line; notices become notes, refusals one sentence and exit code 2.
+
+    A run that is told to end (SIGTERM, as batch systems do) ends as one that fails: what it had half-written goes.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    console.as_json = False  # until an option turns it
     try:
-        with told():
-            return app(args=arguments, standalone_mode=True)
+        with told(), _ended_by_signal():
+            raise SystemExit(app(args=arguments, prog_name="m2diff", standalone_mode=False) or 0)
+    except _USAGE as trouble:
+        if not given:  # the bare name asks what there is
+            trouble.show()
+            raise SystemExit(2) from None
+        console.as_json |= "--json" in given  # the parser may have stopped before it came to it
+        where = trouble.ctx.command_path if trouble.ctx else "m2diff"
+        _refuse(f"{trouble.format_message().rstrip('.')}; see `{where} --help`.")
+    except typer.Abort:
+        raise SystemExit(1) from None
     except BadInput as refusal:
         _refuse(str(refusal))
     except OSError as trouble:
         where = trouble.filename or "a file"
         why = trouble.strerror or type(trouble).__name__
         _refuse(f"Could not read or write {where}: {why}; check the path, its permissions and the disk.")
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """While this lasts, SIGTERM raises SystemExit, so that what tidies up at the end does."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # a thread may not ask for signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse(sentence: str) -> None:

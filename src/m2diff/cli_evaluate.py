@@ -62,12 +62,18 @@ def evaluate(
         raise BadInput("--lesions needs what is recorded of them (kind and true contrast); add --record FILE.")
     if drf is not None and not 1 <= drf < math.inf:
         raise BadInput(f"--drf expects a dose reduction factor of 1 or more, got {drf:g}; correct it.")
+    if mri is None and mri_series is not None:
+        raise BadInput("--mri-series picks a series of the MRI's folder, and no --mri was given; add it.")
+    if out is not None:
+        atomic.check_folder(out)
     judged, standard = nifti.load(image, what="image"), nifti.load(reference, what="reference")
     ladder = {factor: nifti.load(path, what="plain scan") for factor, path in map(_rung, low or [])}
     told = _record(record) if record is not None else {}
     names = load_names(region_names) if region_names is not None else told.get("regions")
     told_brain, where, guide = mask or labels, optional(mask, "mask", allow_blank=True), None
-    if mri is not None and (told_brain is None or out is not None):
+    if mri is not None and told_brain is not None and out is None:
+        console.note("--mri was not read: the brain is told by --mask or --labels, and no report is made (--out).")
+    elif mri is not None:
         guide, found = _placed(mri, mri_series, standard, find_brain=told_brain is None)
         where = found if told_brain is None else where
     known: dict[str, Any] = {
@@ -139,11 +145,14 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _rung(text: str) -> tuple[float, Path]:
     """One ``DRF=FILE`` of a dose ladder."""
-    factor, equals, path = text.partition("=")
+    factor, _, path = text.partition("=")
     try:
-        return float(factor), Path(path if equals else "")
+        drf = float(factor)
     except ValueError:
-        raise BadInput(f"--low expects DRF=FILE such as 20=low.nii.gz, got {text!r}.") from None
+        drf = math.nan
+    if not 0 < drf < math.inf or not path:
+        raise BadInput(f"--low expects DRF=FILE such as 20=low.nii.gz, got {text!r}; correct it.")
+    return drf, Path(path)
 
 
 def _said(result: Evaluation) -> str:

@@ -50,7 +50,8 @@ class Console:
             sys.stdout.write(json.dumps({"event": event, **values}) + "\n")
             sys.stdout.flush()
         else:
-            (sys.stderr if err else sys.stdout).write(text + "\n")
+            # A file's name may be no text at all, and must not keep the rest from being said.
+            (sys.stderr if err else sys.stdout).write(text.encode("utf-8", "backslashreplace").decode() + "\n")
 
 
 console = Console()

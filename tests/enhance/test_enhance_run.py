@@ -308,6 +308,13 @@ def test_a_card_whose_anchor_is_no_width_is_refused(scans, tmp_path, width):
         run(scans, {"it": tmp_path / "a.safetensors"}, "it")
 
 
+def test_a_card_whose_tracers_are_no_list_is_refused(files, tmp_path):
+    spec = {"family": "regress", "network": NETWORK}
+    cards.save(families.build(spec), spec, {"tracers": 5}, tmp_path / "a.safetensors")
+    with pytest.raises(BadInput, match="tracers as a list"):
+        enhance(files[0], weights=tmp_path / "a.safetensors")
+
+
 def test_a_chain_starts_from_the_estimate_that_is_named(scans, weights, tmp_path):
     spec = {"family": "ddpet3d", "network": NETWORK, "sampling": {"steps": 1, "start": 500}}
     cards.save(families.build(spec), spec, {}, tmp_path / "chain.safetensors")

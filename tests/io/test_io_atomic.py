@@ -1,6 +1,7 @@
 """Files appear whole or not at all, also when the run is killed."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from m2diff.errors import BadInput
-from m2diff.io.atomic import folder, replacing
+from m2diff.io.atomic import ABANDONED, check_folder, folder, replacing
 
 KILLED = """
 import os, signal, sys
@@ -110,3 +111,40 @@ def test_parts_of_an_earlier_result_go_and_other_files_stay(tmp_path):
         (temporary / "a" / "1.dcm").write_text("new")
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"1.dcm", "mine.txt"}
     assert (tmp_path / "a" / "1.dcm").read_text() == "new"
+
+
+def test_what_a_killed_run_left_is_swept_when_it_is_old_and_only_then(tmp_path):
+    for name, age in ((".m2diff-old", ABANDONED + 60), (".m2diff-new", 60)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half.nii.gz").write_text("half")
+        os.utime(tmp_path / name, (tmp_path.stat().st_mtime - age,) * 2)
+    with folder(tmp_path) as temporary:
+        (temporary / "a.txt").write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {".m2diff-new", "a.txt"}
+    (tmp_path / ".m2diff-xyz-a.txt").write_text("half")
+    os.utime(tmp_path / ".m2diff-xyz-a.txt", (0, 0))
+    with replacing(tmp_path / "b.txt") as temporary:  # another file's leftovers are not this one's to sweep
+        temporary.write_text("whole")
+    assert (tmp_path / ".m2diff-xyz-a.txt").exists()
+    with replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole again")
+    assert {path.name for path in tmp_path.iterdir()} == {".m2diff-new", "a.txt", "b.txt"}
+
+
+def test_a_refusal_names_the_folder_that_the_user_gave(tmp_path):
+    with pytest.raises(BadInput) as caught, folder(tmp_path / "out") as temporary, replacing(temporary / "a.txt"):
+        raise OSError(errno.ENOSPC, "full")
+    assert str(tmp_path / "out" / "a.txt") in str(caught.value) and ".m2diff-" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written_into_is_known_beforehand(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out, why in ((tmp_path / "file", "in the way"), (tmp_path / "file" / "deep" / "er", "is a file")):
+        with pytest.raises(BadInput, match=why):
+            check_folder(out)
+    check_folder(tmp_path / "new" / "deep")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    if os.geteuid() != 0:  # nothing is closed to root
+        (tmp_path / "closed").mkdir(mode=0o500)
+        with pytest.raises(BadInput, match="permissions"):
+            check_folder(tmp_path / "closed" / "out")

@@ -170,6 +170,53 @@ def test_a_singular_affine_is_refused(tmp_path):
     assert "affine" in refusal(tmp_path / "a.nii") or "voxels" in refusal(tmp_path / "a.nii")
 
 
+def test_a_voxel_edge_of_zero_is_refused_where_it_counts(tmp_path):
+    made = nib.Nifti1Image(image(), AFFINE)
+    made.set_qform(AFFINE, 1)
+    made.set_sform(None, 0)
+    for ending in ("a.nii", "a.nii.gz", "a.img"):
+        (nib.Nifti1Pair.from_image(made) if ending == "a.img" else made).to_filename(tmp_path / ending)
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[80:84] = np.float32(0).tobytes()  # pixdim[1], which nibabel would read as 1 mm
+    (tmp_path / "a.nii").write_bytes(raw)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(raw)))
+    header = bytearray((tmp_path / "a.hdr").read_bytes())
+    header[80:84] = np.float32(0).tobytes()
+    (tmp_path / "a.hdr").write_bytes(header)
+    for ending in ("a.nii", "a.nii.gz", "a.img"):
+        assert "voxel edge of zero" in refusal(tmp_path / ending)
+    whole = put(tmp_path / "b.nii", image())  # its sform says where it lies
+    raw = bytearray(whole.read_bytes())
+    raw[80:84] = np.float32(0).tobytes()
+    whole.write_bytes(raw)
+    np.testing.assert_allclose(nifti.load(whole).affine, AFFINE)
+
+
+def test_endings_count_in_capitals_too(tmp_path):
+    before = put(tmp_path / "a.nii.gz", image())
+    shouted = tmp_path / "A.NII.GZ"
+    shouted.write_bytes(before.read_bytes())
+    (tmp_path / "A.json").write_text(json.dumps({"Units": "BQML"}))
+    after = nifti.load(shouted)
+    assert np.array_equal(after.data, nifti.load(before).data) and after.unit == "Bq/mL"
+    assert nifti.stem("x/A.NII") == "A" and nifti.stem("b.img.gz") == "b" and nifti.stem("c.hdr") == "c"
+    shouted.write_bytes(before.read_bytes()[:2000])
+    assert "cut off" in refusal(shouted)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_float32_are_refused_without_other_words(tmp_path):
+    data = image().astype(np.float64)
+    data[2, 2, 2] = 1e60
+    assert "beyond 3e38" in refusal(put(tmp_path / "a.nii", data))
+
+
+def test_what_is_no_json_is_not_passed_on(tmp_path):
+    (tmp_path / "a.json").write_text('{"Dose": NaN, "Weight": -Infinity, "TracerName": "FDG"}')
+    sidecar = nifti.load(put(tmp_path / "a.nii", image())).source.sidecar
+    assert sidecar == {"Dose": None, "Weight": None, "TracerName": "FDG"}
+
+
 def test_a_broken_sidecar_is_refused(tmp_path):
     (tmp_path / "a.json").write_text("{")
     assert "JSON" in refusal(put(tmp_path / "a.nii", image()))

@@ -92,23 +92,26 @@ def enhance(
     pet = pet if isinstance(pet, Volume) else load(pet)
     if mri is not None and not isinstance(mri, Volume):
         mri = load(mri, what="MRI")
+    _check_two(pet, mri)
     dose = _dose(pet) if dose is None else dose
     loaded = weights if isinstance(weights, cards.Weights) else cards.load(weights, dose=dose)
+    asked = steps
     if steps is None and samples > 1 and _one_step(loaded.model):
         steps = SPREAD_STEPS
     anchor = _anchor(loaded) if anchor_mm is None else anchor_mm
     options = Options(steps, batch, precision, device, anchor, progress)
     prepared = prepare(pet, mri, dose=dose, align=align)
+    draws_nothing = not isinstance(loaded.model, DiffusionFamily)
+    warnings = _warnings(loaded, pet, prepared, samples=samples, steps=asked)
     control = _control(loaded, first_estimate)
     first = None if control is None else _answer(control, prepared, options)
     draws = repeat(loaded.model, prepared, samples=samples, seed=seed, options=options, first=first)
-    warnings = _warnings(loaded, pet, prepared, samples)
     return Enhanced(
         volume=prepared.restore(draws.mean, f"enhanced with {loaded.name}"),
         spread=None if draws.spread is None else _spread(prepared, draws.spread),
         low=pet,
         mri=prepared.mri_on_pet(),
-        settings=_settings(loaded, pet, mri, prepared, options, samples, seed, align)
+        settings=_settings(loaded, pet, mri, prepared, options, 1 if draws_nothing else samples, seed, align)
         | {"first_estimate": None if control is None else {"name": control.name, "sha256": control.sha256}}
         | {"warnings": list(warnings)},
         warnings=warnings,
@@ -217,6 +220,14 @@ def _check(steps: int | None, samples: int, seed: int, batch: int) -> None:
         raise BadInput(f"The batch holds at least 1 slab, got {batch}; choose 1 or more.")
 
 
+def _check_two(pet: Volume, mri: Volume | None) -> None:
+    """Refuse a PET that is passed as its own MRI: what it seems to show twice would be its noise."""
+    if mri is not None and pet.source and mri.source and pet.source.sha256 == mri.source.sha256:
+        raise BadInput(
+            f"The PET {pet.source.path} and the MRI {mri.source.path} are one file; pass the person's MRI, or none."
+        )
+
+
 def _dose(pet: Volume) -> float | None:
     """The dose reduction factor in the scan's sidecar, where it states one."""
     value = pet.source.sidecar.get("DoseReductionFactor") if pet.source else None
@@ -229,7 +240,9 @@ def _spread(prepared: Prepared, spread: np.ndarray) -> Volume:
     return restored.with_data(np.maximum(restored.data, 0.0), "limited to 0 and above")
 
 
-def _warnings(loaded: cards.Weights, pet: Volume, prepared: Prepared, samples: int) -> tuple[str, ...]:
+def _warnings(
+    loaded: cards.Weights, pet: Volume, prepared: Prepared, *, samples: int, steps: int | None
+) -> tuple[str, ...]:
     """What the user should know before trusting the result."""
     found = []
     needs = loaded.model.needs
@@ -244,21 +257,32 @@ def _warnings(loaded: cards.Weights, pet: Volume, prepared: Prepared, samples: i
             "How the scan was reconstructed is not known: where you know OSEM's iterations and subsets, state them in "
             "the JSON sidecar of its NIfTI file (ReconMethodParameterLabels and -Values)."
         )
-    if samples > 1 and not isinstance(loaded.model, DiffusionFamily):
+    draws_nothing = not isinstance(loaded.model, DiffusionFamily)
+    if samples > 1 and draws_nothing:
         found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")
+    if steps not in (None, 1) and draws_nothing:
+        found.append(f"{loaded.name} answers in one step: the {steps} that were asked for were not taken.")
     if prepared.alignment is not None and prepared.alignment.ambiguous:
         found.append("Left and right of the MRI could not be told apart by the PET: check its orientation.")
     if prepared.alignment is not None and prepared.alignment.doubtful:
         found.append(
             "The MRI fits the PET less well than one person's usually does: check that both are of one person."
         )
-    named, known = tracer(pet), [str(name) for name in loaded.card.get("tracers", [])]
+    named, known = tracer(pet), _known_tracers(loaded)
     if named and known and not any(_tracer_key(name) in _tracer_key(named) for name in known):
         found.append(
             f"The sidecar names the tracer {named!r}, and {loaded.name} was trained on {', '.join(known)}: "
             "look at the result with care."
         )
     return tuple(found)
+
+
+def _known_tracers(loaded: cards.Weights) -> list[str]:
+    """The tracers of the people that the weights were trained on, as far as the card tells."""
+    names = loaded.card.get("tracers") or []
+    if not isinstance(names, list):
+        raise BadInput(f"The card of {loaded.name} must give tracers as a list of names, got {names!r}; correct it.")
+    return [str(name) for name in names]
 
 
 def tracer(pet: Volume) -> str | None:

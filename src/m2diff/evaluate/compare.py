@@ -52,7 +52,7 @@ def dose_equivalence(
 
     ``ladder``: plain reconstructions by dose reduction factor (1 is the standard scan), in the same unit.
     """
-    if not ladder or min(ladder) <= 0 or given_drf <= 0:
+    if not ladder or not all(0 < drf < inf for drf in (*ladder, given_drf)):
         raise BadInput(
             f"Dose equivalence needs plain reconstructions at positive dose reduction factors, got {sorted(ladder)} "
             f"and a given factor of {given_drf:g}; give at least one."

@@ -58,10 +58,8 @@ class LesionTruth:
                 contrast, mri = 1.0, float(record.get("factor", nan))
             else:
                 contrast = float(record.get("contrast", record.get("factor")))  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(
-                f"A lesion record holds label, kind and contrast, got {dict(record)}; repair the record."
-            ) from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BadInput(f"A lesion record holds label, kind and contrast, got {record!r}; repair it.") from error
         if kind not in KINDS:
             raise BadInput(f"A lesion's kind is one of {', '.join(KINDS)}, got {kind!r}; repair the record.")
         return cls(label, kind, contrast, mri)

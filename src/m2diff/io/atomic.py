@@ -8,14 +8,19 @@ that belong together are written into a temporary folder first and moved when al
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from m2diff.errors import BadInput
+
+ABANDONED = 24 * 3600
+"""Seconds after which a temporary name is a killed run's; writing takes seconds, a folder's longest use hours."""
 
 _WHY = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
@@ -31,6 +36,17 @@ _WHY = {
 }
 
 
+def check_folder(out: Path | str) -> None:
+    """Refuse a folder that could not be written into, before long work is done for it; makes nothing."""
+    out = Path(out)
+    with _explained(out):
+        there = next(path for path in (out, *out.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise OSError(errno.ENOTDIR if there != out else errno.EEXIST, "not a folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, "not writable")
+
+
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """A temporary path in the folder of ``path``, renamed to ``path`` when the block ends well, removed otherwise.
@@ -41,7 +57,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{os.getpid()}-", suffix=f"-{path.name}", dir=path.parent)
+        _sweep(path.parent, f".m2diff-*-{glob.escape(path.name)}")
+        handle, name = tempfile.mkstemp(prefix=".m2diff-", suffix=f"-{path.name}", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -62,6 +79,7 @@ def folder(out: Path | str, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
     out = Path(out)
     with _explained(out):
         out.mkdir(parents=True, exist_ok=True)
+        _sweep(out, ".m2diff-*")
         temporary = Path(tempfile.mkdtemp(prefix=".m2diff-", dir=out))
         try:
             yield temporary
@@ -77,8 +95,18 @@ def folder(out: Path | str, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
                 file.replace(final)
             for stale in {path for pattern in replaces for path in out.glob(pattern)} - set(places.values()):
                 stale.unlink(missing_ok=True)
+        except BadInput as refusal:  # a user knows the folder, not what it was called while it was filled
+            raise BadInput(str(refusal).replace(str(temporary), str(out))) from refusal
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sweep(folder: Path, pattern: str) -> None:
+    """Remove what a killed run left here: temporary names that nobody has touched for a day."""
+    for left in folder.glob(pattern):
+        with suppress(OSError):  # another run may have finished or swept it in between
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _settle(file: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from m2diff.errors import BadInput
 from m2diff.io import nifti
 from m2diff.volume import Volume
 
-ENDINGS = (".nii", ".nii.gz", ".img", ".hdr")
+ENDINGS = (".nii", ".nii.gz", ".img", ".hdr", ".img.gz", ".hdr.gz")
 
 
 def load(
@@ -25,6 +26,11 @@ def load(
     """
     path = Path(path)
     if path.name.lower().endswith(ENDINGS) and not path.is_dir():
+        if series is not None:
+            raise BadInput(
+                f"A series is picked in a folder of DICOM files, but the {what} {path} is a NIfTI file; leave "
+                f"{'--series' if what == 'PET' else '--mri-series'} out."
+            )
         return nifti.load(path, what=what, frame=frame)
     from m2diff.io import dicom  # pydicom is only paid for where a scanner's files come in
 

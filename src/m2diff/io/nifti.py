@@ -68,7 +68,9 @@ def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False, fram
     affine = _affine(image, path, what)
     if not np.isfinite(data).all():
         bad = int((~np.isfinite(data)).sum())
-        raise BadInput(f"The {what} {path} must hold finite numbers, but {bad} voxels are NaN or infinite; repair it.")
+        raise BadInput(
+            f"The {what} {path} must hold finite numbers, but {bad} voxels are NaN, infinite or beyond 3e38; repair it."
+        )
     if not allow_blank and float(data.min()) == float(data.max()):
         raise BadInput(
             f"The {what} {path} is {data.flat[0]:g} in every voxel and shows nothing; check that it is the right file."
@@ -118,7 +120,10 @@ def save(
 
 def stem(path: Path | str) -> str:
     """The name of a NIfTI file without its ending."""
-    return Path(path).name.removesuffix(".gz").removesuffix(".nii")
+    name = Path(path).name
+    for ending in (".gz", ".nii", ".img", ".hdr"):
+        name = name[: -len(ending)] if name.lower().endswith(ending) else name
+    return name
 
 
 def sidecar_path(path: Path | str) -> Path:
@@ -133,7 +138,11 @@ def read_sidecar(path: Path | str) -> dict[str, Any]:
         return {}
     try:
         # A whole number of hundreds of digits is no amount of anything, and too large for a float.
-        content = json.loads(beside.read_text(), parse_int=lambda text: int(text) if len(text) < 300 else math.inf)
+        content = json.loads(
+            beside.read_text(),
+            parse_int=lambda text: int(text) if len(text) < 300 else math.inf,
+            parse_constant=lambda _: None,  # NaN and Infinity are no JSON, and strict readers of a result refuse them
+        )
     except (ValueError, OSError, RecursionError) as trouble:
         raise BadInput(f"The sidecar {beside} is not readable JSON; correct or remove it.") from trouble
     if not isinstance(content, dict):
@@ -173,17 +182,23 @@ def _read(image: Any, path: Path, what: str) -> npt.NDArray[np.float32]:
             f"The {what} {path} must hold one real number a voxel, but is {colour} image; export it as grey."
         )
     try:
-        held = _read_to_the_end(path) if path.name.endswith(".gz") else path.stat().st_size
+        held = _read_to_the_end(path) if _packed(path) else path.stat().st_size
         _holds_its_voxels(image, held)
-        return np.asarray(image.dataobj, dtype=np.float32)
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+            return np.asarray(image.dataobj, dtype=np.float32)
     except _UNREADABLE as trouble:
         raise BadInput(f"The {what} {path} is cut off or damaged; copy or convert it again.") from trouble
 
 
 def check_whole(path: Path) -> None:
     """Read a packed file to its end, where gzip compares its checksum; raises what a damaged one provokes."""
-    if path.name.endswith(".gz"):
+    if _packed(path):
         _read_to_the_end(path)
+
+
+def _packed(path: Path) -> bool:
+    """Whether a file is packed, by its name, as nibabel tells it."""
+    return path.name.lower().endswith(".gz")
 
 
 def _read_to_the_end(path: Path) -> int:
@@ -236,6 +251,10 @@ def _affine(image: Any, path: Path, what: str) -> Affine:
             f"The {what} {path} does not say where it lies (neither sform nor qform is set); "
             "convert it again from DICOM, or set its orientation."
         )
+    if int(image.header["sform_code"]) == 0 and not (_written_edges(image) > 0).all():
+        raise BadInput(
+            f"The {what} {path} gives a voxel edge of zero or less and no sform; correct the size in its header."
+        )
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise BadInput(f"The affine of the {what} {path} has no inverse; correct the sform or qform in its header.")
@@ -246,6 +265,14 @@ def _affine(image: Any, path: Path, what: str) -> Affine:
             f"The voxels of the {what} {path} measure {sizes} mm, which no head scan has; correct its header."
         )
     return affine
+
+
+def _written_edges(image: Any) -> npt.NDArray[np.float64]:
+    """(3,) The voxel edges as the file says them; nibabel reads a zero as 1 mm, without a word."""
+    holder = image.file_map.get("header", image.file_map["image"])
+    with nib.openers.ImageOpener(holder.filename) as stream:
+        header = type(image.header).from_fileobj(stream, check=False)
+    return np.asarray(header["pixdim"][1:4], dtype=np.float64)
 
 
 def unit_of(sidecar: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def write(path: Path | str, inputs: ReportInputs) -> Path:
     page = render(inputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="replace")  # a file's name may be no text at all
     return path
 
 
