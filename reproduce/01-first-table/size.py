@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from m2diff.data import views
-from m2diff.enhance.volume import MARGIN, Options, _Slabs
+from m2diff.enhance import volume
+from m2diff.enhance.volume import MARGIN, Options
 from m2diff.evaluate.case import Case
 from m2diff.evaluate.metrics import score
 from m2diff.families import build, packed, stored
@@ -48,7 +49,9 @@ def answered(model: torch.nn.Module, prepared: pair.Prepared, side: int | None) 
     for i in tiles(rows, side):
         for j in tiles(columns, side):
             place = (i, j, depth)
-            image = views.from_stack(_Slabs.of(model, prepared, place, Options(steps=1)).run(0, prepared.low))
+            image = views.from_stack(
+                volume.answered(model, prepared, place, Options(steps=1), seed=0, first=prepared.low)
+            )
             fade = np.multiply.outer(*(views.centre_heavy(s.stop - s.start).numpy() for s in (i, j)))[..., None]
             total[place] += fade * image
             weight[place] += fade

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -323,9 +323,17 @@ def _page(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses as the other verbs do."""
+
+    def error(self, message: str) -> NoReturn:
+        """One sentence instead of the usage."""
+        raise BadInput(f"{message} (see `m2diff bids --help`).")
+
+
 def parser() -> argparse.ArgumentParser:
     """The options, as BIDS-Apps name them."""
-    parser = argparse.ArgumentParser("m2diff bids", description="Enhance the PET scans of a BIDS data set.")
+    parser = _Parser("m2diff bids", description="Enhance the PET scans of a BIDS data set.")
     parser.add_argument("--version", action="version", version=f"m2diff {version('m2diff')}")
     parser.add_argument("bids_dir", type=Path, help="the BIDS data set")
     parser.add_argument("output_dir", type=Path, help="the derivatives' folder")

@@ -139,10 +139,12 @@ def lower(
     as_json: AsJson = False,
 ) -> None:
     """Make low-dose counterparts of a standard-dose scan: project, thin the counts, reconstruct."""
+    from m2diff.io import atomic
     from m2diff.io.load import load
     from m2diff.lower_dose import lower_dose, write
 
     factors = numbers(drf, "--drf")
+    atomic.check_folder(out)
     scan = load(pet, series=series, frame=frame, keep_phi=keep_phi)
     made = lower_dose(
         scan, factors, counts=counts, postfilter_mm=postfilter_mm, seed=seed, progress=not (quiet or as_json)
@@ -311,7 +313,7 @@ def main(arguments: list[str] | None = None) -> Any:
     A run that is told to end (SIGTERM, as batch systems do) ends as one that fails: what it had half-written goes.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    console.as_json = False  # until an option turns it
+    console.as_json = "--json" in given  # also for what is refused before the parser comes to it
     try:
         with told(), _ended_by_signal():
             raise SystemExit(app(args=arguments, prog_name="m2diff", standalone_mode=False) or 0)
@@ -319,9 +321,9 @@ def main(arguments: list[str] | None = None) -> Any:
         if not given:  # the bare name asks what there is
             trouble.show()
             raise SystemExit(2) from None
-        console.as_json |= "--json" in given  # the parser may have stopped before it came to it
         where = trouble.ctx.command_path if trouble.ctx else "m2diff"
-        _refuse(f"{trouble.format_message().rstrip('.')}; see `{where} --help`.")
+        said = trouble.format_message().replace("Value error, ", "").rstrip(".")
+        _refuse(f"{said} (see `{where} --help`).")
     except typer.Abort:
         raise SystemExit(1) from None
     except BadInput as refusal:

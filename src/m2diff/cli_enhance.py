@@ -120,18 +120,17 @@ def _atlas(labels: Path | None, names: Path | None, scan: Volume) -> tuple[Volum
     """The regions' labels and names, where they are given; looked at before the work, not after."""
     from m2diff.evaluate.study import as_labels, load_names
     from m2diff.io import nifti
+    from m2diff.io.axes import along
 
     if labels is None:
         if names is not None:
             raise BadInput("--region-names names the regions of a label volume, and none was given; add --labels.")
         return None
-    atlas = nifti.load(labels, what="label")
+    atlas = along(nifti.load(labels, what="label"), scan)
     as_labels(atlas)
     if not atlas.same_grid(scan):
-        raise BadInput(
-            f"--labels must lie on the PET's grid, got shape {atlas.shape} beside {scan.shape} or another affine; "
-            "resample them by nearest voxel."
-        )
+        shapes = f"shape {atlas.shape} beside {scan.shape}" if atlas.shape != scan.shape else "another affine"
+        raise BadInput(f"--labels must lie on the PET's grid, got {shapes}; resample them by nearest voxel.")
     return atlas, {} if names is None else load_names(names)
 
 

@@ -114,21 +114,22 @@ def test_parts_of_an_earlier_result_go_and_other_files_stay(tmp_path):
 
 
 def test_what_a_killed_run_left_is_swept_when_it_is_old_and_only_then(tmp_path):
-    for name, age in ((".m2diff-old", ABANDONED + 60), (".m2diff-new", 60)):
+    for name, age in ((".m2diff-abcdefg1", ABANDONED + 60), (".m2diff-abcdefg2", 60), (".m2diff-mine", 1e6)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "half.nii.gz").write_text("half")
         os.utime(tmp_path / name, (tmp_path.stat().st_mtime - age,) * 2)
     with folder(tmp_path) as temporary:
         (temporary / "a.txt").write_text("whole")
-    assert {path.name for path in tmp_path.iterdir()} == {".m2diff-new", "a.txt"}
-    (tmp_path / ".m2diff-xyz-a.txt").write_text("half")
-    os.utime(tmp_path / ".m2diff-xyz-a.txt", (0, 0))
+    stay = {".m2diff-abcdefg2", ".m2diff-mine"}
+    assert {path.name for path in tmp_path.iterdir()} == {*stay, "a.txt"}
+    (tmp_path / ".m2diff-abcdefgh-a.txt").write_text("half")
+    os.utime(tmp_path / ".m2diff-abcdefgh-a.txt", (0, 0))
     with replacing(tmp_path / "b.txt") as temporary:  # another file's leftovers are not this one's to sweep
         temporary.write_text("whole")
-    assert (tmp_path / ".m2diff-xyz-a.txt").exists()
+    assert (tmp_path / ".m2diff-abcdefgh-a.txt").exists()
     with replacing(tmp_path / "a.txt") as temporary:
         temporary.write_text("whole again")
-    assert {path.name for path in tmp_path.iterdir()} == {".m2diff-new", "a.txt", "b.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {*stay, "a.txt", "b.txt"}
 
 
 def test_a_refusal_names_the_folder_that_the_user_gave(tmp_path):

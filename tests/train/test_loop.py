@@ -166,7 +166,7 @@ def test_a_crop_that_the_network_cannot_halve_is_refused(small, cache, tmp_path)
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"jobs": 0}, r"one or more, got 0; correct --jobs"),
+        ({"jobs": 0}, r"-1 for all cores, got 0"),
         ({"device": "meta"}, r"cpu or on the best device .*got 'meta'.*CUDA_VISIBLE_DEVICES"),
         ({"device": "cuda:1"}, r"got 'cuda:1'"),
     ],

@@ -95,14 +95,11 @@ def enhance(
     _check_two(pet, mri)
     dose = _dose(pet) if dose is None else dose
     loaded = weights if isinstance(weights, cards.Weights) else cards.load(weights, dose=dose)
-    asked = steps
-    if steps is None and samples > 1 and _one_step(loaded.model):
-        steps = SPREAD_STEPS
+    filled = SPREAD_STEPS if steps is None and samples > 1 and _one_step(loaded.model) else steps
     anchor = _anchor(loaded) if anchor_mm is None else anchor_mm
-    options = Options(steps, batch, precision, device, anchor, progress)
+    options = Options(filled, batch, precision, device, anchor, progress)
     prepared = prepare(pet, mri, dose=dose, align=align)
-    draws_nothing = not isinstance(loaded.model, DiffusionFamily)
-    warnings = _warnings(loaded, pet, prepared, samples=samples, steps=asked)
+    warnings = _warnings(loaded, pet, prepared, samples=samples, steps=steps)
     control = _control(loaded, first_estimate)
     first = None if control is None else _answer(control, prepared, options)
     draws = repeat(loaded.model, prepared, samples=samples, seed=seed, options=options, first=first)
@@ -111,7 +108,7 @@ def enhance(
         spread=None if draws.spread is None else _spread(prepared, draws.spread),
         low=pet,
         mri=prepared.mri_on_pet(),
-        settings=_settings(loaded, pet, mri, prepared, options, 1 if draws_nothing else samples, seed, align)
+        settings=_settings(loaded, pet, mri, prepared, options, samples if _draws(loaded) else 1, seed, align)
         | {"first_estimate": None if control is None else {"name": control.name, "sha256": control.sha256}}
         | {"warnings": list(warnings)},
         warnings=warnings,
@@ -125,6 +122,11 @@ def _control(loaded: cards.Weights, given: str | Path | cards.Weights | None) ->
         return None
     chosen = loaded.card.get("first_estimate", FIRST) if given is None else given
     return chosen if isinstance(chosen, cards.Weights) else cards.load(chosen)
+
+
+def _draws(loaded: cards.Weights) -> bool:
+    """Whether these weights draw by steps; the control and the filters answer at once."""
+    return isinstance(loaded.model, DiffusionFamily)
 
 
 def _one_step(model: Enhancer) -> bool:
@@ -257,10 +259,9 @@ def _warnings(
             "How the scan was reconstructed is not known: where you know OSEM's iterations and subsets, state them in "
             "the JSON sidecar of its NIfTI file (ReconMethodParameterLabels and -Values)."
         )
-    draws_nothing = not isinstance(loaded.model, DiffusionFamily)
-    if samples > 1 and draws_nothing:
+    if samples > 1 and not _draws(loaded):
         found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")
-    if steps not in (None, 1) and draws_nothing:
+    if steps not in (None, 1) and not _draws(loaded):
         found.append(f"{loaded.name} answers in one step: the {steps} that were asked for were not taken.")
     if prepared.alignment is not None and prepared.alignment.ambiguous:
         found.append("Left and right of the MRI could not be told apart by the PET: check its orientation.")

@@ -7,25 +7,25 @@ seed gives the same image whatever the batch, the box or the order of slices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from m2diff.batch import Conditions
 from m2diff.data import views
-from m2diff.diffusion import Denoised, Watch, sample
+from m2diff.data.slabs import Part, Slabs
+from m2diff.diffusion import Watch
 from m2diff.errors import BadInput
-from m2diff.families import DiffusionFamily, Enhancer
-from m2diff.nn.precision import Precision, autocast
+from m2diff.families import DiffusionFamily, Enhancer, chain
+from m2diff.nn.precision import Precision
 from m2diff.prepare import mask
 from m2diff.prepare.grid import smoothed
 from m2diff.prepare.pair import Prepared
-from m2diff.shapes import Slab, Stack, VolumeArray
+from m2diff.shapes import Stack, VolumeArray
 
 MARGIN = 4
 """Voxels around the head's box that the network sees and that fade into the input."""
@@ -70,8 +70,9 @@ def run(
     else:
         box = mask.box(prepared.support, MARGIN)
         seen: Watch | None = None if watch is None else lambda t, clean: watch(t, _whole(clean, prepared, box))
-        slabs = _Slabs.of(model, prepared, box, options)
-        estimate = _whole(slabs.run(seed, prepared.low if first is None else first, seen), prepared, box)
+        begin = prepared.low if first is None else first
+        answer = answered(model, prepared, box, options, seed=seed, first=begin, watch=seen)
+        estimate = _whole(answer, prepared, box)
         if model.needs.looks > 1 and _answers_at_once(model, options):
             estimate += _second_look(model, prepared, seed, options)
             estimate /= 2
@@ -90,7 +91,7 @@ def _second_look(model: Enhancer, prepared: Prepared, seed: int, options: Option
     other = prepared.mirrored()
     tight = mask.box(other.support, MARGIN)
     i, j, k = (slice(max(s.start - more, 0), s.stop) for s, more in zip(tight, ELSEWHERE, strict=True))
-    answer = _Slabs.of(model, other, (i, j, k), options).run(seed, other.low)
+    answer = answered(model, other, (i, j, k), options, seed=seed, first=other.low)
     return np.ascontiguousarray(_whole(answer, other, (i, j, k))[::-1])
 
 
@@ -107,88 +108,39 @@ def anchored(estimate: VolumeArray, prepared: Prepared, fwhm_mm: float) -> Volum
     return np.asarray(estimate + inside * correction, dtype=np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class _Slabs:
-    """A box of a volume as the batches of slabs that a network reads."""
+def answered(
+    model: Any,
+    prepared: Prepared,
+    box: tuple[slice, slice, slice],
+    options: Options,
+    *,
+    seed: int,
+    first: VolumeArray,
+    watch: Watch | None = None,
+) -> Stack:
+    """The clean ``box`` (i, j, k) of a pair as a stack (d, h, w); ``first`` (i, j, k): a whole volume to start from."""
+    mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri[box])
+    dose, recon = prepared.dose, prepared.recon
+    slabs = Slabs.of(views.to_stack(prepared.low[box]), mri, model.needs, dose=dose, recon=recon, batch=options.batch)
+    generator, place, whole = torch.Generator().manual_seed(seed), box[::-1], prepared.low.shape[::-1]
 
-    model: Any
-    options: Options
-    batches: list[Conditions]
-    starts: list[int]
-    size: tuple[int, int, int]
-    """Slices, rows and columns of the box."""
-    place: tuple[slice, slice, slice]
-    """The box in the whole stack (d, h, w)."""
-    whole: tuple[int, int, int]
+    def noise(_: int) -> Stack:
+        return torch.randn(whole, generator=generator)[place]
 
-    @classmethod
-    def of(cls, model: Any, prepared: Prepared, box: tuple[slice, slice, slice], options: Options) -> _Slabs:
-        """Cut ``box`` (i, j, k) of a pair into batches."""
-        low = views.to_stack(prepared.low[box])
-        begins = views.starts(low.shape[0], model.needs.slices, max(model.needs.slices // 2, 1))
-        mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri[box])
-        slabs = _cut(low, model, begins)
-        guides = None if mri is None else _cut(mri, model, begins)
-        dose = torch.full((len(begins),), prepared.dose)
-        recon = torch.tensor([list(prepared.recon)] * len(begins), dtype=torch.float32)
-        batches = [
-            Conditions(slabs[part], None if guides is None else guides[part], dose[part], recon[part])
-            for part in _parts(len(begins), options.batch)
-        ]
-        d, h, w = low.shape
-        k, j, i = prepared.low.shape[::-1]
-        return cls(model.to(options.device), options, batches, begins, (d, h, w), (box[2], box[1], box[0]), (k, j, i))
+    def bar(batches: Iterable[Part]) -> Iterable[Part]:
+        return tqdm(batches, "enhance", len(slabs.batches), False, disable=not options.progress)
 
-    @torch.inference_mode()
-    def run(self, seed: int, first: VolumeArray, watch: Watch | None = None) -> Stack:
-        """The clean box (d, h, w); ``first`` (i, j, k) is the whole volume that a chain may start from."""
-        generator = torch.Generator().manual_seed(seed)
-        if not isinstance(self.model, DiffusionFamily):
-            return self._stitched(lambda conditions, _: (self.model.enhance(conditions, generator=generator),), None)[0]
-
-        def noise(_: int = 0) -> Stack:
-            return torch.randn(self.whole, generator=generator)[self.place]
-
-        def denoise(x_t: Stack, t: int) -> Denoised:
-            def answer(conditions: Conditions, x: Tensor | None) -> tuple[Tensor, ...]:
-                steps = torch.full((len(conditions.low),), t, device=conditions.low.device)
-                estimate = self.model(x, steps, conditions)
-                return (estimate.clean,) if estimate.variance is None else (estimate.clean, estimate.variance)
-
-            return Denoised(*self._stitched(answer, x_t))
-
-        sampling = self.model.sampling.model_dump()
-        sampling["steps"] = self.options.steps or sampling["steps"]
-        begin = views.to_stack(first)[self.place]
-        return sample(denoise, self.model.schedule, noise(), noise_for_step=noise, first=begin, watch=watch, **sampling)
-
-    def _stitched(self, answer: Any, x_t: Stack | None) -> tuple[Stack, ...]:
-        """The answers to all slabs, each kind of them as one stack; ``x_t`` is cut as the conditions are."""
-        options = self.options
-        noised = None if x_t is None else _cut(x_t, self.model, self.starts)
-        answers = []
-        parts = list(_parts(len(self.starts), options.batch))
-        bar = tqdm(zip(parts, self.batches, strict=True), "enhance", len(parts), False, disable=not options.progress)
-        for part, conditions in bar:
-            there = conditions.to(options.device)
-            x = None if noised is None else noised[part].to(options.device)
-            with autocast(options.device, options.precision):
-                answers.append([each.float().cpu() for each in answer(there, x)])
-        _, h, w = self.size
-        return tuple(
-            views.stitch(torch.cat(each)[..., :h, :w], self.starts, self.size[0]) for each in zip(*answers, strict=True)
+    with torch.inference_mode():
+        return chain.run(
+            model.to(options.device),
+            lambda answer, x_t: slabs.stitched(answer, x_t, device=options.device, around=bar),
+            noise,
+            generator=generator,
+            precision=options.precision,
+            first=views.to_stack(first)[place],
+            steps=options.steps,
+            watch=watch,
         )
-
-
-def _cut(stack: Stack, model: Any, begins: list[int]) -> Slab:
-    """The slabs of a stack, padded to the sizes that the model takes."""
-    slabs, _ = views.pad_to_multiple(views.cut(stack, model.needs.slices, begins), model.needs.multiple)
-    return slabs.contiguous(memory_format=torch.channels_last)
-
-
-def _parts(count: int, batch: int) -> Iterator[slice]:
-    """Slices of ``batch`` out of ``count``."""
-    return (slice(first, min(first + batch, count)) for first in range(0, count, max(batch, 1)))
 
 
 def _filtered(model: Enhancer, prepared: Prepared) -> VolumeArray:

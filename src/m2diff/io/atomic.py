@@ -8,8 +8,8 @@ that belong together are written into a temporary folder first and moved when al
 from __future__ import annotations
 
 import errno
-import glob
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -57,7 +57,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent, f".m2diff-*-{glob.escape(path.name)}")
+        _sweep(path.parent, f"-{path.name}")
         handle, name = tempfile.mkstemp(prefix=".m2diff-", suffix=f"-{path.name}", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
@@ -79,7 +79,7 @@ def folder(out: Path | str, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
     out = Path(out)
     with _explained(out):
         out.mkdir(parents=True, exist_ok=True)
-        _sweep(out, ".m2diff-*")
+        _sweep(out, "")
         temporary = Path(tempfile.mkdtemp(prefix=".m2diff-", dir=out))
         try:
             yield temporary
@@ -101,11 +101,13 @@ def folder(out: Path | str, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _sweep(folder: Path, pattern: str) -> None:
-    """Remove what a killed run left here: temporary names that nobody has touched for a day."""
-    for left in folder.glob(pattern):
+def _sweep(folder: Path, suffix: str) -> None:
+    """Remove what a killed run left here: temporary names, ending so, that nobody has touched for a day."""
+    made = re.compile(rf"\.m2diff-[a-z0-9_]{{8}}{re.escape(suffix)}")  # as ``tempfile`` makes them
+    for left in folder.glob(".m2diff-*"):
         with suppress(OSError):  # another run may have finished or swept it in between
-            if time.time() - left.stat().st_mtime > ABANDONED:
+            old = time.time() - left.stat().st_mtime > ABANDONED
+            if old and made.fullmatch(left.name) and left.is_dir() is not bool(suffix):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,7 @@ def save(
 
 def stem(path: Path | str) -> str:
     """The name of a NIfTI file without its ending."""
-    name = Path(path).name
-    for ending in (".gz", ".nii", ".img", ".hdr"):
-        name = name[: -len(ending)] if name.lower().endswith(ending) else name
-    return name
+    return re.sub(r"\.(nii|img|hdr)(\.gz)?$", "", Path(path).name, flags=re.IGNORECASE)
 
 
 def sidecar_path(path: Path | str) -> Path:
@@ -251,10 +249,8 @@ def _affine(image: Any, path: Path, what: str) -> Affine:
             f"The {what} {path} does not say where it lies (neither sform nor qform is set); "
             "convert it again from DICOM, or set its orientation."
         )
-    if int(image.header["sform_code"]) == 0 and not (_written_edges(image) > 0).all():
-        raise BadInput(
-            f"The {what} {path} gives a voxel edge of zero or less and no sform; correct the size in its header."
-        )
+    if int(image.header["sform_code"]) == 0 and not _written_edges(image).all():
+        raise BadInput(f"The {what} {path} gives a voxel edge of zero and no sform; correct the size in its header.")
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise BadInput(f"The affine of the {what} {path} has no inverse; correct the sform or qform in its header.")
@@ -277,7 +273,7 @@ def _written_edges(image: Any) -> npt.NDArray[np.float64]:
 
 def unit_of(sidecar: Mapping[str, Any]) -> str:
     """The unit that a sidecar states, in this house's spelling; ``unknown`` where it states none."""
-    word = str(sidecar.get("Units", "")).strip()
+    word = str(sidecar.get("Units") or "").strip()
     return _UNITS.get(word.lower(), word) or "unknown"
 
 

@@ -6,12 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from m2diff.errors import BadInput
 from m2diff.layouts import sliced
 from m2diff.layouts.convert import convert, dicom_to_bids, recognise
-from m2diff.volume import Volume
 
 _NIFTI = (".nii", ".nii.gz")
 
@@ -46,6 +43,8 @@ def run(request: Request, *, progress: bool = False) -> list[tuple[str, str]]:
     bad = [factor for factor in request.factors if not (math.isfinite(factor) and factor > 1)]
     if bad:
         raise BadInput(f"Dose reduction factors lie above 1 (20 for a twentieth), got {bad[0]:g}; correct --drf.")
+    if request.mri is None and request.mri_series is not None:
+        raise BadInput("--mri-series picks a series of the MRI's folder, and no --mri was given; add it.")
     form = request.form or _form(request)
     if form != "nifti" and out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; name a folder for what is made.")
@@ -108,27 +107,18 @@ def _to_nifti(request: Request) -> None:
     nifti.save(volume, request.out, sidecar=about if request.keep_phi else without_phi(about))
 
 
-def _along(image: Volume, other: Volume) -> Volume:
-    """``image`` with its axes in the order and direction of ``other``'s: dcm2niix, for one, turns the rows around."""
-    import nibabel as nib
-
-    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.io_orientation(other.affine))
-    data = np.ascontiguousarray(nib.apply_orientation(image.data, turn))
-    affine = image.affine @ nib.orientations.inv_ornt_aff(turn, image.shape)
-    return Volume(data, affine, image.unit, image.history, image.source)
-
-
 def _to_dicom(request: Request) -> None:
     """A NIfTI on the grid of a DICOM series as a series derived from it."""
     from importlib.metadata import version
 
     from m2diff.io import atomic, dicom, nifti
+    from m2diff.io.axes import along
     from m2diff.io.load import load
 
     if request.like is None:
         raise BadInput("A DICOM series needs the one it came from: name its folder with --like.")
     original = load(request.like, series=request.series, frame=request.frame)
-    image = _along(nifti.load(request.source), original)
+    image = along(nifti.load(request.source), original)
     if not image.same_grid(original):
         raise BadInput(f"{request.source} must lie on the grid of the series in --like, but does not; resample it.")
     if "unknown" not in (image.unit, original.unit) and image.unit != original.unit:

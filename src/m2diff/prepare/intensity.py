@@ -63,8 +63,7 @@ def normalise_mri(data: VolumeArray, within: MaskArray | None = None) -> VolumeA
 
 def _foreground(calm: VolumeArray) -> MaskArray:
     top = level(calm)
-    # A scan that is negative throughout still has ripples above zero once it is resampled and smoothed.
-    if not top > -0.5 * float(calm.min()) or not top > 0.0:
+    if not top > 0.0:
         raise BadInput(
             f"The PET shows no activity (100 ml of tissue should stand out, but their level is {top:g}); "
             "check that the file is the reconstructed scan."

@@ -68,6 +68,11 @@ def prepare(
     """
     if dose is not None and not (math.isfinite(dose) and dose >= 1.0):
         raise BadInput(f"The dose reduction factor is a number of at least 1 (20 for a twentieth), got {dose:g}.")
+    if not float(pet.data.max()) > 0.0:  # resampled, it would have ripples above zero
+        raise BadInput(
+            f"The PET shows no activity: its largest value is {float(pet.data.max()):g}; check that the file is the "
+            "reconstructed scan."
+        )
     working = grid.to_working(pet)
     scale = intensity.pet_scale(working.data)
     alignment = align if isinstance(align, Alignment) else None

@@ -77,7 +77,7 @@ AD_LATE_LOSS = {
 """Frontal loss, reached only beyond half of the full severity."""
 
 TRIES = 20
-"""Places that are drawn for a lesion before it is left out: one in a hundred persons needs a second."""
+"""Places that are drawn for a lesion before it is left out: one person in some two hundred needs a second."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,8 +70,8 @@ def train(
     ``cuda``. ``provenance``: what the card says about licence, data and tracers. Settings that cannot be trained are
     refused (BadInput) before the cohort is prepared.
     """
-    if jobs < 1:
-        raise BadInput(f"The processes that prepare a cohort are one or more, got {jobs}; correct --jobs.")
+    if jobs == 0:
+        raise BadInput("--jobs expects the number of processes that prepare the cohort, or -1 for all cores, got 0.")
     resolve(preset.model)
     origin = None if start is None else stored.find(start)
     accelerator = _accelerator(device)
@@ -345,7 +345,7 @@ def _accelerator(device: str | None) -> Any:
         from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     except ImportError:
         raise BadInput("training needs accelerate, which is not installed; pip install 'm2diff[train]'.") from None
-    if device not in (None, "cpu", best := _best_device()):
+    if device not in (None, "cpu", best := _best_device(), f"{best}:0"):
         raise BadInput(
             f"training runs on cpu or on the best device of the machine ({best}), got {device!r}; leave --device out, "
             "and choose among several GPUs with CUDA_VISIBLE_DEVICES."

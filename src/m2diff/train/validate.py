@@ -10,33 +10,29 @@ low-dose input's own. It steers a run; the honest evaluation of a finished one i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from m2diff.batch import Conditions
 from m2diff.data.cohort import PreparedSubject
 from m2diff.data.dataset import window
-from m2diff.data.views import cut, pad_to_multiple, starts, stitch
-from m2diff.diffusion import Denoised, draw_noise, sample
+from m2diff.data.slabs import Slabs
+from m2diff.diffusion import draw_noise
 from m2diff.errors import BadInput
-from m2diff.families import DiffusionFamily
+from m2diff.families import DiffusionFamily, chain
 from m2diff.io.reconstruction import Reconstruction
-from m2diff.nn.precision import Precision, autocast
-from m2diff.shapes import Slab, Stack
+from m2diff.nn.precision import Precision
+from m2diff.shapes import Stack
 
 FEW = 5
 """Network calls of a validation, unless the family makes fewer or the run's settings say otherwise."""
 SLABS_AT_ONCE = 8
 MARGIN = 8
 """Voxels around the brain that the network sees too."""
-
-Answer: TypeAlias = "Callable[[Conditions, Slab | None], tuple[Slab, ...]]"
-"""Of some slabs and their share of x_t, where there is one: one or several images of each."""
 
 
 @dataclass(frozen=True)
@@ -126,51 +122,6 @@ def validate(
     return Validation(tuple(scans), calls)
 
 
-@dataclass(frozen=True, eq=False)
-class _Slabs:
-    """A stack as the batches of slabs that a network reads; neighbouring slabs share half their slices."""
-
-    model: Any
-    batches: list[Conditions]
-    begins: list[int]
-    size: tuple[int, ...]
-    """Slices, rows and columns of the stack."""
-    precision: Precision
-
-    @classmethod
-    def of(
-        cls, model: nn.Module, low: Stack, mri: Stack | None, drf: float, recon: Reconstruction, precision: Precision
-    ) -> _Slabs:
-        """Cut a stack (d, h, w), and its MRI where there is one, into slabs that ``model`` can take."""
-        needs: Any = model.needs
-        begins = starts(low.shape[0], needs.slices, max(needs.slices // 2, 1))
-        slabs = _cut(low, needs, begins)
-        guides = [None] * len(slabs) if mri is None else _cut(mri, needs, begins)
-        batches = []
-        for part, guide in zip(slabs, guides, strict=True):
-            dose = torch.full((len(part),), drf, device=low.device)
-            made = torch.tensor([list(recon)] * len(part), dtype=torch.float32, device=low.device)
-            batches.append(Conditions(part, guide, dose, made))
-        return cls(model, batches, begins, tuple(low.shape), precision)
-
-    def stitched(self, answer: Answer, x_t: Stack | None = None) -> tuple[Stack, ...]:
-        """The answers to all slabs, each kind of them as one stack (d, h, w); ``x_t`` is cut as the scan is."""
-        noised = [None] * len(self.batches) if x_t is None else _cut(x_t, self.model.needs, self.begins)
-        answers = []
-        for conditions, x in zip(self.batches, noised, strict=True):
-            with autocast(conditions.low.device, self.precision):
-                answers.append([each.float() for each in answer(conditions, x)])
-        depth, height, width = self.size
-        wholes = (torch.cat(each)[..., :height, :width] for each in zip(*answers, strict=True))
-        return tuple(stitch(whole, self.begins, depth) for whole in wholes)
-
-
-def _cut(stack: Stack, needs: Any, begins: list[int]) -> list[Slab]:
-    """The slabs of a stack, padded to the sizes that the network takes, some at once."""
-    slabs, _ = pad_to_multiple(cut(stack, needs.slices, begins), needs.multiple)
-    return [part.contiguous(memory_format=torch.channels_last) for part in slabs.split(SLABS_AT_ONCE)]
-
-
 def enhance_stack(
     model: nn.Module,
     low: Stack,
@@ -184,46 +135,20 @@ def enhance_stack(
 ) -> Stack:
     """What the network makes of a whole stack (d, h, w) in so many ``calls`` of each slab.
 
-    Without an MRI the network is asked for its PET-alone answer.
+    Without an MRI the network is asked for its PET-alone answer. A chain that starts from a first estimate has the
+    low-dose scan ``low`` as such: the control's, which ``enhance`` takes, is not of the run.
     """
-    slabs = _Slabs.of(model, low, mri, drf, recon, precision)
-    if not isinstance(model, DiffusionFamily):
-        at_once: Any = model.enhance
-        return slabs.stitched(lambda conditions, _: (at_once(conditions, generator=generator),))[0]
-    if calls == 1 and model.sampling.start is None:
-        return slabs.stitched(lambda conditions, _: (first_estimate(model, conditions, generator),))[0]
-    return _sampled(model, slabs, low, generator, calls)
-
-
-def first_estimate(model: DiffusionFamily, conditions: Conditions, generator: torch.Generator) -> Slab:
-    """What a chain of one step answers (b, s, h, w): the estimate at t = T - 1."""
-    low, clip = conditions.low, model.sampling.clip
-    noise = torch.randn(low.shape, generator=generator, device=low.device)
-    t = torch.full((low.shape[0],), len(model.schedule) - 1, device=low.device)
-    clean = model(noise, t, conditions).clean
-    return clean if clip is None else clean.clamp(-clip, clip)
-
-
-def _sampled(model: DiffusionFamily, slabs: _Slabs, low: Stack, generator: torch.Generator, calls: int) -> Stack:
-    """The end (d, h, w) of the family's own chain in ``calls`` steps.
-
-    A chain that starts from a first estimate has the low-dose scan ``low`` (d, h, w) as such: the control's, which
-    ``enhance`` takes, is not of the run.
-    """
-
-    def noise(_: int = 0) -> Stack:
-        return draw_noise(low, generator=generator)
-
-    def denoise(x_t: Stack, t: int) -> Denoised:
-        def answer(conditions: Conditions, x: Slab | None) -> tuple[Slab, ...]:
-            assert x is not None
-            estimate = model(x, torch.full((len(x),), t, device=x.device), conditions)
-            return (estimate.clean,) if estimate.variance is None else (estimate.clean, estimate.variance)
-
-        return Denoised(*slabs.stitched(answer, x_t))
-
-    sampling = model.sampling.model_dump() | {"steps": calls}
-    return sample(denoise, model.schedule, noise(), noise_for_step=noise, first=low, **sampling)
+    network: Any = model
+    slabs = Slabs.of(low, mri, network.needs, dose=drf, recon=recon, batch=SLABS_AT_ONCE)
+    return chain.run(
+        network,
+        lambda answer, x_t: slabs.stitched(answer, x_t, device=low.device),
+        lambda _: draw_noise(low, generator=generator),
+        generator=generator,
+        precision=precision,
+        first=low,
+        steps=calls,
+    )
 
 
 def psnr(image: Tensor, reference: Tensor) -> float:

@@ -1,0 +1,82 @@
+"""A stack as the batches of slabs that a network reads, and their answers as stacks again.
+
+Half of each slab's slices are shared with the next one, so that every slice is answered with neighbours on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+
+from m2diff.batch import Conditions, Needs
+from m2diff.data import views
+from m2diff.io.reconstruction import Reconstruction
+from m2diff.shapes import Slab, Stack
+
+Answering: TypeAlias = Callable[[Conditions, Slab | None], tuple[Slab, ...]]
+"""Of a batch of slabs and their share of a noised stack, where there is one: one or several images of each."""
+Part: TypeAlias = tuple[slice, Conditions]
+"""Which slabs, and what a network is told of them."""
+Around: TypeAlias = Callable[[Iterable[Part]], Iterable[Part]]
+"""Put around the batches while they are answered; a progress bar, say."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slabs:
+    """One stack (d, h, w), cut."""
+
+    needs: Needs
+    batches: tuple[Part, ...]
+    """On the stack's own device."""
+    begins: tuple[int, ...]
+    """First slice of each slab."""
+    size: tuple[int, int, int]
+    """Slices, rows and columns of the stack."""
+
+    @classmethod
+    def of(
+        cls, low: Stack, mri: Stack | None, needs: Needs, *, dose: float, recon: Reconstruction, batch: int
+    ) -> Slabs:
+        """Cut a stack (d, h, w), and its MRI where there is one, into batches of at most ``batch`` slabs."""
+        begins = views.starts(low.shape[0], needs.slices, max(needs.slices // 2, 1))
+        slabs = _cut(low, needs, begins)
+        guides = None if mri is None else _cut(mri, needs, begins)
+        doses = torch.full((len(begins),), dose, device=low.device)
+        recons = torch.tensor([list(recon)] * len(begins), dtype=torch.float32, device=low.device)
+        batches = tuple(
+            (part, Conditions(slabs[part], None if guides is None else guides[part], doses[part], recons[part]))
+            for part in _parts(len(begins), batch)
+        )
+        d, h, w = low.shape
+        return cls(needs, batches, tuple(begins), (d, h, w))
+
+    def stitched(
+        self, answer: Answering, x_t: Stack | None = None, *, device: torch.device | str, around: Around = iter
+    ) -> tuple[Stack, ...]:
+        """The answers to all slabs, each kind of them as one stack; ``x_t`` (d, h, w) is cut as the scan is.
+
+        ``answer`` is asked on ``device``; the stacks come back to where the scan lies.
+        """
+        home = self.batches[0][1].low.device
+        noised = None if x_t is None else _cut(x_t, self.needs, self.begins)
+        answers = []
+        for part, conditions in around(self.batches):
+            x = None if noised is None else noised[part].to(device)
+            answers.append([each.float().to(home) for each in answer(conditions.to(device), x)])
+        depth, height, width = self.size
+        wholes = (torch.cat(each)[..., :height, :width] for each in zip(*answers, strict=True))
+        return tuple(views.stitch(whole, self.begins, depth) for whole in wholes)
+
+
+def _cut(stack: Stack, needs: Needs, begins: Iterable[int]) -> Slab:
+    """The slabs of a stack, padded to the sizes that a network takes."""
+    slabs, _ = views.pad_to_multiple(views.cut(stack, needs.slices, list(begins)), needs.multiple)
+    return slabs.contiguous(memory_format=torch.channels_last)
+
+
+def _parts(count: int, batch: int) -> Iterator[slice]:
+    """Slices of ``batch`` out of ``count``."""
+    return (slice(first, min(first + batch, count)) for first in range(0, count, max(batch, 1)))

@@ -1,0 +1,59 @@
+"""A family run over a whole stack that it sees slab by slab: one noise, and one step of all slabs at a time.
+
+Slabs that went down a chain alone would each end on a draw of their own, and the seams would show. Here the slabs'
+estimates are stitched before the sampler takes its step. Whoever cuts and stitches (``data.slabs``) passes the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+
+from m2diff.batch import Conditions
+from m2diff.diffusion import Denoised, Watch, sample
+from m2diff.families.base import DiffusionFamily, Enhancer
+from m2diff.nn.precision import Precision, autocast
+from m2diff.shapes import Slab, Stack
+
+Answering: TypeAlias = Callable[[Conditions, Slab | None], tuple[Slab, ...]]
+Stitched: TypeAlias = Callable[[Answering, Stack | None], tuple[Stack, ...]]
+"""Asks for the answers to all slabs, and to their share of a noised stack where there is one; gives whole stacks."""
+
+
+def run(
+    model: Enhancer,
+    stitched: Stitched,
+    noise: Callable[[int], Stack],
+    *,
+    generator: torch.Generator,
+    precision: Precision = "auto",
+    first: Stack | None = None,
+    steps: int | None = None,
+    watch: Watch | None = None,
+) -> Stack:
+    """The clean stack (d, h, w): at once, or at the end of the family's own chain, in so many ``steps`` where given.
+
+    ``noise``: what enters at a step. ``first``: an estimate for a chain that starts from one. ``watch``: told the
+    estimates on the way. ``generator`` is a family's that answers at once.
+    """
+    if not isinstance(model, DiffusionFamily):
+
+        def at_once(conditions: Conditions, _: Slab | None) -> tuple[Slab, ...]:
+            with autocast(conditions.low.device, precision):
+                return (model.enhance(conditions, generator=generator),)
+
+        return stitched(at_once, None)[0]
+
+    def denoise(x_t: Stack, t: int) -> Denoised:
+        def answer(conditions: Conditions, x: Slab | None) -> tuple[Slab, ...]:
+            assert x is not None
+            with autocast(x.device, precision):
+                estimate = model(x, torch.full((len(x),), t, device=x.device), conditions)
+            return (estimate.clean,) if estimate.variance is None else (estimate.clean, estimate.variance)
+
+        return Denoised(*stitched(answer, x_t))
+
+    sampling = model.sampling.model_dump() | ({} if steps is None else {"steps": steps})
+    return sample(denoise, model.schedule, noise(0), noise_for_step=noise, first=first, watch=watch, **sampling)
