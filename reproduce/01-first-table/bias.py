@@ -8,14 +8,17 @@ where it stopped, and keeps what it scored in WORK. OUT.md: the regions by the m
 standard error over the scans, beside that of the low-dose scan, both against the standard-dose scan; in these scans, in
 those of RESULTS (table.py's own), and in all. By chance: how many regions an answer with no bias at all would have
 beyond the bar, were its scans as noisy and (they are not quite) the regions independent, and how likely it would have
-none. Errors are over scans: they say what noise does, not what other people would; the scans are of five people. Last,
-what is left of lesions.
+none. Errors are over scans: they say what noise does, not what other people would; the scans are of five people.
+Then the same with the sides of a region together, scan by scan: training mirrors every second item and one step looks
+at a scan twice, once mirrored, so that the networks have no side of their own, and what differs between the sides is
+noise and anatomy. Last, what is left of lesions.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -34,21 +37,24 @@ def summarise(works: list[Path]) -> str:
     """The regions of the largest mean bias, at each dose: in the scans of each, and in all."""
     found = [[json.loads(line) for line in (work / "results.jsonl").read_text().splitlines()] for work in works]
     sets = [*found, [row for rows in found for row in rows]] if len(found) > 1 else found
-    of_regions = [line for drf in table.DOSES for rows in sets for line in _section(rows, drf)]
+    of_regions = [
+        line for drf in table.DOSES for rows in sets for both in (False, True) for line in _section(rows, drf, both)
+    ]
     title = "## Lesions that the MRI does not show, in all scans: share of the noise-free image's contrast that is kept"
     return "\n".join(
         [*of_regions, title, "", *table.lesions([row for row in sets[-1] if row["key"][2] in METHODS]), ""]
     )
 
 
-def _section(rows: list[dict], drf: float) -> Iterator[str]:
-    """One dose's lines."""
-    by_method = {name: _by_region([row for row in rows if row["key"][1:] == [drf, name]]) for name in METHODS}
+def _section(rows: list[dict], drf: float, both: bool) -> Iterator[str]:
+    """One dose's lines; ``both``: left and right of a region as one."""
+    by_method = {name: _by_region([row for row in rows if row["key"][1:] == [drf, name]], both) for name in METHODS}
     mean = {name: {region: float(np.mean(each)) for region, each in found.items()} for name, found in by_method.items()}
     error = {name: {region: _error(each) for region, each in found.items()} for name, found in by_method.items()}
     scans = [len(each) for each in by_method[METHODS[-1]].values()]
     counted = f"each in {min(scans)} to {max(scans)} of them"  # those of a millilitre and more
-    yield f"## DRF {drf:g}: {max(scans)} scans, {len(mean[METHODS[0]])} regions, {counted}"
+    sides = ", both sides together" if both else ""
+    yield f"## DRF {drf:g}{sides}: {max(scans)} scans, {len(mean[METHODS[0]])} regions, {counted}"
     yield ""
     for name in METHODS:
         beyond = sum(abs(each) > BAR for each in mean[name].values())
@@ -61,18 +67,23 @@ def _section(rows: list[dict], drf: float) -> Iterator[str]:
     yield ""
     yield "| region | " + " | ".join(METHODS) + " |"
     yield "|---|" + "---|" * len(METHODS)
-    for region in sorted(mean[METHODS[-1]], key=lambda each: -abs(mean[METHODS[-1]][each]))[:SHOWN]:
+    for region in sorted(mean[METHODS[-1]], key=lambda each: -abs(mean[METHODS[-1]][each]))[
+        : SHOWN // 3 if both else SHOWN
+    ]:
         cells = [f"{mean[name][region]:+.2f} +- {error[name][region]:.2f} %" for name in METHODS]
         yield f"| {region} | " + " | ".join(cells) + " |"
     yield ""
 
 
-def _by_region(rows: list[dict]) -> dict[str, list[float]]:
-    """Each region's biases, scan by scan."""
+def _by_region(rows: list[dict], both: bool) -> dict[str, list[float]]:
+    """Each region's biases, scan by scan; ``both``: the mean of those of its sides that count."""
     found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
+        sides: dict[str, list[float]] = defaultdict(list)
         for region, bias in row["regions"].items():
-            found[region].append(bias)
+            sides[re.sub("_(left|right)$", "", region) if both else region].append(bias)
+        for region, each in sides.items():
+            found[region].append(float(np.mean(each)))
     return found
 
 
