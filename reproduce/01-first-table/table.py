@@ -99,7 +99,10 @@ def summarise(out: Path) -> str:
             chosen = [r for r in rows if r["key"][1] == drf and group in ("all", r["group"])]
             if chosen:
                 text += [f"\n## DRF {drf:g}, {group}\n", *_table(chosen)]
-    text += ["\n## Longer chains, one look a step: what they gain over one step of two looks, on the same scans\n", *chains(rows)]
+    text += [
+        "\n## Longer chains, one look a step: what they gain over one step of two looks, on the same scans\n",
+        *chains(rows),
+    ]
     text += [
         "\n## Lesions that the MRI does not show: share of the noise-free image's contrast that is kept\n",
         *lesions(rows),
