@@ -23,5 +23,5 @@ one no-balance model.loss.balance=false
 one standard-target data.target=standard
 one shrinkage model.loss.shrinkage=4
 at=$out/runs
-m2diff benchmark --data "$out/random" --test "$test" --out "$out/table" --drf 20,100 --against "$at/whole" --jobs 2 \
+m2diff benchmark --data "$out/random" --test "$test" --out "$out/table" --drf 20,100 --against whole --jobs 2 \
   --methods "$at/whole,$at/no-average,$at/no-augmentation,$at/no-balance,$at/standard-target,$at/shrinkage"
