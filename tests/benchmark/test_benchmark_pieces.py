@@ -9,10 +9,10 @@ from made_up import simulated
 from m2diff.benchmark import grids, plan
 from m2diff.benchmark.budget import Budget
 from m2diff.benchmark.measures import MARKERS, QUALITY, Measure
-from m2diff.benchmark.methods import parse
+from m2diff.benchmark.methods import TRUTH, parse
 from m2diff.benchmark.people import Learner, Sides, sides
 from m2diff.benchmark.rows import row_id
-from m2diff.benchmark.score import MEASURED, TRUTH
+from m2diff.benchmark.score import MEASURED
 from m2diff.benchmark.summary import compared, mean_distance, mean_of, told_apart
 from m2diff.benchmark.table import Measured
 from m2diff.errors import BadInput, Notice
@@ -59,6 +59,14 @@ def test_a_folder_named_as_a_preset_is_spoken_of(tmp_path, monkeypatch):
     with pytest.warns(Notice, match=r"the preset.*\./m2diff-base"):
         assert parse(["m2diff-base"])[1].kind == "preset"
     assert parse(["./m2diff-base"])[1].kind == "weights"
+
+
+@pytest.mark.parametrize("name", ["standard", "noise-free"])
+def test_a_method_is_not_called_as_the_tables_call_a_scan(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "weights.safetensors").touch()
+    with pytest.raises(BadInput, match=f"call a scan {name}"):
+        parse([str(tmp_path / name)])
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path):

@@ -7,8 +7,9 @@ from math import isfinite
 from statistics import median
 
 from m2diff.benchmark.measures import COMPARED, MARKERS, SECONDS, Measure
+from m2diff.benchmark.methods import STANDARD, TRUTH
 from m2diff.benchmark.outcome import Outcome
-from m2diff.benchmark.score import NONE, STANDARD, TRUTH
+from m2diff.benchmark.score import NONE
 from m2diff.benchmark.summary import Compared, mean_distance, mean_of, regional, told_apart
 from m2diff.benchmark.table import Measured
 from m2diff.evaluate.compare import Interval

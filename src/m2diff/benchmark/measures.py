@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from m2diff.benchmark.score import NONE, STANDARD, TRUTH
+from m2diff.benchmark.methods import STANDARD, TRUTH
+from m2diff.benchmark.score import NONE
 
 Goal = Literal["high", "low", "zero", "one"]
 

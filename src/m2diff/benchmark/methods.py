@@ -23,7 +23,8 @@ from typing import Any, Literal
 from m2diff.errors import BadInput, Notice
 
 Kind = Literal["input", "filter", "preset", "weights"]
-INPUT = "low-dose"
+INPUT, STANDARD, TRUTH = "low-dose", "standard", "noise-free"
+"""What the tables call the scans themselves."""
 DEFAULT = (
     "gaussian", "mr-guided", "regress-small", "ddpm-small", "m2diff-small", "mdaa-small", "mapdiff-small",
     "mfdiff-small", "ddpet3d-small",
@@ -60,6 +61,8 @@ def parse(texts: Sequence[str]) -> tuple[Method, ...]:
     found = {INPUT: Method(INPUT, "input", INPUT)}
     for item in _items(texts):
         method = _method(item)
+        if method.name in (STANDARD, TRUTH):
+            raise BadInput(f"The tables call a scan {method.name}, and so no method can be; rename {method.source}.")
         known = found.setdefault(method.name, method)
         if known.source != method.source:
             raise BadInput(f"Two methods are called {method.name}: {known.source} and {method.source}; rename one.")

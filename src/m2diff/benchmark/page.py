@@ -9,9 +9,9 @@ from typing import Any
 from m2diff.benchmark import grids, pictures
 from m2diff.benchmark.about import about, first_of, trained_alike
 from m2diff.benchmark.measures import LESIONS, MARKERS, QUALITY
+from m2diff.benchmark.methods import TRUTH
 from m2diff.benchmark.outcome import Outcome
 from m2diff.benchmark.pictures import TRUE_PSNR
-from m2diff.benchmark.score import TRUTH
 from m2diff.benchmark.seen import untold
 from m2diff.benchmark.summary import Compared, mean_of, told_apart
 from m2diff.benchmark.table import Measured

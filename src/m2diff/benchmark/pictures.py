@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 
 from m2diff.benchmark.measures import MARKERS, QUALITY, Measure
+from m2diff.benchmark.methods import STANDARD, TRUTH
 from m2diff.benchmark.outcome import Outcome
-from m2diff.benchmark.score import STANDARD, TRUTH
 from m2diff.benchmark.summary import mean_of, told_apart
 from m2diff.benchmark.table import Measured
 from m2diff.io import nifti

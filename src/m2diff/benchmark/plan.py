@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from m2diff.benchmark.methods import Method
+from m2diff.benchmark.methods import STANDARD, TRUTH, Method
 from m2diff.benchmark.people import Sides, record_hash
 from m2diff.benchmark.rows import row_id
-from m2diff.benchmark.score import MEASURED, STANDARD, TRUTH, Task, loaded
+from m2diff.benchmark.score import MEASURED, Task, loaded
 from m2diff.enhance.run import FIRST
 from m2diff.families import stored
 from m2diff.families.filters import presets as filter_settings

@@ -22,12 +22,12 @@ from m2diff.benchmark import page, people, plan, seen, summary, training
 from m2diff.benchmark.about import about
 from m2diff.benchmark.budget import Budget
 from m2diff.benchmark.cost import costs
-from m2diff.benchmark.methods import Method
+from m2diff.benchmark.methods import STANDARD, TRUTH, Method
 from m2diff.benchmark.outcome import Outcome, Shown
 from m2diff.benchmark.page import USUAL
 from m2diff.benchmark.people import Sides
 from m2diff.benchmark.rows import Row, RowsFile
-from m2diff.benchmark.score import STANDARD, TRUTH, Task, score
+from m2diff.benchmark.score import Task, score
 from m2diff.benchmark.table import Measured, tidy, write_tsv
 from m2diff.benchmark.training import Terms
 from m2diff.errors import BadInput

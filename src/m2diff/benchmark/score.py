@@ -15,7 +15,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from m2diff.benchmark.methods import Method
+from m2diff.benchmark.methods import STANDARD, TRUTH, Method
 from m2diff.benchmark.rows import Row
 from m2diff.enhance import cards
 from m2diff.enhance.run import enhance
@@ -31,7 +31,7 @@ from m2diff.volume import Volume
 
 MEASURED = 3
 """Raised when the meaning of a measurement changes: rows of before are then made anew."""
-STANDARD, TRUTH, NONE = "standard", "noise-free", "-"
+NONE = "-"
 BRAIN = "brain"
 Measurement = tuple[str, str, str, float]
 

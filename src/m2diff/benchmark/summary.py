@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from m2diff.benchmark.measures import ALL, COMPARED, MARKERS, Measure, name
-from m2diff.benchmark.score import TRUTH
+from m2diff.benchmark.methods import TRUTH
 from m2diff.benchmark.table import Measured
 from m2diff.evaluate.compare import Interval, Paired, holm, interval, paired, smallest_p
 from m2diff.evaluate.separation import Labelled, Separation, separation
