@@ -162,15 +162,7 @@ def participant(root: Path, scan: Scan, out: Path, options: Options) -> None:
         scan.pet, mri, weights=options.weights, steps=options.steps, samples=options.samples, dose=options.dose,
         seed=options.seed, align=options.align, device=options.device,
     )  # fmt: skip
-    page = ReportInputs(
-        title=f"{scan.name} enhanced with {result.settings['weights']['name']}",
-        low=result.low,
-        enhanced=result.volume,
-        mri=result.mri,
-        spread=result.spread,
-        settings=result.settings,
-        warnings=result.warnings,
-    )
+    page = ReportInputs.of(result, scan.name)
     spread = f"{scan.folder.as_posix()}/{scan.name}_desc-spread_pet.*"  # of an earlier run with several samples
     with atomic.folder(out, replaces=(spread,)) as folder:
         place = folder / scan.folder

@@ -15,6 +15,7 @@ from m2diff.errors import BadInput
 if TYPE_CHECKING:
     from m2diff.enhance.run import Enhanced
     from m2diff.evaluate.regions import RegionTable
+    from m2diff.shapes import LabelArray
     from m2diff.volume import Volume
 
 REPORT = "report.html"
@@ -77,7 +78,8 @@ def enhance(
         anchor_mm=anchor_mm,
         progress=not (quiet or as_json),
     )
-    made = _written(result, out, pet.name, None if atlas is None else _regions(result, *atlas), keep_phi=keep_phi)
+    means = None if atlas is None else _regions(result, *atlas)
+    made = _written(result, out, pet.name, means, keep_phi=keep_phi)
     for warning in result.warnings:
         console.note(warning)
     for path in made:
@@ -93,16 +95,7 @@ def _written(result: Enhanced, out: Path, name: str, regions: RegionTable | None
 
     source = result.low.source
     from_scanner = source is not None and source.series is not None
-    page = ReportInputs(
-        title=f"{'A DICOM series' if from_scanner else name} enhanced with {result.settings['weights']['name']}",
-        low=result.low,
-        enhanced=result.volume,
-        mri=result.mri,
-        spread=result.spread,
-        regions=regions,
-        settings=result.settings,
-        warnings=result.warnings,
-    )
+    page = ReportInputs.of(result, "A DICOM series" if from_scanner else name, regions=regions)
     # An earlier result in this folder may have had more slices, or a spread.
     stem = glob.escape("pet" if source is None else nifti.stem(source.path).removesuffix("_pet"))
     parts = ("dicom/?????.dcm", "dicom-spread/?????.dcm", f"{stem}_desc-spread_pet.*")
@@ -116,8 +109,8 @@ def _written(result: Enhanced, out: Path, name: str, regions: RegionTable | None
     return [*(out / made.name for made in (written.image, *written.dicom)), out / REPORT]
 
 
-def _atlas(labels: Path | None, names: Path | None, scan: Volume) -> tuple[Volume, dict[int, str]] | None:
-    """The regions' labels and names, where they are given; looked at before the work, not after."""
+def _atlas(labels: Path | None, names: Path | None, scan: Volume) -> tuple[LabelArray, dict[int, str]] | None:
+    """The regions' labels on the scan's grid and names, where they are given; looked at before the work, not after."""
     from m2diff.evaluate.study import as_labels, load_names
     from m2diff.io import nifti
     from m2diff.io.axes import along
@@ -127,17 +120,15 @@ def _atlas(labels: Path | None, names: Path | None, scan: Volume) -> tuple[Volum
             raise BadInput("--region-names names the regions of a label volume, and none was given; add --labels.")
         return None
     atlas = along(nifti.load(labels, what="label"), scan)
-    as_labels(atlas)
     if not atlas.same_grid(scan):
         shapes = f"shape {atlas.shape} beside {scan.shape}" if atlas.shape != scan.shape else "another affine"
         raise BadInput(f"--labels must lie on the PET's grid, got {shapes}; resample them by nearest voxel.")
-    return atlas, {} if names is None else load_names(names)
+    return as_labels(atlas), {} if names is None else load_names(names)
 
 
-def _regions(result: Enhanced, atlas: Volume, names: dict[int, str]) -> RegionTable:
+def _regions(result: Enhanced, labels: LabelArray, names: dict[int, str]) -> RegionTable:
     """The regional means of the enhanced scan, for the report."""
     from m2diff.evaluate import regions
-    from m2diff.evaluate.study import as_labels
 
     volume = result.volume
-    return regions.table(volume.data, as_labels(atlas), voxel_size=volume.voxel_size, names=names)
+    return regions.table(volume.data, labels, voxel_size=volume.voxel_size, names=names)

@@ -21,6 +21,8 @@ from m2diff.volume import Volume
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from m2diff.enhance.run import Enhanced
+
 BAR_PERCENT = 10.0  # the bias at which a bar of the regional table is full
 NOTABLE_PERCENT = 5.0  # a bias above it is coloured as a concern
 
@@ -62,6 +64,20 @@ class ReportInputs:
     colours: Colours = "grey"
     story: str = ""
     """The page's first sentence; empty: that a low-dose scan (and its MRI) became the enhanced image."""
+
+    @classmethod
+    def of(cls, result: Enhanced, name: str, *, regions: RegionTable | None = None) -> ReportInputs:
+        """What there is to show of a finished scan, which is called ``name``, where no reference is known."""
+        return cls(
+            title=f"{name} enhanced with {result.settings['weights']['name']}",
+            low=result.low,
+            enhanced=result.volume,
+            mri=result.mri,
+            spread=result.spread,
+            regions=regions,
+            settings=result.settings,
+            warnings=result.warnings,
+        )
 
 
 def write(path: Path | str, inputs: ReportInputs) -> Path:
