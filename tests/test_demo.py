@@ -14,7 +14,7 @@ import nibabel as nib
 import pytest
 
 from m2diff import demo
-from m2diff.cli import main
+from m2diff.cli.app import main
 from m2diff.io import bids
 
 ROWS = ["low-dose input", "Gaussian filter", "MR-guided filter", "regression U-Net", "M2Diff"]

@@ -11,8 +11,8 @@ import pytest
 import typer
 
 import m2diff
-from m2diff.bids_app import parser
-from m2diff.cli import app
+from m2diff.cli.app import app
+from m2diff.cli.bids import parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

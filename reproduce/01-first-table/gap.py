@@ -22,7 +22,7 @@ from m2diff.data.dataset import SlabDataset, collate
 from m2diff.families import build, packed, stored
 from m2diff.nn import FitHead
 from m2diff.nn.precision import autocast
-from m2diff.train.config import preset_of
+from m2diff.training.config import preset_of
 
 ITEMS, BATCH, CROP, SEED = 48, 2, (120, 104), 5
 

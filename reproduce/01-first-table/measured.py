@@ -11,7 +11,7 @@ from pathlib import Path
 
 from table import over_persons
 
-from m2diff.enhance.results import Measured, Scores
+from m2diff.enhancement.results import Measured, Scores
 
 INPUT = "low-dose input"
 

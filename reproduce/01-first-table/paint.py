@@ -20,9 +20,9 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 from scipy import ndimage
 
-from m2diff.simulate import regions
-from m2diff.simulate.mni import label_by_seeds
-from m2diff.simulate.sources import crop, largest_component
+from m2diff.simulation import regions
+from m2diff.simulation.mni import label_by_seeds
+from m2diff.simulation.tissue_maps import crop, largest_component
 
 PLAIN_WHITE, LESIONS = (77, 78, 79, 251, 252, 253, 254, 255), (25, 57)
 WHITE = (2, 41, 7, 46, 16, *PLAIN_WHITE, *LESIONS)  # the brainstem looks nearly white

@@ -18,13 +18,13 @@ import torch
 
 from m2diff.data import views
 from m2diff.data.tissues import tissue_shares
-from m2diff.enhance import cards
-from m2diff.enhance.volume import Options, run
-from m2diff.evaluate.case import Case
-from m2diff.evaluate.metrics import score
+from m2diff.enhancement import cards
+from m2diff.enhancement.volume import Options, run
+from m2diff.evaluation.case import Case
+from m2diff.evaluation.metrics import score
 from m2diff.io import bids
 from m2diff.nn.fit import FitHead, local_fits
-from m2diff.prepare import pair
+from m2diff.preparation import pair
 
 DOSES, PASSES = (20.0, 100.0), (1, 2, 4)
 
@@ -56,7 +56,7 @@ def bound(case: Case, classes: torch.Tensor, drf: float) -> list[str]:
 def parts(case: Case, drf: float) -> list[str]:
     """The network's answer and what it is made of."""
     model = cards.load("m2diff-base").model
-    prepared = pair.prepare(case.low[drf], case.t1, dose=drf, align=False)
+    prepared = pair.prepare(case.low[drf], case.t1, drf=drf, align=False)
     whole = FitHead.forward
     weights: list[torch.Tensor] = []
 

@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from m2diff.data import views
-from m2diff.enhance import volume
-from m2diff.enhance.volume import MARGIN, Options
-from m2diff.evaluate.case import Case
-from m2diff.evaluate.metrics import score
+from m2diff.enhancement import volume
+from m2diff.enhancement.volume import MARGIN, Options
+from m2diff.evaluation.case import Case
+from m2diff.evaluation.metrics import score
 from m2diff.families import build, packed, stored
 from m2diff.io import bids
 from m2diff.nn.precision import channels_last
-from m2diff.prepare import mask, pair
+from m2diff.preparation import mask, pair
 
 DOSES, SLICES, TILES = (20.0, 100.0), (1.5, 2.0), (80, 96)
 OVERLAP = 0.4
@@ -80,7 +80,7 @@ def main(cohort: Path, weights: str, out: Path, persons: int) -> None:
         case = Case.load(cohort, subject)
         brain = case.mask.data > 0.5
         for drf in DOSES:
-            prepared = pair.prepare(case.low[drf], case.t1, dose=drf, align=False)
+            prepared = pair.prepare(case.low[drf], case.t1, drf=drf, align=False)
             for name, (model, side) in ways.items():
                 image = prepared.restore(answered(model, prepared, side), "size").data
                 both = [score(image, best.data, brain).psnr for best in (case.standard, case.noise_free)]

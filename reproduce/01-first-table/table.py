@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from m2diff.enhance.run import enhance
-from m2diff.evaluate.case import Case
-from m2diff.evaluate.compare import Interval, interval
-from m2diff.evaluate.study import Evaluation
+from m2diff.enhancement.run import enhance
+from m2diff.evaluation.case import Case
+from m2diff.evaluation.compare import Interval, interval
+from m2diff.evaluation.study import Evaluation
 from m2diff.io import bids
 
 DOSES = (20.0, 100.0)

@@ -30,8 +30,8 @@ from m2diff.io.atomic import replacing
 from m2diff.nn import FitHead
 from m2diff.nn.judge import Judge, contrast
 from m2diff.nn.precision import autocast
-from m2diff.train.config import preset_of
-from m2diff.train.export import commit
+from m2diff.training.config import preset_of
+from m2diff.training.export import commit
 
 NEVER_SEEN = "1036"
 SEED, BATCH, CROP, DOSE_POWER = 1, 2, (104, 96), 0.5

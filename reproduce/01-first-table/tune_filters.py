@@ -15,7 +15,7 @@ import torch
 
 from m2diff.data.cohort import PreparedSubject, open_cohort, prepare_cohort
 from m2diff.families.filters import Bowsher, Gaussian, MRGuided, NonLocalMeans, TuningCase, tune, tuning_table
-from m2diff.train.scans import CACHE
+from m2diff.training.scans import CACHE
 
 DOSES = (4.0, 10.0, 20.0, 50.0, 100.0)
 GRIDS: dict[type, dict[str, list]] = {

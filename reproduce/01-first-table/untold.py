@@ -13,7 +13,7 @@ from typing import Any
 
 import table
 
-from m2diff.enhance.run import Enhanced, enhance
+from m2diff.enhancement.run import Enhanced, enhance
 from m2diff.io.reconstruction import without_reconstruction
 from m2diff.volume import Volume
 

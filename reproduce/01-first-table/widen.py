@@ -14,7 +14,7 @@ import torch
 
 from m2diff.errors import BadInput
 from m2diff.families import build, packed, resolve, stored
-from m2diff.train.config import preset_of
+from m2diff.training.config import preset_of
 
 
 def widened(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:

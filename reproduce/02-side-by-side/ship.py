@@ -14,7 +14,7 @@ from collections import defaultdict
 from importlib import resources
 from pathlib import Path
 
-from m2diff.enhance.results import Measured, Scores, ship
+from m2diff.enhancement.results import Measured, Scores, ship
 
 FAMILIES = ("m2diff", "regress", "ddpm", "mdaa", "mapdiff", "mfdiff", "ddpet3d")
 METRICS = ("psnr", "ssim", "nrmse")

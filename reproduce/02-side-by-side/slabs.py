@@ -18,14 +18,14 @@ import torch
 from m2diff.batch import Conditions
 from m2diff.data import views
 from m2diff.diffusion import Denoised, sample
-from m2diff.enhance import cards
-from m2diff.enhance.volume import MARGIN, Options, run
-from m2diff.evaluate.case import Case
-from m2diff.evaluate.consistency import consistency, slice_axis
-from m2diff.evaluate.metrics import score
+from m2diff.enhancement import cards
+from m2diff.enhancement.volume import MARGIN, Options, run
+from m2diff.evaluation.case import Case
+from m2diff.evaluation.consistency import consistency, slice_axis
+from m2diff.evaluation.metrics import score
 from m2diff.io import bids
-from m2diff.prepare import mask, pair
-from m2diff.prepare.pair import Prepared
+from m2diff.preparation import mask, pair
+from m2diff.preparation.pair import Prepared
 from m2diff.shapes import VolumeArray
 
 DOSES = (20.0, 100.0)
@@ -43,7 +43,7 @@ def alone(model, prepared: Prepared, first: VolumeArray, seed: int) -> VolumeArr
         views.pad_to_multiple(views.cut(stack, slices, begins), model.needs.multiple)[0]
         for stack in (low, mri, estimate)
     )
-    dose, recon = torch.tensor([prepared.dose]), torch.tensor([list(prepared.recon)], dtype=torch.float32)
+    dose, recon = torch.tensor([prepared.drf]), torch.tensor([list(prepared.recon)], dtype=torch.float32)
     answers = [
         _chain(model, Conditions(low_slab[None], mri_slab[None], dose, recon), first_slab[None], generator)
         for low_slab, mri_slab, first_slab in zip(low_slabs, mri_slabs, first_slabs, strict=True)
@@ -77,7 +77,7 @@ def main(root: Path, weights: str, control: str, out: Path, persons: int) -> Non
         case = Case.load(root, subject)
         inside, truth = case.mask.data > 0, case.noise_free.data
         for drf in DOSES:
-            prepared = pair.prepare(case.low[drf], case.t1, dose=drf, align=False)
+            prepared = pair.prepare(case.low[drf], case.t1, drf=drf, align=False)
             first = run(first_model, prepared, seed=0)
             images = {
                 "low-dose": case.low[drf],

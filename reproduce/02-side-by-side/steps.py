@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from m2diff.enhance import cards
-from m2diff.enhance.run import enhance
-from m2diff.evaluate.case import Case
+from m2diff.enhancement import cards
+from m2diff.enhancement.run import enhance
+from m2diff.evaluation.case import Case
 from m2diff.io import bids
 
 DOSES = (20.0, 100.0)
@@ -43,7 +43,7 @@ def run(root: Path, weights: str, out: Path, device: str = "cpu", shard: int = 0
         label, drf, steps = key
         case = Case.load(root, subjects[label])
         began = time.perf_counter()
-        made = enhance(case.low[drf], case.t1, weights=loaded, steps=steps, dose=drf, align=False, device=device)
+        made = enhance(case.low[drf], case.t1, weights=loaded, steps=steps, drf=drf, align=False, device=device)
         seconds = time.perf_counter() - began
         result = case.judge(made.volume, drf)
         truth, regions = result.scores_truth, result.regions_truth

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from m2diff.enhance.run import enhance
-from m2diff.evaluate.case import Case
-from m2diff.evaluate.compare import interval
+from m2diff.enhancement.run import enhance
+from m2diff.evaluation.case import Case
+from m2diff.evaluation.compare import interval
 from m2diff.io import bids
 from m2diff.volume import Volume
 
@@ -73,7 +73,7 @@ def run(root: Path, out: Path, methods: Sequence[str]) -> None:
                     key = (subject.label, drf, method, name)
                     if key in done:
                         continue
-                    image = enhance(case.low[drf], mri(), weights=method, dose=drf, align=False)
+                    image = enhance(case.low[drf], mri(), weights=method, drf=drf, align=False)
                     result = case.judge(image.volume, drf)
                     worst = result.regions_truth.worst
                     row = {

@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from m2diff.errors import BadInput
 from m2diff.io import bids, nifti
-from m2diff.prepare import grid, register
+from m2diff.preparation import grid, register
 from m2diff.volume import Volume
 
 DEGREES, MM = 30.0, 40.0

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from m2diff.io import bids, nifti
-from m2diff.prepare import grid
-from m2diff.prepare.brain import brain_mask
+from m2diff.preparation import grid
+from m2diff.preparation.brain import brain_mask
 
 
 def main(root: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from m2diff.enhance.run import Enhanced, enhance
+from m2diff.enhancement.run import Enhanced, enhance
 
 matplotlib.use("Agg")
 

@@ -49,13 +49,14 @@ class Conditions:
     """What is known when the scan is to be found.
 
     ``low``: (b, s, h, w) low-dose PET. ``mri``: the same shape, or None where there is no MRI (its branch is then
-    skipped). ``dose``: (b,) dose reduction factors, NaN where unknown; None is "unknown for all". ``recon``: (b, 3) how
+    skipped). ``drf``: (b,) dose reduction factors (20: one twentieth of the standard scan's counts), NaN
+    where unknown; None is "unknown for all". ``recon``: (b, 3) how
     the scan was reconstructed: OSEM's iterations and subsets, and the FWHM of the Gaussian after it in mm; likewise.
     """
 
     low: Slab
     mri: Slab | None = None
-    dose: PerItem | None = None
+    drf: PerItem | None = None
     recon: Tensor | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditions:
@@ -65,7 +66,7 @@ class Conditions:
             return None if x is None else x.to(device=device, dtype=dtype or x.dtype)
 
         low = self.low.to(device=device, dtype=dtype or self.low.dtype)
-        return Conditions(low, move(self.mri), move(self.dose), move(self.recon))
+        return Conditions(low, move(self.mri), move(self.drf), move(self.recon))
 
     def without_mri(self) -> Conditions:
         """The PET-alone version of these conditions."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m2diff.evaluate.case import Case
-from m2diff.evaluate.study import MethodRow
+from m2diff.evaluation.case import Case
+from m2diff.evaluation.study import MethodRow
 from m2diff.io import bids
 
 DRF = 20.0
@@ -24,13 +24,12 @@ METHODS = {
 
 def demo(out: Path | str, *, seed: int = 2026, progress: bool = True) -> tuple[Path, list[MethodRow]]:
     """Run the main job under ``out``; returns the report's path and the table of methods."""
-    from m2diff.enhance.run import enhance, write
-    from m2diff.report.page import ReportInputs
-    from m2diff.report.page import write as write_report
-    from m2diff.simulate.cohort import DosePlan, Recipe, simulate
+    from m2diff.enhancement.run import enhance
+    from m2diff.reporting.page import ReportInputs, write_page
+    from m2diff.simulation.cohort import simulate
 
     out = Path(out)
-    root = simulate(Recipe(DosePlan(LADDER), group="ad", seed=seed), out / "bids", 1, progress=progress)
+    root = simulate(out / "bids", 1, drf=LADDER, group="ad", seed=seed, progress=progress)
     case = Case.load(root, bids.find_subjects(root)[0])
     low = case.low[DRF]
     judged = {"low-dose input": case.judge(low, DRF)}
@@ -38,10 +37,10 @@ def demo(out: Path | str, *, seed: int = 2026, progress: bool = True) -> tuple[P
     for name, title in METHODS.items():
         # The main job registers the MRI as it would a stranger's; the others are given the simulator's own placement.
         align = name == "m2diff-base"
-        enhanced = enhance(low, case.t1, weights=name, dose=DRF, seed=seed, align=align, progress=progress)
+        enhanced = enhance(low, case.t1, weights=name, drf=DRF, seed=seed, align=align, progress=progress)
         judged[title] = case.judge(enhanced.volume, DRF)
     assert enhanced is not None  # METHODS is not empty; its last entry is the one that is shown
-    write(enhanced, out)
+    enhanced.save(out)
     rows = [MethodRow.of(name, result, highlight=name == "M2Diff") for name, result in judged.items()]
     page = ReportInputs(
         title="m2diff demo: a simulated person with Alzheimer's-type hypometabolism, a twentieth of the dose",
@@ -55,7 +54,7 @@ def demo(out: Path | str, *, seed: int = 2026, progress: bool = True) -> tuple[P
         settings=enhanced.settings,
         warnings=("This scan is simulated: no person was scanned.", *enhanced.warnings),
     )
-    return write_report(out / "report.html", page), rows
+    return write_page(out / "report.html", page), rows
 
 
 def table(rows: list[MethodRow]) -> str:

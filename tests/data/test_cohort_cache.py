@@ -15,7 +15,7 @@ from m2diff.data.cohort import Box, open_cohort, prepare_cohort
 from m2diff.errors import BadInput
 from m2diff.io import bids
 from m2diff.io.nifti import sidecar_path
-from m2diff.prepare.intensity import pet_scale
+from m2diff.preparation.intensity import pet_scale
 
 SHAPE = (40, 44, 36)  # i, j, k at 2 mm
 DOSES = (4.0, 20.0)

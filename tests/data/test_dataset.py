@@ -23,7 +23,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> list[PreparedSubject]:
 
 
 def same(a, b) -> bool:
-    return all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("low", "mri", "target")) and a.dose == b.dose
+    return all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("low", "mri", "target")) and a.drf == b.drf
 
 
 def test_an_item_is_the_same_whenever_it_is_asked_for(cohort):
@@ -53,18 +53,18 @@ def test_a_batch_has_the_shapes_that_the_contract_names(cohort):
     dataset = SlabDataset(cohort, slices=4, crop=(16, 24))
     batch = collate([dataset[n] for n in range(5)])
     assert batch.target.shape == batch.conditions.low.shape == batch.conditions.mri.shape == (5, 4, 16, 24)
-    assert batch.conditions.dose.shape == (5,)
-    assert set(batch.conditions.dose.tolist()) <= {4.0, 20.0}
+    assert batch.conditions.drf.shape == (5,)
+    assert set(batch.conditions.drf.tolist()) <= {4.0, 20.0}
 
 
 def test_every_subject_and_every_dose_is_seen(cohort):
     dataset = SlabDataset(cohort, slices=2, crop=(8, 8), augmentation=PLAIN)
-    assert {dataset[n].dose for n in range(60)} == {4.0, 20.0}
+    assert {dataset[n].drf for n in range(60)} == {4.0, 20.0}
     means = {round(float(s.standard.astype(np.float32).mean()), 4) for s in cohort}
     assert len(means) == 3  # three subjects, told apart by their images
     whole = SlabDataset(cohort, slices=SHAPE[0], crop=SHAPE[1:], augmentation=PLAIN)
     ratios = [s.meta.ratio for s in cohort]
-    seen = {round(float(whole[n].target.mean()) / ratios[0][whole[n].dose], 3) for n in range(60)}
+    seen = {round(float(whole[n].target.mean()) / ratios[0][whole[n].drf], 3) for n in range(60)}
     assert len(seen) == 3
 
 
@@ -72,8 +72,8 @@ def test_without_augmentation_a_slab_is_a_window_of_the_volume_on_the_low_dose_s
     whole = SlabDataset(cohort[:1], slices=SHAPE[0], crop=SHAPE[1:], augmentation=PLAIN)
     item = whole[0]
     standard = torch.from_numpy(cohort[0].standard.astype(np.float32))
-    torch.testing.assert_close(item.target, standard * cohort[0].meta.ratio[item.dose])
-    torch.testing.assert_close(item.low, torch.from_numpy(cohort[0].low(item.dose).astype(np.float32)))
+    torch.testing.assert_close(item.target, standard * cohort[0].meta.ratio[item.drf])
+    torch.testing.assert_close(item.low, torch.from_numpy(cohort[0].low(item.drf).astype(np.float32)))
 
 
 def test_low_and_target_are_scaled_and_smoothed_alike(cohort):
@@ -83,7 +83,7 @@ def test_low_and_target_are_scaled_and_smoothed_alike(cohort):
     dataset = SlabDataset([twin], slices=4, crop=(16, 16), augmentation=Augmentation(smooth=0.9))
     for n in range(30):
         item = dataset[n]
-        torch.testing.assert_close(item.low * subject.meta.ratio[item.dose], item.target, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(item.low * subject.meta.ratio[item.drf], item.target, rtol=1e-5, atol=1e-6)
 
 
 def test_the_expected_target_is_the_mean_of_the_standard_scans_that_a_low_dose_may_come_from():
@@ -105,7 +105,7 @@ def test_an_expected_slab_takes_its_share_of_the_noise_on_the_scale_of_the_low_d
     )
     for n in range(10):
         one, other = clean[n], mixed[n]
-        torch.testing.assert_close(other.target, one.target + (one.low - one.target) / one.dose)
+        torch.testing.assert_close(other.target, one.target + (one.low - one.target) / one.drf)
 
 
 class _TargetAsInput(PreparedSubject):
@@ -157,7 +157,7 @@ def test_anchors_are_the_doses_between_on_the_scale_of_the_input(tmp_path):
     subjects = fabricate(tmp_path, doses=(2.0, 4.0, 20.0))
     dataset = SlabDataset(subjects, slices=SHAPE[0], crop=SHAPE[1:], augmentation=PLAIN, anchors=True)
     items = [dataset[n] for n in range(12)]
-    assert {item.dose: item.anchor_doses for item in items} == {2.0: (), 4.0: (2.0,), 20.0: (2.0, 4.0)}
+    assert {item.drf: item.anchor_doses for item in items} == {2.0: (), 4.0: (2.0,), 20.0: (2.0, 4.0)}
     for item in items:
         noise = [float((image - item.target).std()) for image in (item.target, *item.anchors, item.low)]
         assert noise == sorted(noise)  # more dose, nearer to the standard: only if both are on one scale

@@ -32,7 +32,7 @@ def test_batches_are_those_of_the_dataset(cohort, how, crop, target):
     for mine, theirs in (
         (there.conditions.low, read.conditions.low),
         (there.conditions.mri, read.conditions.mri),
-        (there.conditions.dose, read.conditions.dose),
+        (there.conditions.drf, read.conditions.drf),
         (there.conditions.recon, read.conditions.recon),
         (there.target, read.target),
     ):

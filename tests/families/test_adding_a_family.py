@@ -28,7 +28,7 @@ import m2diff
 from conftest import SMALL
 from fabricate import fabricate
 from m2diff.families import names
-from m2diff.train.config import load_preset
+from m2diff.training.config import load_preset
 from m2diff.volume import Volume
 
 out = Path(sys.argv[1])
@@ -39,7 +39,7 @@ m2diff.train(preset, out / "cohort", out / "run", device="cpu", progress=False)
 at = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in (30, 34, 16)), indexing="ij"))
 noise = np.random.default_rng(0).uniform(0.5, 1.5, at.shape[1:])
 scan = Volume((((at**2).sum(axis=0) < 0.7) * 9000 * noise).astype(np.float32), np.diag([2.0, 2, 2, 1]), "Bq/mL")
-enhanced = m2diff.enhance(scan, weights=out / "run", dose=20)
+enhanced = m2diff.enhance(scan, weights=out / "run", drf=20)
 assert enhanced.volume.data.shape == scan.data.shape and np.isfinite(enhanced.volume.data).all()
 assert enhanced.settings["weights"]["name"]
 """

@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from m2diff import families
 from m2diff.batch import CLASSES, Anchors, Batch, Conditions
 from m2diff.errors import BadInput
-from m2diff.train.config import load_preset
+from m2diff.training.config import load_preset
 
 SIZE = 16
 SMALL = {"slices": 4, "fold": 2, "width": 16, "multipliers": [1, 2], "groups": 4, "fit": None}
@@ -117,9 +117,7 @@ def test_the_same_seed_gives_the_same_loss_and_image(name):
 @each_family
 def test_an_item_is_answered_the_same_alone_and_in_a_batch(name):
     model, low_mri_dose = shaken(name), make_batch().conditions
-    one = Conditions(
-        *(each[:1] for each in (low_mri_dose.low, low_mri_dose.mri, low_mri_dose.dose, low_mri_dose.recon))
-    )
+    one = Conditions(*(each[:1] for each in (low_mri_dose.low, low_mri_dose.mri, low_mri_dose.drf, low_mri_dose.recon)))
     alone, together = (answer(model, c) for c in (one, low_mri_dose))
     torch.testing.assert_close(alone, together[:1], rtol=1e-4, atol=1e-5)
 
@@ -153,8 +151,8 @@ def test_what_is_needed_changes_the_answer_and_an_mri_that_is_not_changes_nothin
         same = torch.allclose(base, answer(model, replace(known, mri=mri)), atol=1e-5)
         assert same is not model.needs.mri
     others = (
-        replace(known, dose=None),
-        replace(known, dose=known.dose * 2),
+        replace(known, drf=None),
+        replace(known, drf=known.drf * 2),
         replace(known, low=known.low.flip(-1)),
     )
     assert model.needs.dose
@@ -210,7 +208,7 @@ def test_what_goes_with_the_truth_is_a_term_where_it_is_weighted_with_an_mri_and
 def test_an_unknown_dose_or_reconstruction_is_the_same_absent_and_nan(name):
     model, known = shaken(name), make_batch().conditions
     nan = torch.full((3,), float("nan"))
-    absent, missing = (answer(model, replace(known, dose=dose)) for dose in (None, nan))
+    absent, missing = (answer(model, replace(known, drf=dose)) for dose in (None, nan))
     torch.testing.assert_close(absent, missing)
     absent, missing = (answer(model, replace(known, recon=recon)) for recon in (None, nan[:, None].expand(3, 3)))
     torch.testing.assert_close(absent, missing)

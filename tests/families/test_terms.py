@@ -94,10 +94,10 @@ def test_doses_and_reconstructions_are_hidden_item_by_item_and_each_on_its_own()
     count = 400
     known = Conditions(torch.zeros(count, 1, 1, 1), None, torch.full((count,), 20.0), torch.full((count, 3), 5.0))
     hidden = hide(known, DropoutConfig(mri=0.0, dose=0.3, recon=0.6), generator=torch.Generator().manual_seed(0))
-    dose, recon = hidden.dose.isnan(), hidden.recon.isnan()
+    dose, recon = hidden.drf.isnan(), hidden.recon.isnan()
     assert bool((recon.all(dim=1) == recon.any(dim=1)).all())  # all three numbers or none
     assert float(dose.float().mean()) == pytest.approx(0.3, abs=0.07)
     assert float(recon[:, 0].float().mean()) == pytest.approx(0.6, abs=0.07)
     both = float((dose & recon[:, 0]).float().mean())
     assert both == pytest.approx(0.18, abs=0.06)
-    assert not known.dose.isnan().any() and not known.recon.isnan().any()
+    assert not known.drf.isnan().any() and not known.recon.isnan().any()

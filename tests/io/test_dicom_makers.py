@@ -18,7 +18,7 @@ from test_dicom import WORK, compare_with_dcm2niix, tool
 from dicom_files import _code, head, pet_header, write_enhanced, write_series
 from m2diff.errors import BadInput
 from m2diff.io import dicom, nifti
-from m2diff.io.info import About, describe
+from m2diff.io.info import About, info
 from m2diff.io.load import load
 
 
@@ -28,7 +28,7 @@ def scan() -> np.ndarray:
 
 
 def about(folder: Path) -> About:
-    (found,) = describe(folder)
+    (found,) = info(folder)
     return found
 
 
@@ -261,7 +261,7 @@ def test_malformed_patient_data_stays_out_of_the_log(tmp_path, scan):
 
 
 def test_the_spread_is_a_second_series_with_the_images_units(tmp_path, scan):
-    from m2diff.enhance.run import enhance, write
+    from m2diff.enhancement.run import enhance, write
 
     write_series(tmp_path / "in", head((48, 48, 24)), pet_header())
     result = enhance(load(tmp_path / "in"), weights="gaussian")

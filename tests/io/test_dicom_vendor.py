@@ -12,7 +12,7 @@ import pytest
 
 from m2diff.io import dicom, suv
 from m2diff.io.dicom.index import choose
-from m2diff.io.info import describe
+from m2diff.io.info import info
 from m2diff.io.load import load
 
 vision = pytest.importorskip("medimages4tests.dummy.dicom.pet.wholebody.siemens.biograph_vision.vr20b")
@@ -39,7 +39,7 @@ def test_one_folder_of_both_is_read_by_modality(folders):
 
 
 def test_its_germanium_phantom_is_understood(folders):
-    about = next(found for found in describe(folders["pet"]) if found.modality == "PET")
+    about = next(found for found in info(folders["pet"]) if found.modality == "PET")
     assert about.tracer == "Germanium" and about.weight_kg == 75 and about.problems == ()
     quantity = suv.quantity(choose(folders["pet"], "PT").header)
     assert quantity.half_life_s == pytest.approx(270.95 * 86400, rel=0.01)

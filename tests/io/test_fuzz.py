@@ -25,10 +25,10 @@ import pytest
 from test_dicom import NEMA
 
 from dicom_files import head, mr_header, pet_header, write_enhanced, write_series
-from m2diff.cli import main
+from m2diff.cli.app import main
 from m2diff.errors import BadInput
 from m2diff.io import dicom, suv
-from m2diff.io.info import describe
+from m2diff.io.info import info
 from m2diff.io.load import load
 
 QUICK, FULL = 60, 2000
@@ -183,7 +183,7 @@ def fuzz_dicom(base: Path, tmp_path: Path, numbers: list[int]) -> dict[str, int]
             with in_time(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 with suppress(BadInput):
-                    describe(folder)
+                    info(folder)
         except BaseException as trouble:
             raise AssertionError(f"DICOM mutation {number} ({kind}): {trouble!r}") from trouble
         assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
@@ -283,7 +283,7 @@ def fuzz_command(base: Path, tmp_path: Path, numbers: list[int]) -> dict[str, in
                 warnings.simplefilter("ignore")
                 ends[through_the_command(pet, tmp_path)] += 1
                 with in_time(), suppress(BadInput):
-                    describe(pet)
+                    info(pet)
         except BaseException as trouble:
             raise AssertionError(f"command mutation {number}: {trouble!r}") from trouble
         shutil.rmtree(case)

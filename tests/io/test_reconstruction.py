@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from m2diff.io import nifti
-from m2diff.io.info import describe
+from m2diff.io.info import info
 from m2diff.io.reconstruction import Reconstruction, reconstruction, without_reconstruction
 from m2diff.volume import Volume
 
@@ -108,7 +108,7 @@ def test_it_reads_as_a_line() -> None:
 def test_info_shows_what_was_understood(tmp_path) -> None:
     about = {"Modality": "PT", "ReconMethodName": "OSEM3D 3i21s", "ReconFilterType": "XYZ Gauss5.00"}
     scan = Volume(np.ones((20, 20, 20), dtype=np.float32), np.eye(4), "Bq/mL")
-    (found,) = describe(nifti.save(scan, tmp_path / "pet.nii.gz", sidecar=about))
+    (found,) = info(nifti.save(scan, tmp_path / "pet.nii.gz", sidecar=about))
     assert "  recon        3 iterations, 21 subsets, Gaussian of 5 mm" in found.lines()
 
 

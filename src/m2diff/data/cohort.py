@@ -35,7 +35,7 @@ from m2diff.shapes import MaskArray, VolumeArray
 from m2diff.volume import Volume
 
 if TYPE_CHECKING:
-    from m2diff.prepare.register import Alignment
+    from m2diff.preparation.register import Alignment
 
 FORMAT = 5
 """Raised when the content of the cache changes its meaning: older caches are then made anew."""
@@ -228,8 +228,8 @@ def prepare_subject(subject: Subject, cache: Path) -> None:
 
 def _write_arrays(subject: Subject, folder: Path) -> Meta:
     from m2diff.io import nifti
-    from m2diff.prepare import grid, mask, pair
-    from m2diff.prepare.register import align
+    from m2diff.preparation import grid, mask, pair
+    from m2diff.preparation.register import align
 
     mri = None if subject.t1 is None else nifti.load(subject.t1, what="MRI")
     clean = nifti.load(subject.standard)
@@ -237,7 +237,7 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
     place: Alignment | Literal[False] = False if mri is None or subject.record is not None else align(mri, clean)
     scales: dict[float, float] = {}
     for drf, path in sorted(subject.low.items()):
-        prepared = pair.prepare(_on_the_same_grid(path, clean), None if scales else mri, dose=drf, align=place)
+        prepared = pair.prepare(_on_the_same_grid(path, clean), None if scales else mri, drf=drf, align=place)
         if prepared.mri is not None:
             _save(folder / "mri.npy", prepared.mri)
         if not scales:
@@ -280,7 +280,7 @@ def _on_the_same_grid(path: Path, standard: Volume) -> Volume:
 def _brain(subject: Subject, standard: Volume, mri: Volume | None, place: Alignment | Literal[False]) -> MaskArray:
     """The brain (i, j, k) on the working grid: the cohort's mask, or the MRI's, or else the scan's own support."""
     from m2diff.io import nifti
-    from m2diff.prepare import brain, grid, mask
+    from m2diff.preparation import brain, grid, mask
 
     if subject.mask is not None:
         return grid.to_working(nifti.load(subject.mask, what="mask")).data > 0.5

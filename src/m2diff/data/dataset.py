@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, Sampler
 from m2diff.batch import Anchors, Batch, Conditions
 from m2diff.data.augment import MARGIN, Augmentation, Draw, Slices, filtered, recontrasted, shifted
 from m2diff.data.cohort import PreparedSubject, open_cohort, prepare_cohort
-from m2diff.prepare.grid import FWHM_PER_SIGMA, WORKING_MM
+from m2diff.preparation.grid import FWHM_PER_SIGMA, WORKING_MM
 from m2diff.shapes import PerItem, Slab
 
 __all__ = ["Item", "SlabDataset", "StepSampler", "collate", "dose_table", "open_cohort", "prepare_cohort"]
@@ -43,7 +43,7 @@ class Item:
     low: Tensor
     mri: Tensor | None
     target: Tensor
-    dose: float
+    drf: float
     classes: Tensor | None = None
     anchors: tuple[Tensor, ...] = ()
     """The same slab at doses between the input's and the standard, on the input's scale."""
@@ -258,7 +258,7 @@ def _tensor(slab: Slices) -> Tensor:
 def collate(items: Sequence[Item]) -> Batch:
     """Items as one batch: images (b, s, h, w), dose (b,), recon (b, 3); an MRI and classes only where all have one."""
     low: Slab = torch.stack([item.low for item in items])
-    dose: PerItem = torch.tensor([item.dose for item in items], dtype=torch.float32)
+    dose: PerItem = torch.tensor([item.drf for item in items], dtype=torch.float32)
     recon = torch.tensor([item.recon for item in items], dtype=torch.float32)
     conditions = Conditions(low, _stacked([item.mri for item in items]), dose, recon)
     target: Slab = torch.stack([item.target for item in items])

@@ -37,14 +37,12 @@ class Slabs:
     """Slices, rows and columns of the stack."""
 
     @classmethod
-    def of(
-        cls, low: Stack, mri: Stack | None, needs: Needs, *, dose: float, recon: Reconstruction, batch: int
-    ) -> Slabs:
+    def of(cls, low: Stack, mri: Stack | None, needs: Needs, *, drf: float, recon: Reconstruction, batch: int) -> Slabs:
         """Cut a stack (d, h, w), and its MRI where there is one, into batches of at most ``batch`` slabs."""
         begins = views.starts(low.shape[0], needs.slices, max(needs.slices // 2, 1))
         slabs = _cut(low, needs, begins)
         guides = None if mri is None else _cut(mri, needs, begins)
-        doses = torch.full((len(begins),), dose, device=low.device)
+        doses = torch.full((len(begins),), drf, device=low.device)
         recons = torch.tensor([list(recon)] * len(begins), dtype=torch.float32, device=low.device)
         batches = tuple(
             (part, Conditions(slabs[part], None if guides is None else guides[part], doses[part], recons[part]))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from m2diff.batch import CLASSES
 from m2diff.io import nifti
-from m2diff.prepare import grid
+from m2diff.preparation import grid
 
 _CENTRAL = ("caudate", "globus_pallidus", "thalamus")
 _DEEP = ("brainstem", "pons", "hippocampus", "amygdala", "ventral_diencephalon")

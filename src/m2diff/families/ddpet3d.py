@@ -8,7 +8,7 @@ DDPET-3D, arXiv 2405.12996. The paper reads 15 slices each side of the one it an
 slab, overlapped by half, as all families here do (``slices`` says how many). Note: the head answers a correction to the
 low-dose scan, and the noise is what that implies; a fresh network then starts from the scan, not from noise / 0.06, and
 the squared error of the noise is the clean estimate's times abar_t / (1 - abar_t) (``diffusion.predict``).
-The noise of a volume is drawn once for all slices, here as for every family (``enhance/volume.py``).
+The noise of a volume is drawn once for all slices, here as for every family (``enhancement/volume.py``).
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ class Tuning:
 def tune(kind: type[Filter], cases: Iterable[TuningCase], grid: Mapping[str, Sequence[float]]) -> Tuning:
     """The parameters of ``grid`` (field -> values, every combination) with the lowest NRMSE, averaged over ``cases``.
 
-    NRMSE as in ``evaluate.metrics``: root of mean squared error over root of mean squared reference, in the mask.
+    NRMSE as in ``evaluation.metrics``: root of mean squared error over root of mean squared reference, in the mask.
     """
     cases = list(cases)
     if not cases:

@@ -187,10 +187,10 @@ class M2Diff(DiffusionFamily):
         """One embedding for both branches: the step, and how the scan was made as far as the network is told."""
         count, embedding = len(t), self.time(t)
         if self.dose is not None:
-            embedding = embedding + self.dose(conditions.dose, count)
+            embedding = embedding + self.dose(conditions.drf, count)
         if self.scan is None:
             return Made(embedding, None)
-        dose = conditions.dose if self.dose is not None else None
+        dose = conditions.drf if self.dose is not None else None
         numbers = scan_numbers(dose, conditions.recon, count, conditions.low.device)
         return Made(embedding + self.scan(numbers), numbers)
 

@@ -105,10 +105,10 @@ class SingleUNet(nn.Module):
     def made(self, conditions: Conditions) -> Made:
         """How the scans were made, as far as the network is told."""
         count, device = conditions.low.shape[0], conditions.low.device
-        embedding = self.dose(conditions.dose, count)
+        embedding = self.dose(conditions.drf, count)
         if self.scan is None:
             return Made(embedding, None)
-        numbers = scan_numbers(conditions.dose, conditions.recon, count, device)
+        numbers = scan_numbers(conditions.drf, conditions.recon, count, device)
         return Made(embedding + self.scan(numbers), numbers)
 
     def answer_from(self, features: Features, low: Slab, numbers: Tensor | None) -> Answer:

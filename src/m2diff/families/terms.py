@@ -28,14 +28,14 @@ def hide(conditions: Conditions, dropout: DropoutConfig, *, generator: torch.Gen
     chances = torch.rand(1 + count, generator=generator, device=generator.device)
     of_recon = torch.rand(count, generator=generator, device=generator.device)
     mri = None if float(chances[0]) < dropout.mri else conditions.mri
-    dose, recon = conditions.dose, conditions.recon
+    dose, recon = conditions.drf, conditions.recon
     if dose is not None:
         hidden = (chances[1:] < dropout.dose).to(dose.device)
         dose = dose.masked_fill(hidden, float("nan"))
     if recon is not None:
         hidden = (of_recon < dropout.recon).to(recon.device)
         recon = recon.masked_fill(hidden[:, None], float("nan"))
-    return replace(conditions, mri=mri, dose=dose, recon=recon)
+    return replace(conditions, mri=mri, drf=dose, recon=recon)
 
 
 def item_weights(low: Slab, target: Slab, *, balance: bool) -> PerItem:

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from m2diff.errors import BadInput
-from m2diff.io.bids_scans import Scan, find_scans
+from m2diff.io.bids_scans import PetSession, find_scans
+
+BIDS_VERSION = "1.10.0"
 
 FDG = "18FFDG"
 """The label of ``trc-`` of a scan of FDG."""
@@ -157,7 +159,7 @@ def _template_seed(root: Path) -> int | None:
 
 def _real(root: Path, people: dict[str, dict[str, str]]) -> list[Subject]:
     """Sessions of real scans by their names: those with a standard scan and at least one of a lower dose."""
-    doses: dict[str, dict[float, Scan]] = {}
+    doses: dict[str, dict[float, PetSession]] = {}
     for scan in find_scans(root) if any(root.glob("sub-*")) else []:
         drf = drf_of(scan.entities.get("rec"))
         if drf is not None:

@@ -18,7 +18,7 @@ _NIFTI = (".nii.gz", ".nii")
 
 
 @dataclass(frozen=True)
-class Scan:
+class PetSession:
     """One PET image and the MRI that goes with it."""
 
     pet: Path
@@ -49,7 +49,7 @@ class Scan:
 
 def find_scans(
     root: Path | str, *, participants: Sequence[str] = (), sessions: Sequence[str] = (), **wanted: str | None
-) -> list[Scan]:
+) -> list[PetSession]:
     """Every PET scan of a BIDS data set, in the order of their names, each with its T1w where there is one.
 
     ``participants`` and ``sessions`` (with or without ``sub-``, ``ses-``) and further entities, such as ``rec`` or
@@ -79,10 +79,10 @@ def find_scans(
     return found
 
 
-def _scans(person: Path) -> list[Scan]:
+def _scans(person: Path) -> list[PetSession]:
     """The PET scans of one participant."""
     anatomies = _images(person, "anat", "T1w")
-    return [Scan(pet, _closest(pet, anatomies), _entities(pet)) for pet in _images(person, "pet", "pet")]
+    return [PetSession(pet, _closest(pet, anatomies), _entities(pet)) for pet in _images(person, "pet", "pet")]
 
 
 def _images(person: Path, kind: str, suffix: str) -> list[Path]:

@@ -74,7 +74,7 @@ class About:
         return found + [f"  problem      {problem}" for problem in self.problems]
 
 
-def describe(path: Path | str) -> list[About]:
+def info(path: Path | str) -> list[About]:
     """Every image that the tool sees at ``path``: a NIfTI file, or the series of a DICOM file or folder.
 
     Raises BadInput where there is none.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from m2diff.errors import BadInput
 from m2diff.io import nifti
 from m2diff.volume import Volume
+
+Image: TypeAlias = Volume | Path | str
+"""What the public functions take for an image: one in memory, or where it lies."""
 
 ENDINGS = (".nii", ".nii.gz", ".img", ".hdr", ".img.gz", ".hdr.gz")
 
@@ -37,3 +40,8 @@ def load(
     if dicom.is_dicom(path):
         return dicom.load(path, "PT" if what == "PET" else "MR", series=series, frame=frame, keep_phi=keep_phi)
     return nifti.load(path, what=what, frame=frame)
+
+
+def as_volume(image: Image, *, what: Literal["PET", "MRI"] = "PET") -> Volume:
+    """``image`` itself where it is in memory, else what lies at that path; BadInput as ``load``."""
+    return image if isinstance(image, Volume) else load(image, what=what)

@@ -21,13 +21,12 @@ from typing import Any
 
 from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
-from m2diff.io.bids import rec
+from m2diff.io.bids import BIDS_VERSION, rec
 from m2diff.io.phi import without_phi
 from m2diff.io.reconstruction import without_reconstruction
 from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 
-BIDS_VERSION = "1.10.0"
 KEY = "m2diffSource"
 """In a PET's sidecar: a hash of where it came from, so that no other scan is ever taken for it."""
 
@@ -87,7 +86,7 @@ def _write(visit: Visit, out: Path, factors: Sequence[float], keep_phi: bool) ->
         nifti.save(scan, place(drf), sidecar={**_about(visit, scan, drf, keep_phi), KEY: made_from})
     missing = [drf for drf in factors if not place(drf).is_file()] if set(visit.doses) == {1.0} else []
     if missing:
-        from m2diff.lower_dose import lower_dose
+        from m2diff.simulation.lower_dose import lower_dose
 
         for drf, low in lower_dose(place(1.0), factors).items():  # all of them, so that the doses stay nested
             about = without_reconstruction(_about(visit, low, drf, keep_phi)) | {"Simulated": True, KEY: made_from}

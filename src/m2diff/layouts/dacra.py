@@ -23,7 +23,7 @@ import numpy as np
 
 from m2diff.errors import BadInput
 from m2diff.io import nifti
-from m2diff.io.bids_scans import Scan, find_scans
+from m2diff.io.bids_scans import PetSession, find_scans
 from m2diff.layouts.visit import Visit
 from m2diff.volume import Source, Volume
 
@@ -64,7 +64,7 @@ def chosen(frames: int, factor: float) -> list[int]:
     return sorted(list(order)[: max(round(frames / factor), 1)])
 
 
-def mean_frames(scan: Scan, subset: Sequence[int]) -> Volume:
+def mean_frames(scan: PetSession, subset: Sequence[int]) -> Volume:
     """The mean of these frames, read one after the other from a file that is first checked to its end."""
     _frames(scan.pet)
     about = nifti.read_sidecar(scan.pet)
@@ -89,7 +89,7 @@ def mean_frames(scan: Scan, subset: Sequence[int]) -> Volume:
 _PER_FRAME = ("FrameTimesStart", "FrameTimeStart", "FrameDuration", "DecayFactor", "ScatterFraction")
 
 
-def _duration(about: Mapping[str, Any], scan: Scan) -> float | None:
+def _duration(about: Mapping[str, Any], scan: PetSession) -> float | None:
     """Seconds of one frame, None where they are not stated; frames of several lengths are refused."""
     durations = about.get("FrameDuration")
     if not isinstance(durations, list) or not all(isinstance(each, int | float) for each in durations):

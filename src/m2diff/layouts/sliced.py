@@ -128,9 +128,9 @@ class _Sliced:
 
 
 def _cut(subject: Subject, drf: float, size: int) -> _Sliced:
-    from m2diff.prepare import grid
-    from m2diff.prepare.pair import prepare
-    from m2diff.prepare.register import align
+    from m2diff.preparation import grid
+    from m2diff.preparation.pair import prepare
+    from m2diff.preparation.register import align
 
     standard = nifti.load(subject.standard)
     mri = None if subject.t1 is None else nifti.load(subject.t1, what="MRI")
@@ -138,7 +138,7 @@ def _cut(subject: Subject, drf: float, size: int) -> _Sliced:
     low = nifti.load(subject.low[drf])
     if not low.same_grid(standard):
         raise BadInput(f"{subject.low[drf].name} and its standard-dose scan must share one grid; resample one of them.")
-    prepared = prepare(low, mri, dose=drf, align=place)
+    prepared = prepare(low, mri, drf=drf, align=place)
     images = {LOW: prepared.low, STANDARD: grid.to_working(standard).data / np.float32(prepared.scale)}
     if prepared.mri is not None:
         images[GUIDE] = prepared.mri

@@ -8,6 +8,8 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
+from m2diff.errors import BadInput
+
 Precision = Literal["auto", "bf16", "fp32"]
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -22,6 +24,19 @@ def channels_last(model: Network) -> Network:
         if parameter.ndim in formats:
             parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
     return model
+
+
+def best_device(name: str = "auto") -> str:
+    """``name`` itself, or for ``auto`` the GPU where there is one, else ``cpu``; BadInput for one that is not here."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu":
+        try:
+            torch.zeros(1, device=name)
+        except Exception as trouble:  # torch raises whatever a backend likes
+            here = "auto, cpu or cuda" if torch.cuda.is_available() else "auto or cpu"
+            raise BadInput(f"The device {name!r} is not on this machine; choose {here}.") from trouble
+    return name
 
 
 def best_precision(device: torch.device | str) -> Literal["bf16", "fp32"]:

@@ -1,0 +1,102 @@
+"""The command line: one verb a file, each calling the public function of the same name.
+
+Heavy imports live inside the commands, so that ``m2diff --help`` answers at once. Input that the tool refuses ends in
+one sentence on stderr and exit code 2, never a traceback.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from m2diff.cli.benchmark import benchmark
+from m2diff.cli.bids import bids
+from m2diff.cli.console import console, told
+from m2diff.cli.convert import convert
+from m2diff.cli.demo import demo
+from m2diff.cli.enhance import enhance
+from m2diff.cli.evaluate import evaluate
+from m2diff.cli.info import info
+from m2diff.cli.lower_dose import lower_dose
+from m2diff.cli.models import models
+from m2diff.cli.options import Version
+from m2diff.cli.simulate import simulate
+from m2diff.cli.train import train
+from m2diff.errors import BadInput
+
+_USAGE: type[Any] = typer.BadParameter.__mro__[1]
+"""What the parser raises; typer has named it publicly only of late."""
+
+app = typer.Typer(
+    name="m2diff",
+    help="Low-dose brain PET and the same person's MRI in, the standard-dose scan and its report out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def verbs(version: Version = False) -> None:
+    """Low-dose brain PET and the same person's MRI in, the standard-dose scan and its report out."""
+
+
+for verb in (enhance, info, evaluate, simulate, lower_dose, convert, train, benchmark, models, demo):
+    app.command(verb.__name__.replace("_", "-"))(verb)
+app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bids)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; notices become notes, refusals one sentence and exit code 2.
+
+    A run that is told to end (SIGTERM, as batch systems do) ends as one that fails: what it had half-written goes.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    console.as_json = "--json" in given  # also for what is refused before the parser comes to it
+    try:
+        with told(), _ended_by_signal():
+            raise SystemExit(app(args=arguments, prog_name="m2diff", standalone_mode=False) or 0)
+    except _USAGE as trouble:
+        if not given:  # the bare name asks what there is
+            trouble.show()
+            raise SystemExit(2) from None
+        where = trouble.ctx.command_path if trouble.ctx else "m2diff"
+        said = trouble.format_message().replace("Value error, ", "").rstrip(".")
+        _refuse(f"{said} (see `{where} --help`).")
+    except typer.Abort:
+        raise SystemExit(1) from None
+    except BadInput as refusal:
+        _refuse(str(refusal))
+    except OSError as trouble:
+        where = trouble.filename or "a file"
+        why = trouble.strerror or type(trouble).__name__
+        _refuse(f"Could not read or write {where}: {why}; check the path, its permissions and the disk.")
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """While this lasts, SIGTERM raises SystemExit, so that what tidies up at the end does."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # a thread may not ask for signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _refuse(sentence: str) -> None:
+    """One sentence for the user, exit code 2."""
+    console.error(sentence)
+    raise SystemExit(2)

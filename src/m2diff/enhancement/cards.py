@@ -1,0 +1,77 @@
+"""Weights by name or path, each with the card that says where they come from; filters answer to their names too.
+
+Weights lie as ``NAME.safetensors`` (float16, or packed as in ``families.packed``) with ``NAME.json`` beside them, the
+shipped ones in the package's folder ``weights/``; a training run's ``weights.safetensors`` goes with its ``card.json``
+(``families.stored``). A card names at least the ``model`` (the specification that ``families.build`` takes); further
+the data, licence, steps, seed, commit, tracers and measured results (``results``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from m2diff.errors import BadInput
+from m2diff.families import Enhancer, build, packed, resolve, stored
+from m2diff.families.filters import FILTERS, tuned
+from m2diff.io.nifti import sha256
+from m2diff.nn.precision import channels_last
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A model ready to run, and what is known about it."""
+
+    name: str
+    model: Enhancer
+    card: dict[str, Any] = field(default_factory=dict)
+    sha256: str | None = None
+    """Hash of the weights' file; None for filters, which have none."""
+
+
+def names() -> tuple[str, ...]:
+    """The weights that ship with the package, and the filters."""
+    return (*stored.shipped(), *FILTERS)
+
+
+def load(name_or_path: str | Path, *, drf: float | None = None) -> Weights:
+    """The model of that name, or in that file or run folder, ready to run on the CPU.
+
+    ``drf`` (dose reduction factor) chooses a filter's parameters; networks read it from their conditions. Raises
+    BadInput for a name that nobody knows, weights without a card, and weights that do not fit theirs.
+    """
+    name = str(name_or_path)
+    if name in FILTERS:
+        chosen = tuned(name, drf)
+        return Weights(name, chosen, {"model": {"family": name}})
+    path = stored.find(name, also=tuple(FILTERS))
+    card = stored.read_card(path)
+    return Weights(name if path.parent == stored.folder() else path.stem, _model(path, card), card, sha256(path))
+
+
+def save(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], path: Path | str) -> Path:
+    """Write the weights of ``model`` (float16) to ``path`` and its card beside it, both or neither.
+
+    ``spec`` is what ``families.build`` takes; the card holds it with every default filled in.
+    """
+    return stored.write(model, {**card, "model": resolve(spec)}, Path(path))
+
+
+def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:
+    """The network of ``card`` with the weights at ``path``, float32, ready to answer."""
+    from safetensors import SafetensorError
+
+    model = build(card["model"])
+    try:
+        state = packed.load(path)
+    except (SafetensorError, OSError) as trouble:
+        raise BadInput(f"The weights {path} are cut off or damaged; copy them again.") from trouble
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as trouble:
+        raise BadInput(f"The weights {path} do not fit the model on their card; take both from one place.") from trouble
+    return channels_last(model).eval().requires_grad_(False)

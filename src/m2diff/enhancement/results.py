@@ -1,0 +1,118 @@
+"""What was measured of weights on people that no run had seen, as their card holds it under ``results.test``.
+
+    "results": {"test": {"on": "10 simulated scans of 5 held-out people, ...", "by": "reproduce/.../table.py ...",
+                         "by_drf": {"20": {"psnr": 30.78, "psnr_interval": [30.35, 31.34], "ssim": 0.934,
+                                           "input_psnr": 24.91}, ...}}}
+
+``results`` itself is what training found on its held-out people while it ran (``training.validate``): it steered the
+run. A benchmark's numbers are put in when the weights are shipped, with the command that measured them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from m2diff.errors import BadInput
+from m2diff.families import packed, stored
+from m2diff.io.atomic import replacing
+
+Interval = tuple[float, float]
+
+
+class Scores(BaseModel):
+    """Means over the test scans of one dose, inside the brain, beside those of the input (docs/metrics.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    psnr: float
+    """dB."""
+    input_psnr: float
+    psnr_interval: Interval | None = None
+    """95 % interval over persons."""
+    ssim: float | None = None
+    input_ssim: float | None = None
+    ssim_interval: Interval | None = None
+    nrmse: float | None = None
+    input_nrmse: float | None = None
+
+
+class Measured(BaseModel):
+    """A benchmark of one set of weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    on: str
+    """The scans, how many of how many people, against what, and where."""
+    by: str
+    """The command that measured it."""
+    by_drf: dict[str, Scores]
+    """By dose reduction factor, such as ``"20"``."""
+
+    @field_validator("by_drf")
+    @classmethod
+    def _are_factors(cls, value: dict[str, Scores]) -> dict[str, Scores]:
+        if any(float(drf) <= 1 for drf in value):
+            raise ValueError("dose reduction factors lie above 1")
+        return dict(sorted(value.items(), key=lambda pair: float(pair[0])))
+
+
+def measured(card: Mapping[str, Any]) -> Measured | None:
+    """The benchmark on ``card``; None where there is none. BadInput where it has another form."""
+    found = (card.get("results") or {}).get("test")
+    if found is None:
+        return None
+    try:
+        return Measured.model_validate(found)
+    except ValidationError as errors:
+        first = errors.errors()[0]
+        place = ".".join(["results", "test", *map(str, first["loc"])])
+        raise BadInput(f"The card's {place} is not as it should be ({first['msg']}); correct it.") from errors
+
+
+def with_measured(card: Mapping[str, Any], test: Measured) -> dict[str, Any]:
+    """The card with a benchmark on it, in the place of an earlier one."""
+    kept = test.model_dump(mode="json", exclude_none=True)
+    return {**card, "results": {**(card.get("results") or {}), "test": kept}}
+
+
+def ship(
+    run: Path | str,
+    destination: Path | str,
+    test: Measured | None = None,
+    *,
+    step: float | None = None,
+    looks: int | None = None,
+) -> Path:
+    """Put a run's (or anybody's) weights and card at ``destination`` (.safetensors, .json), with what was measured.
+
+    The card's name becomes the destination's. ``step``: pack the weights (``families/packed.py``) in steps of that
+    share of their root mean square; None leaves them as they are. ``looks``: of the network's settings, which training
+    does not read.
+
+    Returns the path of the weights; raises BadInput where ``run`` has none.
+    """
+    source = stored.find(run)
+    card = {**stored.read_card(source), "name": Path(destination).stem}
+    if looks is not None:
+        card["model"] = {**card["model"], "network": {**card["model"]["network"], "looks": looks}}
+    weights = Path(destination).with_suffix(".safetensors")
+    with replacing(weights.with_suffix(".json")) as beside, replacing(weights) as copied:
+        beside.write_text(json.dumps(card if test is None else with_measured(card, test), indent=2) + "\n")
+        if step is None:
+            shutil.copyfile(source, copied)
+        else:
+            _save_packed(source, copied, step)
+    return weights
+
+
+def _save_packed(source: Path, target: Path, step: float) -> None:
+    """Write the parameters of ``source`` packed."""
+    from safetensors.torch import save_file
+
+    save_file(packed.packed(packed.load(source), step), target)

@@ -1,0 +1,356 @@
+"""The main job: a low-dose scan (and its MRI) in, the standard-dose scan out, with everything that was done to it."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import re
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2diff.enhancement import cards
+from m2diff.enhancement.repeat import repeat
+from m2diff.enhancement.volume import Options
+from m2diff.enhancement.volume import run as run_volume
+from m2diff.errors import BadInput
+from m2diff.families import DiffusionFamily, Enhancer
+from m2diff.io import atomic, bids, nifti
+from m2diff.io.load import Image, as_volume
+from m2diff.io.phi import without_phi
+from m2diff.nn.precision import Precision, best_device, best_precision
+from m2diff.preparation.pair import Prepared, prepare
+from m2diff.shapes import VolumeArray
+from m2diff.volume import Volume
+
+DEFAULT, FIRST = "m2diff-base", "regress-base"
+"""Weights used where none are named, and those that make a first estimate for chains that start from one."""
+MOST_STEPS = 1000
+SPREAD_STEPS = 5
+"""Steps of each of several draws where the weights' own number is one, a regression that draws nothing."""
+_SAME_TRACER = {"fluorodeoxyglucose": "fdg", "fludeoxyglucose": "fdg", "florbetapir": "av45", "flortaucipir": "av1451"}
+
+
+@dataclass(frozen=True, eq=False)
+class Enhanced:
+    """A finished scan: ``volume`` on the PET's own grid and in its unit, and what a report needs beside it.
+
+    ``spread``: standard deviation over the draws (None for one draw), same grid and unit. ``low``: the scan that came.
+    ``mri``: the normalised MRI on the PET's grid. ``settings``: inputs, weights, options and versions, ready for JSON.
+    """
+
+    volume: Volume
+    spread: Volume | None
+    low: Volume
+    mri: Volume | None
+    settings: dict[str, Any]
+    warnings: tuple[str, ...]
+
+    def save(self, folder: Path | str, *, keep_phi: bool = False) -> Written:
+        """Write image, spread, sidecars and, for a scan that came as DICOM, the derived series; see ``save``."""
+        return save(self, folder, keep_phi=keep_phi)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where the results of one scan lie."""
+
+    image: Path
+    spread: Path | None
+    sidecar: Path
+    dicom: tuple[Path, ...] = ()
+    """Folders of derived DICOM series, where the scan came as DICOM."""
+
+
+def enhance(
+    pet: Image,
+    mri: Image | None = None,
+    *,
+    weights: str | Path | cards.Weights = DEFAULT,
+    steps: int | None = None,
+    samples: int = 1,
+    drf: float | None = None,
+    seed: int = 0,
+    align: bool = True,
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch: int = 8,
+    anchor_mm: float | None = None,
+    first_estimate: str | Path | cards.Weights | None = None,
+    progress: bool = False,
+) -> Enhanced:
+    """Turn a low-dose PET scan into its standard-dose estimate.
+
+    ``mri``: the same person's T1; without it the scan alone is read. ``weights``: a name or a path, see ``cards``, or
+    weights that are loaded already. ``steps``: network calls a draw (None: the weights' own, but ``SPREAD_STEPS`` for
+    several draws where that is one). ``samples``: draws that are averaged. ``drf``: dose reduction factor (20: one
+    twentieth of the standard scan's counts); None takes ``DoseReductionFactor`` of the sidecar, else it is unknown.
+    ``anchor_mm``: see ``volume.anchored``; None takes the card's. ``first_estimate``: the weights whose answer a chain
+    starts from, where it starts from one; None takes the card's, or ``FIRST``. The result depends on
+    ``seed``, not on ``batch``.
+    """
+    _check(steps, samples, seed, batch)
+    pet, mri = as_volume(pet), None if mri is None else as_volume(mri, what="MRI")
+    _check_two(pet, mri)
+    drf = _drf(pet) if drf is None else drf
+    loaded = weights if isinstance(weights, cards.Weights) else cards.load(weights, drf=drf)
+    filled = SPREAD_STEPS if steps is None and samples > 1 and _one_step(loaded.model) else steps
+    anchor = _anchor(loaded) if anchor_mm is None else anchor_mm
+    options = Options(filled, batch, precision, best_device(device), anchor, progress)
+    prepared = prepare(pet, mri, drf=drf, align=align)
+    warnings = _warnings(loaded, pet, prepared, samples=samples, steps=steps)
+    control = _control(loaded, first_estimate)
+    first = None if control is None else _answer(control, prepared, options)
+    draws = repeat(loaded.model, prepared, samples=samples, seed=seed, options=options, first=first)
+    return Enhanced(
+        volume=prepared.restore(draws.mean, f"enhanced with {loaded.name}"),
+        spread=None if draws.spread is None else _spread(prepared, draws.spread),
+        low=pet,
+        mri=prepared.mri_on_pet(),
+        settings=_settings(loaded, pet, mri, prepared, options, samples if _draws(loaded) else 1, seed, align)
+        | {"first_estimate": None if control is None else {"name": control.name, "sha256": control.sha256}}
+        | {"warnings": list(warnings)},
+        warnings=warnings,
+    )
+
+
+def _control(loaded: cards.Weights, given: str | Path | cards.Weights | None) -> cards.Weights | None:
+    """The weights of the first estimate, where the model's chain starts from one: given, the card's, or ``FIRST``."""
+    sampling = getattr(loaded.model, "sampling", None)
+    if sampling is None or sampling.start is None:
+        return None
+    chosen = loaded.card.get("first_estimate", FIRST) if given is None else given
+    return chosen if isinstance(chosen, cards.Weights) else cards.load(chosen)
+
+
+def _draws(loaded: cards.Weights) -> bool:
+    """Whether these weights draw by steps; the control and the filters answer at once."""
+    return isinstance(loaded.model, DiffusionFamily)
+
+
+def _one_step(model: Enhancer) -> bool:
+    """Whether a chain of this model is one call unless told otherwise."""
+    return isinstance(model, DiffusionFamily) and model.sampling.steps == 1
+
+
+def _anchor(loaded: cards.Weights) -> float:
+    """The width (mm) that the card asks for; 0 where it does not."""
+    width = loaded.card.get("anchor_mm", 0.0)
+    if not isinstance(width, int | float) or not 0 <= width < math.inf:
+        raise BadInput(f"The card of {loaded.name} must give anchor_mm as a width in mm, got {width!r}; correct it.")
+    return float(width)
+
+
+def _answer(control: cards.Weights, prepared: Prepared, options: Options) -> VolumeArray:
+    """The first estimate: the control's own answer."""
+    return run_volume(control.model, prepared, seed=0, options=replace(options, steps=None, anchor_mm=0.0))
+
+
+def save(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) -> Written:
+    """Write image, spread and sidecars into the folder ``out``, all or none; returns where they lie.
+
+    Names, numbers and dates of the patient stay out of the sidecars unless ``keep_phi``. A scan that came as DICOM is
+    also written as a derived DICOM series (which names its patient as the input does).
+    """
+    with atomic.folder(out) as temporary:
+        written = save_into(enhanced, temporary, keep_phi=keep_phi)
+    out = Path(out)
+    spread = None if written.spread is None else out / written.spread.name
+    series = tuple(out / folder.name for folder in written.dicom)
+    return Written(out / written.image.name, spread, out / written.sidecar.name, series)
+
+
+def save_into(enhanced: Enhanced, folder: Path, *, keep_phi: bool = False) -> Written:
+    """The same into ``folder``, for callers that add files of their own before all appear (``io.atomic.folder``)."""
+    source = enhanced.low.source
+    dtype = np.dtype(np.float32) if source is None else source.dtype
+    stem = "pet" if source is None else nifti.stem(source.path)
+    stem = stem.removesuffix("_pet")
+    image = folder / f"{stem}_desc-enhanced_pet.nii.gz"
+    sidecar = {} if source is None else source.sidecar if keep_phi else without_phi(source.sidecar)
+    kept = {key: value for key, value in sidecar.items() if key != "Units"}
+    about = {**kept, "Description": "standard-dose estimate of a low-dose PET scan", **_provenance(enhanced)}
+    nifti.save(enhanced.volume, image, dtype=dtype, sidecar=about)
+    spread = None
+    if enhanced.spread is not None:
+        spread = folder / f"{stem}_desc-spread_pet.nii.gz"
+        about = {**kept, "Description": "standard deviation over the draws", **_provenance(enhanced)}
+        nifti.save(enhanced.spread, spread, dtype=np.float32, sidecar=about)
+    series = () if source is None or source.series is None else _write_dicom(enhanced, folder)
+    return Written(image, spread, nifti.sidecar_path(image), series)
+
+
+def _write_dicom(enhanced: Enhanced, folder: Path) -> tuple[Path, ...]:
+    """The image, and the spread where there is one, as DICOM series derived from the input's."""
+    from m2diff.io import dicom
+
+    settings = enhanced.settings
+    name, made = settings["weights"]["name"], settings["versions"]["m2diff"]
+    identity = json.dumps({key: value for key, value in settings.items() if key != "versions"}, sort_keys=True)
+    about = f"m2diff {made}, {name}: standard-dose estimate of a low-dose PET scan"
+    about += "; its MRI was read" if settings["mri"] else "; PET alone"
+    image = dicom.Derivation(f"m2diff {name}", f"{about}. {dicom.NOT_FOR_DIAGNOSIS}.", identity, made)
+    dicom.write(enhanced.volume, folder / "dicom", image)
+    if enhanced.spread is None:
+        return (folder / "dicom",)
+    unit = f"standard deviation over {settings['samples']} draws, in the unit of the image"
+    spread = dicom.Derivation(f"m2diff {name} SD", f"{about}: {unit}. {dicom.NOT_FOR_DIAGNOSIS}.", identity, made, 1)
+    dicom.write(enhanced.spread, folder / "dicom-spread", spread)
+    return folder / "dicom", folder / "dicom-spread"
+
+
+def _provenance(enhanced: Enhanced) -> dict[str, Any]:
+    """What the sidecar of a result says about its making, in BIDS's words where it has them."""
+    inputs = [name for name in (enhanced.settings["pet"], enhanced.settings["mri"]) if name]
+    return {
+        "Sources": [entry["file"] for entry in inputs],
+        "GeneratedBy": [{"Name": "m2diff", "Version": enhanced.settings["versions"]["m2diff"]}],
+        "m2diff": enhanced.settings,
+    }
+
+
+def _check(steps: int | None, samples: int, seed: int, batch: int) -> None:
+    """Refuse options that mean nothing."""
+    if steps is not None and not 1 <= steps <= MOST_STEPS:
+        raise BadInput(f"The number of steps lies between 1 and {MOST_STEPS}, got {steps}; choose one in that range.")
+    if samples < 1:
+        raise BadInput(f"The number of samples is at least 1, got {samples}; choose 1 or more.")
+    if seed < 0:
+        raise BadInput(f"The seed is a whole number of at least 0, got {seed}; choose another.")
+    if batch < 1:
+        raise BadInput(f"The batch holds at least 1 slab, got {batch}; choose 1 or more.")
+
+
+def _check_two(pet: Volume, mri: Volume | None) -> None:
+    """Refuse a PET that is passed as its own MRI: what it seems to show twice would be its noise."""
+    if mri is not None and pet.source and mri.source and pet.source.sha256 == mri.source.sha256:
+        raise BadInput(
+            f"The PET {pet.source.path} and the MRI {mri.source.path} are one file; pass the person's MRI, or none."
+        )
+
+
+def _drf(pet: Volume) -> float | None:
+    """The dose reduction factor in the scan's sidecar, where it states one."""
+    value = pet.source.sidecar.get("DoseReductionFactor") if pet.source else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 1 else None
+
+
+def _spread(prepared: Prepared, spread: np.ndarray) -> Volume:
+    """The spread on the PET's grid; interpolation may undershoot, a standard deviation may not."""
+    restored = prepared.restore(spread, "spread over the draws")
+    return restored.with_data(np.maximum(restored.data, 0.0), "limited to 0 and above")
+
+
+def _warnings(
+    loaded: cards.Weights, pet: Volume, prepared: Prepared, *, samples: int, steps: int | None
+) -> tuple[str, ...]:
+    """What the user should know before trusting the result."""
+    found = []
+    needs = loaded.model.needs
+    if prepared.mri is None and needs.mri:
+        found.append("No MRI was given: the scan was enhanced from the PET alone.")
+    if prepared.mri is not None and not needs.mri:
+        found.append(f"{loaded.name} reads no MRI: the one given was not used.")
+    if needs.dose and math.isnan(prepared.drf):
+        found.append("The dose is not known: state it with --drf where you know it.")
+    if needs.recon and math.isnan(prepared.recon.updates):
+        found.append(
+            "How the scan was reconstructed is not known: where you know OSEM's iterations and subsets, state them in "
+            "the JSON sidecar of its NIfTI file (ReconMethodParameterLabels and -Values)."
+        )
+    if samples > 1 and not _draws(loaded):
+        found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")
+    if steps not in (None, 1) and not _draws(loaded):
+        found.append(f"{loaded.name} answers in one step: the {steps} that were asked for were not taken.")
+    if prepared.alignment is not None and prepared.alignment.ambiguous:
+        found.append("Left and right of the MRI could not be told apart by the PET: check its orientation.")
+    if prepared.alignment is not None and prepared.alignment.doubtful:
+        found.append(
+            "The MRI fits the PET less well than one person's usually does: check that both are of one person."
+        )
+    named, known = tracer(pet), _known_tracers(loaded)
+    if named and known and not any(_tracer_key(name) in _tracer_key(named) for name in known):
+        found.append(
+            f"The sidecar names the tracer {named!r}, and {loaded.name} was trained on {', '.join(known)}: "
+            "look at the result with care."
+        )
+    return tuple(found)
+
+
+def _known_tracers(loaded: cards.Weights) -> list[str]:
+    """The tracers of the people that the weights were trained on, as far as the card tells."""
+    names = loaded.card.get("tracers") or []
+    if not isinstance(names, list):
+        raise BadInput(f"The card of {loaded.name} must give tracers as a list of names, got {names!r}; correct it.")
+    return [str(name) for name in names]
+
+
+def tracer(pet: Volume) -> str | None:
+    """The tracer that the scan's sidecar names."""
+    return bids.tracer_in(pet.source.sidecar) if pet.source else None
+
+
+def _tracer_key(name: str) -> str:
+    """A tracer's name as it can be compared: lower case, letters and digits only, one name a substance."""
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    for long, short in _SAME_TRACER.items():
+        key = key.replace(long, short)
+    return key
+
+
+def _settings(
+    loaded: cards.Weights,
+    pet: Volume,
+    mri: Volume | None,
+    prepared: Prepared,
+    options: Options,
+    samples: int,
+    seed: int,
+    align: bool,
+) -> dict[str, Any]:
+    """Everything that the result depends on, as plain JSON values."""
+    sampling = getattr(loaded.model, "sampling", None)
+    alignment = prepared.alignment
+    precision = best_precision(options.device) if options.precision == "auto" else options.precision
+    return {
+        "pet": _input(pet),
+        "mri": None if mri is None else _input(mri),
+        "unit": pet.unit,
+        "weights": {"name": loaded.name, "sha256": loaded.sha256, "licence": loaded.card.get("licence")},
+        "family": loaded.card.get("model", {}).get("family"),
+        "steps": None if sampling is None else options.steps or sampling.steps,
+        "samples": samples,
+        "seed": seed,
+        "dose_reduction_factor": None if math.isnan(prepared.drf) else prepared.drf,
+        "reconstruction": prepared.recon.to_json(),
+        "scale": prepared.scale,
+        "anchor_mm": options.anchor_mm,
+        "align": align,
+        "alignment": None
+        if alignment is None
+        else {"mri_to_pet_mm": alignment.matrix.round(6).tolist(), **alignment.to_json()},
+        "precision": precision,
+        "device": options.device,
+        "versions": _versions(),
+    }
+
+
+def _input(volume: Volume) -> dict[str, Any]:
+    """A file's name and hash; images that came from memory have neither."""
+    source = volume.source
+    return {"file": source.path.name, "sha256": source.sha256} if source else {"file": "in memory", "sha256": None}
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what computes the result."""
+    found = {"python": platform.python_version()}
+    for name in ("m2diff", "torch", "numpy", "scipy", "nibabel", "SimpleITK"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found

@@ -1,0 +1,174 @@
+"""A model run over a whole volume: the border from networks back to volumes.
+
+The head is cut out as a box, the box as slabs of neighbouring slices, half of each shared with the next; the answers
+are stitched into one volume before the sampler takes its step. Noise is drawn once for the whole working grid, so a
+seed gives the same image whatever the batch, the box or the order of slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from m2diff.batch import Conditions
+from m2diff.data import views
+from m2diff.data.slabs import Part, Slabs
+from m2diff.diffusion import Watch
+from m2diff.errors import BadInput
+from m2diff.families import DiffusionFamily, Enhancer, chain
+from m2diff.nn.precision import Precision
+from m2diff.preparation import mask
+from m2diff.preparation.grid import smoothed
+from m2diff.preparation.pair import Prepared
+from m2diff.shapes import Stack, VolumeArray
+
+MARGIN = 4
+"""Voxels around the head's box that the network sees and that fade into the input."""
+
+ELSEWHERE = (2, 2, 4)
+"""Voxels (i, j, k) by which a second look's box begins earlier: half a cell of a fit in plane, half a slab's stride."""
+
+WatchVolume: TypeAlias = Callable[[int, VolumeArray], None]
+"""Told the step and the clean estimate there, normalised, on the working grid (i, j, k)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is run. None takes the family's own number of steps; ``anchor_mm`` 0 leaves the anchor out."""
+
+    steps: int | None = None
+    batch: int = 8
+    """Slabs at once: memory and speed, not the image."""
+    precision: Precision = "auto"
+    device: str = "cpu"
+    anchor_mm: float = 0.0
+    progress: bool = False
+
+
+def run(
+    model: Enhancer,
+    prepared: Prepared,
+    *,
+    seed: int,
+    options: Options = Options(),
+    first: VolumeArray | None = None,
+    watch: WatchVolume | None = None,
+) -> VolumeArray:
+    """One draw of the clean scan, normalised, on the working grid (i, j, k).
+
+    Outside the head's box (grown by ``MARGIN`` voxels) the low-dose input stays; over the margin one fades into the
+    other. ``first``: a normalised estimate for chains that start from one; None is the low-dose scan. ``watch``: told
+    the estimates of a chain on the way. Raises BadInput where the model answers no finite number.
+    """
+    if model.needs.view == "volume":
+        estimate = _filtered(model, prepared)
+    else:
+        box = mask.box(prepared.support, MARGIN)
+        seen: Watch | None = None if watch is None else lambda t, clean: watch(t, _whole(clean, prepared, box))
+        begin = prepared.low if first is None else first
+        answer = answered(model, prepared, box, options, seed=seed, first=begin, watch=seen)
+        estimate = _whole(answer, prepared, box)
+        if model.needs.looks > 1 and _answers_at_once(model, options):
+            estimate += _second_look(model, prepared, seed, options)
+            estimate /= 2
+    if not np.isfinite(estimate).all():
+        raise BadInput("The model answered NaN or infinity; try precision fp32, or other weights.")
+    return anchored(estimate, prepared, options.anchor_mm)
+
+
+def _answers_at_once(model: Enhancer, options: Options) -> bool:
+    """Whether one call is the whole of it; a chain would pay for every step twice."""
+    return not isinstance(model, DiffusionFamily) or (options.steps or model.sampling.steps) == 1
+
+
+def _second_look(model: Enhancer, prepared: Prepared, seed: int, options: Options) -> VolumeArray:
+    """The answer to the scan left for right and cut ``ELSEWHERE``: what is chance in a cut is another there."""
+    other = prepared.mirrored()
+    tight = mask.box(other.support, MARGIN)
+    i, j, k = (slice(max(s.start - more, 0), s.stop) for s, more in zip(tight, ELSEWHERE, strict=True))
+    answer = answered(model, other, (i, j, k), options, seed=seed, first=other.low)
+    return np.ascontiguousarray(_whole(answer, other, (i, j, k))[::-1])
+
+
+def anchored(estimate: VolumeArray, prepared: Prepared, fwhm_mm: float) -> VolumeArray:
+    """``estimate`` with its coarse structure (a Gaussian of ``fwhm_mm`` inside the head) taken from the input.
+
+    Regional means of a low-dose scan are unbiased, if noisy; a network's need not be. 0 leaves it as it is.
+    """
+    if fwhm_mm <= 0.0:
+        return estimate
+    inside = prepared.support.astype(np.float32)
+    weight = np.maximum(smoothed(inside, fwhm_mm), 1e-3)
+    correction = smoothed(inside * (prepared.low - estimate), fwhm_mm) / weight
+    return np.asarray(estimate + inside * correction, dtype=np.float32)
+
+
+def answered(
+    model: Any,
+    prepared: Prepared,
+    box: tuple[slice, slice, slice],
+    options: Options,
+    *,
+    seed: int,
+    first: VolumeArray,
+    watch: Watch | None = None,
+) -> Stack:
+    """The clean ``box`` (i, j, k) of a pair as a stack (d, h, w); ``first`` (i, j, k): a whole volume to start from."""
+    mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri[box])
+    recon = prepared.recon
+    slabs = Slabs.of(
+        views.to_stack(prepared.low[box]), mri, model.needs, drf=prepared.drf, recon=recon, batch=options.batch
+    )
+    generator, place, whole = torch.Generator().manual_seed(seed), box[::-1], prepared.low.shape[::-1]
+
+    def noise(_: int) -> Stack:
+        return torch.randn(whole, generator=generator)[place]
+
+    def bar(batches: Iterable[Part]) -> Iterable[Part]:
+        return tqdm(batches, "enhance", len(slabs.batches), False, disable=not options.progress)
+
+    with torch.inference_mode():
+        return chain.run(
+            model.to(options.device),
+            lambda answer, x_t: slabs.stitched(answer, x_t, device=options.device, around=bar),
+            noise,
+            generator=generator,
+            precision=options.precision,
+            first=views.to_stack(first)[place],
+            steps=options.steps,
+            watch=watch,
+        )
+
+
+def _filtered(model: Enhancer, prepared: Prepared) -> VolumeArray:
+    """A filter's answer: it reads whole volumes at once."""
+    mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri)[None]
+    conditions = Conditions(views.to_stack(prepared.low)[None], mri, torch.tensor([prepared.drf]))
+    return views.from_stack(model.enhance(conditions, generator=torch.Generator())[0])
+
+
+def _whole(answer: Stack, prepared: Prepared, box: tuple[slice, slice, slice]) -> VolumeArray:
+    """The low-dose volume with the answer (d, h, w) in its box (i, j, k)."""
+    volume = prepared.low.copy()
+    volume[box] += _fade(box, volume.shape) * (views.from_stack(answer) - prepared.low[box])
+    return volume
+
+
+def _fade(box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> VolumeArray:
+    """1 inside the box, falling over ``MARGIN`` voxels towards each face that is not the image's own end."""
+    ramps = []
+    for span, size in zip(box, shape, strict=True):
+        ramp = np.ones(span.stop - span.start, dtype=np.float32)
+        rise = (np.arange(MARGIN, dtype=np.float32) + 0.5) / MARGIN
+        count = min(MARGIN, len(ramp))
+        if span.start > 0:
+            ramp[:count] *= rise[:count]
+        if span.stop < size:
+            ramp[len(ramp) - count :] *= rise[:count][::-1]
+        ramps.append(ramp)
+    return ramps[0][:, None, None] * ramps[1][None, :, None] * ramps[2][None, None, :]

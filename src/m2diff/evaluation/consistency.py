@@ -1,0 +1,78 @@
+"""Do the slices of an image belong together? Errors that change from slice to slice more than within a slice.
+
+A method that answers slice by slice, or slab by slab, may be right on average and still flicker: the coronal view
+shows stripes. With e = image - truth inside the mask, and d_a e the difference of neighbouring voxels along axis a:
+
+    roughness   RMS of d_z e / RMS of d_x e and d_y e together: of single voxels, noise and all. White noise has 1
+    flicker     the same of whole planes: the mean of d_a e over the n voxels that two neighbouring planes share, times
+                sqrt(n); its RMS over all pairs along z, over that along x and y together. The noise of thousands of
+                voxels averages out, so a small common offset of a slice shows. White noise has 1, whatever the mask
+
+Both are of the error, so the anatomy, which changes more along one axis than another, does not count; and both are
+ratios of one image to itself, so that a small error that flickers shows as well as a large one. A scanner's own noise
+need not be the same along z: read them beside the low-dose scan's. Planes that share fewer than a tenth of the voxels
+of the largest pair are left out. z is the axis nearest to the body's own. NaN for an image without an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import nan
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from m2diff.evaluation.metrics import check
+from m2diff.shapes import Affine, MaskArray, VolumeArray
+
+LEAST_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Along z over in-plane; see the module."""
+
+    roughness: float
+    flicker: float
+
+
+def consistency(image: VolumeArray, truth: VolumeArray, mask: MaskArray, *, axis: int = 2) -> Consistency:
+    """How the error of ``image`` (i, j, k) changes along ``axis``, relative to the other two."""
+    check(image, truth, mask)
+    error = np.where(mask, image.astype(np.float64) - truth, 0.0)
+    steps = [_steps(error, mask, along) for along in range(3)]
+    across = [along for along in range(3) if along != axis]
+    voxels = _ratio(steps[axis].voxels, np.concatenate([steps[along].voxels for along in across]))
+    planes = _ratio(steps[axis].planes, np.concatenate([steps[along].planes for along in across]))
+    return Consistency(voxels, planes)
+
+
+def slice_axis(affine: Affine) -> int:
+    """The array axis that runs nearest to the body's, feet to head."""
+    codes = nib.aff2axcodes(affine)
+    return next(axis for axis, code in enumerate(codes) if code in ("S", "I"))
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """Differences of the error along one axis: of every pair of voxels; of every pair of planes, sum / sqrt(number)."""
+
+    voxels: npt.NDArray[np.float64]
+    planes: npt.NDArray[np.float64]
+
+
+def _steps(error: npt.NDArray[np.float64], mask: MaskArray, axis: int) -> _Steps:
+    error, mask = np.moveaxis(error, axis, 0), np.moveaxis(mask, axis, 0)
+    both = mask[1:] & mask[:-1]
+    difference = np.where(both, error[1:] - error[:-1], 0.0)
+    shared = both.sum(axis=(1, 2))
+    wide = shared >= max(LEAST_SHARE * shared.max(initial=0), 1)
+    return _Steps(difference[both], difference.sum(axis=(1, 2))[wide] / np.sqrt(shared[wide]))
+
+
+def _ratio(along: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> float:
+    """RMS over RMS; NaN where there is nothing to divide."""
+    if not along.size or not across.size or not across.any():
+        return nan
+    return float(np.sqrt(np.mean(along**2) / np.mean(across**2)))

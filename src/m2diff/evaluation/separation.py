@@ -1,0 +1,117 @@
+"""Does an image still tell the patients from the healthy? AUC, difference and effect size of one number a scan.
+
+    AUC          the chance that a patient's value lies on the disease's side of a healthy one's, ties counting half
+                 (Mann-Whitney): below, as hypometabolism lowers FDG's uptake, or above, as amyloid raises its tracers'.
+                 0.5 is no better than a coin, 1 is perfect
+    difference   mean healthy - mean patients: what the image keeps of the disease's mark
+    effect       the difference / pooled standard deviation (Cohen's d): goes on where the AUC stands at 1
+
+Intervals are bootstrapped over persons, each drawn with all of their scans: two scans of one anatomy are not two
+persons. Draws that lack one of the groups are left out. The effect has no interval: of few persons, many draws hold
+nobody twice apart, and their spread is next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+import numpy.typing as npt
+
+from m2diff.evaluation.compare import Interval
+
+Values = npt.NDArray[np.float64]
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One scan: whose, of which group, and the number that should tell."""
+
+    person: str
+    patient: bool
+    value: float
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well the number separates; ``Interval.persons`` counts persons, whatever their scans."""
+
+    auc: Interval
+    difference: Interval
+    effect: float
+    patients: int
+    healthy: int
+    """Scans of each group."""
+
+
+def separation(
+    scans: Sequence[Labelled],
+    *,
+    generator: np.random.Generator,
+    raised: bool = False,
+    confidence: float = 0.95,
+    draws: int = DRAWS,
+) -> Separation | None:
+    """AUC, difference and effect of ``scans``; None where one of the groups is missing.
+
+    ``raised``: the disease raises the value. It turns the AUC round; difference and effect are then negative.
+    """
+    patient = np.array([scan.patient for scan in scans], dtype=bool)
+    values = np.array([scan.value for scan in scans], dtype=np.float64)
+    if not patient.any() or patient.all():
+        return None
+    persons = sorted({scan.person for scan in scans})
+    whose = [persons.index(scan.person) for scan in scans]
+    times = _times(len(persons), draws, generator)[:, whose]
+    area, difference = _weighted(values, patient, times, raised)
+    point = _weighted(values, patient, np.ones((1, len(values)), dtype=np.int64), raised)
+    spans = [_span(each, confidence) for each in (area, difference)]
+    area_of, gap = (Interval(float(p[0]), *span, len(persons)) for p, span in zip(point, spans, strict=True))
+    known = effect(values[patient], values[~patient])
+    return Separation(area_of, gap, known, int(patient.sum()), int((~patient).sum()))
+
+
+def auc(patients: Values, healthy: Values) -> float:
+    """The chance that a patient's value lies below a healthy one's; NaN where a group is empty."""
+    values = np.concatenate([patients, healthy])
+    patient = np.arange(len(values)) < len(patients)
+    return float(_weighted(values, patient, np.ones((1, len(values)), dtype=np.int64))[0][0])
+
+
+def effect(patients: Values, healthy: Values) -> float:
+    """Cohen's d, positive where patients lie lower; NaN for groups of one scan or without spread."""
+    freedom = len(patients) + len(healthy) - 2
+    if len(patients) < 2 or len(healthy) < 2:
+        return nan
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in (patients, healthy))
+    spread = np.sqrt(squares / freedom)
+    return float((healthy.mean() - patients.mean()) / spread) if spread > 0 else nan
+
+
+def _times(persons: int, draws: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """(draws, persons): how often each is drawn."""
+    drawn = generator.integers(persons, size=(draws, persons)) + persons * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * persons).reshape(draws, persons)
+
+
+def _weighted(
+    values: Values, patient: npt.NDArray[np.bool_], times: npt.NDArray[np.int64], raised: bool = False
+) -> tuple[Values, Values]:
+    """AUC and difference where each scan counts so many ``times`` (draws, scans); NaN for draws without a group."""
+    sick, well = times[:, patient].astype(np.float64), times[:, ~patient].astype(np.float64)
+    ill, fine = values[patient], values[~patient]
+    told = ill[:, None] > fine if raised else ill[:, None] < fine
+    wins = told + 0.5 * (ill[:, None] == fine)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        area = ((sick @ wins) * well).sum(axis=1) / (sick.sum(axis=1) * well.sum(axis=1))
+        return area, well @ fine / well.sum(axis=1) - sick @ ill / sick.sum(axis=1)
+
+
+def _span(drawn: Values, confidence: float) -> tuple[float, float]:
+    """Lower and upper quantile of the draws that have a value."""
+    known = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

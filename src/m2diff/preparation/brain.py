@@ -1,0 +1,133 @@
+"""A brain mask from the MRI alone: MNI152's, carried over by an affine registration and trimmed by what the MRI shows.
+
+nilearn ships the template and its mask; SimpleITK registers (Mattes mutual information, one thread, so the same MRI
+gives the same mask). With skull or without: the search looks only where the template has a brain. What the affine map
+leaves wrong at the rim is trimmed: a voxel belongs to the brain while it is as bright as CSF and tissue are.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from m2diff.errors import BadInput
+from m2diff.preparation import grid, itk, mask, place, register
+from m2diff.shapes import Affine, MaskArray
+from m2diff.volume import Volume
+
+TEMPLATE_MM = 2
+NEAR_MM = 2.0
+"""The search looks at the template's brain and this much around it; with more, bone and scalp shrink it."""
+GROW = 1.1
+"""Starts are tried at this size, at the template's, and at one over it."""
+LEAST = 0.15
+"""Share of the template's variance that a brain's MRI explains at least; brains reach 0.26 and more."""
+
+
+@lru_cache(maxsize=1)
+def _template() -> tuple[Volume, Volume]:
+    """MNI152's T1 (brain only) and its brain mask, 2 mm."""
+    from nilearn import datasets
+
+    t1 = datasets.load_mni152_template(resolution=TEMPLATE_MM)
+    brain = datasets.load_mni152_brain_mask(resolution=TEMPLATE_MM)
+    return tuple(  # type: ignore[return-value]
+        Volume(np.asarray(image.dataobj, dtype=np.float32), np.asarray(image.affine)) for image in (t1, brain)
+    )
+
+
+def brain_mask(mri: Volume) -> Volume:
+    """1 inside the brain of a T1-weighted MRI, with or without its skull, and 0 elsewhere, on the MRI's grid.
+
+    Raises BadInput where the template finds no brain.
+    """
+    small = grid.to_working(mri)
+    image = Volume(small.data, small.affine)
+    matrix, worth = _affine(image)
+    if worth < LEAST:
+        raise BadInput(
+            f"No brain was found in the MRI (MNI152 explains {worth:.2f} of it, at least {LEAST} expected); give a "
+            "T1-weighted MRI of a head, or a mask of your own."
+        )
+    _, brain = _template()
+    carried = grid.onto(brain, image.affine, image.shape, matrix) > 0.5
+    return _on(mri, small, _trimmed(small.data, carried))
+
+
+def brain_in_pet(mri: Volume, pet: Volume, placement: Affine | None = None) -> Volume:
+    """The brain of ``mri`` on the grid of a PET scan of the same person; ``placement`` None: registered first."""
+    matrix = register.align(mri, pet).matrix if placement is None else placement
+    brain = grid.onto(brain_mask(mri), pet.affine, pet.shape, matrix) > 0.5
+    return Volume(brain.astype(np.float32), pet.affine, "1", ("brain mask from the MRI",))
+
+
+def _on(mri: Volume, small: grid.WorkingImage, brain: MaskArray) -> Volume:
+    """The mask of the working grid on the MRI's own."""
+    fine = grid.onto(Volume(brain.astype(np.float32), small.affine), mri.affine, mri.shape)
+    return Volume((fine > 0.5).astype(np.float32), mri.affine, "1", ("brain mask from MNI152",))
+
+
+def _affine(image: Volume) -> tuple[Affine, float]:
+    """The best affine map from MNI152's world to the MRI's, and how much of the template it explains."""
+    head = mask.tissue(image.data)
+    template, brain = _template()
+    centre, top = place.centre(head, image.affine), _top(head, image.affine)
+    middle = place.centre(brain.data > 0.5, template.affine)
+    found: list[tuple[float, Affine]] = []
+    near = mask.grown(brain.data > 0.5, NEAR_MM / TEMPLATE_MM)
+    for size in (1 / GROW, 1.0, GROW):
+        # A neck pulls the centre of mass down, not the top of the head: the two starts that this leaves.
+        for target in (centre, np.array([centre[0], centre[1], top - 80.0 * size])):
+            start = place.shift(target) @ np.diag([size, size, size, 1.0]) @ place.shift(-middle)
+            matrix = _search(image, template, near, start, register.LEVELS[:1])
+            found.append((_worth(image, template, brain, matrix), matrix))
+    _, coarse = max(found, key=lambda pair: pair[0])
+    matrix = _search(image, template, near, coarse, register.LEVELS)
+    return matrix, _worth(image, template, brain, matrix)
+
+
+def _search(image: Volume, template: Volume, near: MaskArray, start: Affine, levels: itk.Levels) -> Affine:
+    """The affine map (template's world to the MRI's) that mutual information leads to from ``start``."""
+    import SimpleITK as sitk
+
+    fixed, moving = itk.image(template.data, template.affine), itk.image(image.data, image.affine)
+    inside = itk.LPS @ start @ itk.LPS
+    transform = sitk.AffineTransform(inside[:3, :3].ravel().tolist(), inside[:3, 3].tolist())
+    search: Any = itk.search(levels)
+    search.SetMetricFixedMask(itk.image(near.astype(np.uint8), template.affine))
+    search.SetInitialTransform(transform, inPlace=True)
+    try:
+        with itk.one_thread():
+            search.Execute(fixed, moving)
+    except RuntimeError:
+        return start
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array(transform.GetMatrix()).reshape(3, 3)
+    matrix[:3, 3] = transform.GetTranslation()
+    return np.asarray(itk.LPS @ matrix @ itk.LPS, dtype=np.float64)
+
+
+def _worth(image: Volume, template: Volume, brain: Volume, matrix: Affine) -> float:
+    """How much of the template's brain the MRI explains at ``matrix``."""
+    there = grid.onto(image, template.affine, template.shape, np.asarray(np.linalg.inv(matrix), dtype=np.float64))
+    inside = brain.data > 0.5
+    return register.explained(template.data[inside], there[inside])
+
+
+def _top(head: MaskArray, affine: Affine) -> float:
+    """Height (mm) of the top of the head."""
+    index = np.argwhere(head)
+    return float((index @ affine[2, :3] + affine[2, 3]).max()) if len(index) else 0.0
+
+
+def _trimmed(data: np.ndarray, carried: MaskArray) -> MaskArray:
+    """The carried mask without the rim that is as dark as air or bone."""
+    from scipy import ndimage
+
+    tissue = float(np.median(data[carried]))
+    bright = grid.smoothed(data, 3.0) > 0.35 * tissue
+    kept = mask.largest_piece(ndimage.binary_opening(carried & bright, iterations=1))
+    filled = ndimage.binary_fill_holes(ndimage.binary_closing(kept, iterations=2))
+    return np.asarray(filled & carried)

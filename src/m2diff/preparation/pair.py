@@ -1,0 +1,107 @@
+"""A scan and its MRI made ready for a network, and the way back to the scan's own grid and unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from m2diff.errors import BadInput
+from m2diff.io.load import Image, as_volume
+from m2diff.io.reconstruction import Reconstruction, reconstruction
+from m2diff.preparation import grid, intensity, mask
+from m2diff.preparation.register import Alignment
+from m2diff.preparation.register import align as align_mri
+from m2diff.shapes import Affine, MaskArray, VolumeArray
+from m2diff.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A pair on the working grid, normalised: everything a network is told, all (i, j, k).
+
+    ``low``: the PET divided by ``scale``, so that a brain is near 1. ``mri``: its tissue near 1, or None.
+    ``drf``: dose reduction factor (20: one twentieth of the standard scan's counts), NaN where unknown.
+    ``scale``: in the PET's unit. ``support``: the head.
+    ``recon``: how the PET was reconstructed, as far as its sidecar tells.
+    """
+
+    low: VolumeArray
+    mri: VolumeArray | None
+    drf: float
+    scale: float
+    affine: Affine
+    support: MaskArray
+    pet: Volume
+    working: grid.WorkingImage
+    alignment: Alignment | None = None
+    recon: Reconstruction = field(default_factory=Reconstruction)
+
+    @property
+    def unit(self) -> str:
+        """The PET's unit, in which ``restore`` answers."""
+        return self.pet.unit
+
+    def restore(self, estimate: VolumeArray, step: str = "enhanced") -> Volume:
+        """A normalised image of the working grid on the PET's own grid and in its unit; ``step`` is for the history."""
+        return self.pet.with_data(self.working.undo(estimate) * np.float32(self.scale), step)
+
+    def mirrored(self) -> Prepared:
+        """The same pair with left and right exchanged, to be answered and not to be restored: its grids stay."""
+        mri = None if self.mri is None else self.mri[::-1].copy()
+        return replace(self, low=self.low[::-1].copy(), mri=mri, support=self.support[::-1].copy())
+
+    def mri_on_pet(self) -> Volume | None:
+        """The normalised MRI on the PET's own grid, to be looked at beside it."""
+        if self.mri is None:
+            return None
+        return Volume(self.working.undo(self.mri), self.pet.affine, "relative", ("MRI on the PET's grid",))
+
+
+def prepare(
+    pet: Image, mri: Image | None = None, *, drf: float | None = None, align: bool | Alignment = True
+) -> Prepared:
+    """Bring a PET scan and, where there is one, its MRI (volumes or paths) onto the working grid, with one scale each.
+
+    ``drf``: the dose reduction factor, 20 for a twentieth of the standard scan's counts; None is unknown.
+    ``align`` False takes the headers' word that both lie in the same world space; an ``Alignment`` is taken as found.
+    Raises BadInput where nothing is to be seen or nothing fits.
+    """
+    if drf is not None and not (math.isfinite(drf) and drf >= 1.0):
+        raise BadInput(f"The dose reduction factor is a number of at least 1 (20 for a twentieth), got {drf:g}.")
+    pet, mri = as_volume(pet), None if mri is None else as_volume(mri, what="MRI")
+    if not float(pet.data.max()) > 0.0:  # resampled, it would have ripples above zero
+        raise BadInput(
+            f"The PET shows no activity: its largest value is {float(pet.data.max()):g}; check that the file is the "
+            "reconstructed scan."
+        )
+    working = grid.to_working(pet)
+    scale = intensity.pet_scale(working.data)
+    alignment = align if isinstance(align, Alignment) else None
+    if mri is not None and align is True:
+        alignment = align_mri(mri, pet)
+    return Prepared(
+        low=working.data / np.float32(scale),
+        mri=None if mri is None else _guide(mri, working, alignment),
+        drf=math.nan if drf is None else float(drf),
+        scale=scale,
+        affine=working.affine,
+        support=mask.support(working.data),
+        pet=pet,
+        working=working,
+        alignment=alignment,
+        recon=reconstruction({} if pet.source is None else pet.source.sidecar),
+    )
+
+
+def _guide(mri: Volume, working: grid.WorkingImage, alignment: Alignment | None) -> VolumeArray:
+    """The MRI on the working grid, normalised by its tissue in the PET's brain."""
+    placement = None if alignment is None else alignment.matrix
+    sampled = grid.onto(mri, working.affine, working.data.shape, placement)
+    brain = intensity.foreground(working.data)
+    if np.mean(sampled[brain] != 0) < 0.3:
+        raise BadInput(
+            "The MRI does not cover the brain in the PET; pass an MRI of the same head whose header places it there."
+        )
+    return intensity.normalise_mri(sampled, within=brain)

@@ -1,0 +1,123 @@
+"""What a run leaves for others: the averaged weights, and a card that says where they come from.
+
+OUT/weights.safetensors    parameters and buffers, float16
+OUT/card.json              the model's specification, data, licence, steps, seed, commit, measured results
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from m2diff.errors import BadInput
+from m2diff.families import packed, stored
+from m2diff.training.config import Preset
+
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+NOT_STATED = "not stated: ask who trained these weights"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What only the person who trains knows about the weights."""
+
+    licence: str = NOT_STATED
+    data: str = NOT_STATED
+    tracers: tuple[str, ...] | None = None
+    """None: those that the cohort's sidecars name."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the run itself knows about how the weights came about."""
+
+    train_scans: int
+    train_persons: list[str]
+    held_out_persons: list[str]
+    steps: int
+    batch: int
+    """Slabs a step, of all processes together."""
+    began_from: dict[str, Any] | None = None
+    """The weights that the run began from: hash, name, licence, steps, persons, commit; None for random ones."""
+
+
+def model_card(
+    preset: Preset, spec: Mapping[str, Any], provenance: Provenance, training: Training, results: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The card of the weights: what they are, where they come from, what they scored. JSON-ready."""
+    return {
+        "name": preset.name,
+        "model": dict(spec),
+        "licence": provenance.licence,
+        "tracers": sorted({*(provenance.tracers or ()), *((training.began_from or {}).get("tracers") or ())}),
+        "training": {
+            "data": provenance.data,
+            **asdict(training),
+            "seed": preset.train.seed,
+            "commit": commit(),
+            "version": package_version(),
+            "torch": torch.__version__,
+            "settings": preset.model_dump(mode="json", include={"data", "train"}),
+        },
+        "results": dict(results),
+    }
+
+
+def export(model: nn.Module, card: Mapping[str, Any], out: Path, *, weights: str = WEIGHTS, name: str = CARD) -> Path:
+    """Write the weights of ``model`` and its card into ``out``, both or neither; returns the weights' path."""
+    return stored.write(model, card, out / weights, beside=out / name)
+
+
+def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
+    """Put the parameters in ``weights`` into ``model``; what the card should say of them. BadInput where none fit."""
+    from safetensors import SafetensorError
+
+    try:
+        state = packed.load(weights)
+    except (SafetensorError, OSError) as trouble:
+        raise BadInput(f"The weights {weights} to start from cannot be read; give a .safetensors file.") from trouble
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as trouble:
+        raise BadInput(
+            f"The weights {weights} belong to a network of another shape; start from weights of the same preset."
+        ) from trouble
+    card = stored.read_card(weights) if stored.card_beside(weights) else {}
+    told = stored.training(card).told
+    earlier = {key: told.get(key) for key in ("steps", "batch", "train_persons", "commit", "settings", "began_from")}
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    about = {key: card.get(key) for key in ("name", "licence", "tracers")}
+    return {"sha256": digest, **about, **earlier}
+
+
+def commit() -> str | None:
+    """The git commit of the source that runs, with ``+changes`` where it was edited since; None outside a checkout."""
+    here = Path(__file__).parent
+    if not _git(here, "ls-files", Path(__file__).name):  # installed inside somebody else's repository
+        return None
+    head = _git(here, "rev-parse", "HEAD")
+    return f"{head}+changes" if _git(here, "status", "--porcelain", "--", ".") else head
+
+
+def package_version() -> str:
+    """The installed version of this package."""
+    try:
+        return version("m2diff")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,186 @@
+"""Is it learning: whole held-out scans, enhanced by few network calls, against the standard-dose scan.
+
+A family that answers at once is asked once. One with a chain samples by its own options in a few steps, as
+``enhancement.volume`` does: one noise for the whole stack, the slabs stitched before each step is taken.
+
+The score is the PSNR inside the brain, with the 99.9th percentile of the standard scan there as its peak, beside the
+low-dose input's own. It steers a run; the honest evaluation of a finished one is ``m2diff evaluate``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from m2diff.data.cohort import PreparedSubject
+from m2diff.data.dataset import window
+from m2diff.data.slabs import Slabs
+from m2diff.diffusion import draw_noise
+from m2diff.errors import BadInput
+from m2diff.families import DiffusionFamily, chain
+from m2diff.io.reconstruction import Reconstruction
+from m2diff.nn.precision import Precision
+from m2diff.shapes import Stack
+
+FEW = 5
+"""Network calls of a validation, unless the family makes fewer or the run's settings say otherwise."""
+SLABS_AT_ONCE = 8
+MARGIN = 8
+"""Voxels around the brain that the network sees too."""
+
+
+@dataclass(frozen=True)
+class ScanScore:
+    """One held-out scan: the network's PSNR and its input's, dB."""
+
+    label: str
+    drf: float
+    psnr: float
+    input_psnr: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """All held-out scans of one validation."""
+
+    scans: tuple[ScanScore, ...]
+    calls: int = 1
+    """Network calls of each slab."""
+
+    @property
+    def gain(self) -> float:
+        """Mean PSNR above the input, dB: the score by which the best weights are kept."""
+        return float(np.mean([scan.psnr - scan.input_psnr for scan in self.scans]))
+
+    @property
+    def psnr(self) -> float:
+        """Mean PSNR over all scans, dB."""
+        return float(np.mean([scan.psnr for scan in self.scans]))
+
+    @property
+    def input_psnr(self) -> float:
+        """Mean PSNR of the inputs, dB."""
+        return float(np.mean([scan.input_psnr for scan in self.scans]))
+
+    def by_dose(self) -> dict[str, dict[str, float]]:
+        """Mean PSNR of network and input for each dose reduction factor."""
+        doses = sorted({scan.drf for scan in self.scans})
+        groups = {drf: [scan for scan in self.scans if scan.drf == drf] for drf in doses}
+        return {
+            f"{drf:g}": {
+                "psnr": float(np.mean([scan.psnr for scan in scans])),
+                "input_psnr": float(np.mean([scan.input_psnr for scan in scans])),
+                "scans": len(scans),
+            }
+            for drf, scans in groups.items()
+        }
+
+    def to_card(self) -> dict[str, Any]:
+        """The results as a model card and a checkpoint hold them."""
+        scans = [asdict(scan) for scan in self.scans]
+        return {"calls": self.calls, "gain": self.gain, "by_drf": self.by_dose(), "scans": scans}
+
+
+def calls_of(model: nn.Module, wanted: int | None) -> int:
+    """Network calls of each slab of a validation: those ``wanted``, or the family's own where these are few.
+
+    1 for a family without a chain. Raises BadInput for more than the chain has steps.
+    """
+    if not isinstance(model, DiffusionFamily):
+        return 1
+    if wanted is None:
+        return min(model.sampling.steps, FEW)
+    start = model.sampling.start
+    most = len(model.schedule) if start is None else start + 1
+    if wanted > most:
+        raise BadInput(f"train.validate_steps must not exceed the chain's {most} steps, got {wanted}; lower it.")
+    return wanted
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module,
+    subjects: Sequence[PreparedSubject],
+    *,
+    device: torch.device,
+    precision: Precision = "auto",
+    seed: int = 0,
+    calls: int = 1,
+) -> Validation:
+    """Score every dose of ``subjects`` by so many ``calls`` (``calls_of``); each scan's noise comes from ``seed``."""
+    scans = []
+    for subject in subjects:
+        for drf in subject.doses:
+            generator = torch.Generator(device).manual_seed(seed)
+            scans.append(_score(model, subject, drf, device, precision, generator, calls))
+    return Validation(tuple(scans), calls)
+
+
+def enhance_stack(
+    model: nn.Module,
+    low: Stack,
+    mri: Stack | None,
+    drf: float,
+    precision: Precision,
+    generator: torch.Generator,
+    *,
+    recon: Reconstruction = Reconstruction(),
+    calls: int = 1,
+) -> Stack:
+    """What the network makes of a whole stack (d, h, w) in so many ``calls`` of each slab.
+
+    Without an MRI the network is asked for its PET-alone answer. A chain that starts from a first estimate has the
+    low-dose scan ``low`` as such: the control's, which ``enhance`` takes, is not of the run.
+    """
+    network: Any = model
+    slabs = Slabs.of(low, mri, network.needs, drf=drf, recon=recon, batch=SLABS_AT_ONCE)
+    return chain.run(
+        network,
+        lambda answer, x_t: slabs.stitched(answer, x_t, device=low.device),
+        lambda _: draw_noise(low, generator=generator),
+        generator=generator,
+        precision=precision,
+        first=low,
+        steps=calls,
+    )
+
+
+def psnr(image: Tensor, reference: Tensor) -> float:
+    """PSNR of the voxels of one brain, dB; peak: the reference's 99.9th percentile."""
+    peak = float(np.percentile(reference.numpy(), 99.9))
+    error = float((image - reference).double().square().mean())
+    return 10.0 * math.log10(peak**2 / error) if error > 0 else math.inf
+
+
+def _score(
+    model: nn.Module,
+    subject: PreparedSubject,
+    drf: float,
+    device: torch.device,
+    precision: Precision,
+    generator: torch.Generator,
+    calls: int,
+) -> ScanScore:
+    low, target, brain = (
+        torch.from_numpy(_around_brain(subject, stack)) for stack in (subject.low(drf), subject.standard, subject.mask)
+    )
+    mri = None if subject.mri is None else torch.from_numpy(_around_brain(subject, subject.mri)).to(device)
+    recon = subject.meta.recon
+    estimate = enhance_stack(model, low.to(device), mri, drf, precision, generator, recon=recon, calls=calls).cpu()
+    inside = brain > 0.5
+    reference = target[inside] * subject.meta.ratio[drf]
+    return ScanScore(subject.label, drf, psnr(estimate[inside], reference), psnr(low[inside], reference))
+
+
+def _around_brain(subject: PreparedSubject, stack: Any) -> Any:
+    """All that the score needs of a stack: the brain's box and a margin."""
+    box = subject.meta.brain
+    corner = [max(at - MARGIN, 0) for at in box.low]
+    high = [min(at + MARGIN, n) for at, n in zip(box.high, stack.shape, strict=True)]
+    return window(stack, corner, [b - a for a, b in zip(corner, high, strict=True)])

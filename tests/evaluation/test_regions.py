@@ -1,0 +1,160 @@
+"""Regions and lesions: the table says what was put in, and counts only what it should."""
+
+import math
+
+import numpy as np
+import pytest
+
+from m2diff.errors import BadInput
+from m2diff.evaluation.lesions import LesionTruth, measure
+from m2diff.evaluation.regions import cov_percent, eroded, table
+
+VOXEL = (2.0, 2.0, 2.0)
+
+
+@pytest.fixture()
+def brain():
+    """(reference, labels, names): cortex and white matter large, a ventricle, and a region of 0.2 mL."""
+    labels = np.zeros((30, 30, 30), dtype=np.int16)
+    labels[2:14, 2:28, 2:28], labels[14:28, 2:28, 2:28] = 3, 41
+    labels[10:16, 10:16, 10:16] = 77
+    labels[3:6, 3:6, 3:6] = 200
+    reference = np.select([labels == 3, labels == 41, labels == 77, labels == 200], [8000, 4000, 500, 6000], 0)
+    names = {3: "Left cortex", 41: "Left Cerebral White Matter", 77: "3rd Ventricle"}
+    return reference.astype(np.float32), labels, names
+
+
+def test_a_known_bias_comes_back_with_its_means_and_volume(brain):
+    reference, labels, names = brain
+    image = reference * np.where(labels == 3, 1.02, np.where(labels == 41, 0.95, 1.0)).astype(np.float32)
+    found = table(image, labels, voxel_size=VOXEL, names=names, reference=reference)
+    rows = {row.name: row for row in found.rows}
+    assert rows["Left cortex"].bias_percent == pytest.approx(2.0, abs=1e-3)
+    assert rows["Left cortex"].mean == pytest.approx(8160)
+    assert rows["Left cortex"].reference_mean == pytest.approx(8000)
+    assert rows["Left cortex"].volume_ml == pytest.approx((labels == 3).sum() * 0.008)
+    assert found.worst.name == "Left Cerebral White Matter"
+    assert found.mean_absolute_bias_percent == pytest.approx((2 + 5) / 2, abs=1e-3)
+
+
+def test_small_regions_and_fluid_spaces_are_listed_but_never_the_worst(brain):
+    reference, labels, names = brain
+    image = reference * np.where(np.isin(labels, (77, 200)), 2.0, 1.01).astype(np.float32)
+    found = table(image, labels, voxel_size=VOXEL, names=names, reference=reference)
+    rows = {row.label: row for row in found.rows}
+    assert rows[200].name == "region 200"
+    assert rows[77].bias_percent == rows[200].bias_percent == pytest.approx(100)
+    assert (rows[77].counted, rows[200].counted) == (False, False)
+    assert found.worst.bias_percent == pytest.approx(1.0, abs=1e-3)
+
+
+def test_without_a_reference_the_means_stand_alone(brain):
+    reference, labels, names = brain
+    found = table(reference, labels, voxel_size=VOXEL, names=names)
+    assert [row.mean for row in found.rows] == pytest.approx([8000, 4000, 500, 6000])
+    assert all(math.isnan(row.bias_percent) for row in found.rows)
+    assert found.worst is None
+
+
+def test_cov_is_the_relative_noise_of_the_white_matter_core(brain):
+    reference, labels, names = brain
+    image = reference + np.random.default_rng(0).normal(0, 200, reference.shape).astype(np.float32)
+    image[labels == 3] = 1e5  # nothing of the cortex may spill into it
+    found = table(image, labels, voxel_size=VOXEL, names=names, reference=reference)
+    assert found.white_matter_cov_percent == pytest.approx(5.0, rel=0.05)
+    assert found.reference_white_matter_cov_percent == 0
+    assert math.isnan(table(image, labels, voxel_size=VOXEL).white_matter_cov_percent)
+    assert math.isnan(cov_percent(image, labels == 999))
+
+
+@pytest.mark.parametrize("name", ["cerebral_white_matter_left", "Left-Cerebral-White-Matter"])
+def test_white_matter_is_found_however_an_atlas_writes_it(brain, name):
+    reference, labels, names = brain
+    found = table(reference, labels, voxel_size=VOXEL, names={**names, 41: name, 200: "cerebellar_white_matter_left"})
+    assert found.white_matter_cov_percent == 0
+
+
+def test_erosion_is_in_millimetres_and_leaves_thin_things_alone():
+    block = np.zeros((21, 21, 21), dtype=bool)
+    block[5:16, 5:16, 5:16] = True
+    assert eroded(block, (2.0, 2.0, 2.0), 3.0).sum() == 9**3
+    assert eroded(block, (4.0, 4.0, 4.0), 3.0).sum() == 11**3
+    assert eroded(block, (1.0, 1.0, 4.0), 3.0).sum() == 5 * 5 * 11
+    sheet = np.zeros_like(block)
+    sheet[10] = True
+    assert np.array_equal(eroded(sheet, VOXEL), sheet)
+    assert eroded(np.ones((9, 9, 9), dtype=bool), VOXEL, 3.0).sum() == 7**3  # the end of the grid is an edge
+
+
+@pytest.fixture()
+def lesion():
+    """(truth, lesion labels, region labels): a hot ball of factor 1.8 in one of two tissues."""
+    x, y, z = np.meshgrid(*(np.arange(30) - 15,) * 3, indexing="ij")
+    regions = np.where(x < 4, 1, 2).astype(np.int16)
+    truth = np.where(regions == 1, 5000.0, 1000.0)
+    codes = (((x + 2) ** 2 + y**2 + z**2) <= 9).astype(np.int16)
+    truth[codes == 1] *= 1.8
+    return truth.astype(np.float32), codes, regions
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.0])
+def test_recovery_is_the_share_of_the_contrast_that_is_left(lesion, share):
+    truth, codes, regions = lesion
+    image = np.where(codes == 1, 5000 * (1 + share * 0.8), truth).astype(np.float32)
+    record = [LesionTruth(1, "pet_hot", 1.8)]
+    (found,) = measure(image, truth, codes, record, voxel_size=VOXEL, labels=regions)
+    assert found.recovery == pytest.approx(share, abs=1e-4)
+    assert found.reference_recovery == pytest.approx(share, abs=1e-4)
+    assert found.volume_ml == pytest.approx((codes == 1).sum() * 0.008)
+
+
+def test_only_the_regions_that_a_lesion_touches_are_its_surroundings(lesion):
+    truth, codes, regions = lesion
+    record = [LesionTruth(1, "pet_hot", 1.8)]
+    (within,) = measure(truth, truth, codes, record, voxel_size=VOXEL, labels=regions)
+    (mixed,) = measure(truth, truth, codes, record, voxel_size=VOXEL)
+    assert within.contrast == pytest.approx(1.8)
+    assert mixed.contrast > 1.85
+
+
+def test_other_lesions_are_no_background(lesion):
+    truth, codes, regions = lesion
+    codes[13, 15, 19:21] = 2
+    truth[codes == 2] = 90000.0
+    (first, *_) = measure(truth, truth, codes, [LesionTruth(1, "pet_hot", 1.8)], voxel_size=VOXEL, labels=regions)
+    assert first.contrast == pytest.approx(1.8)
+
+
+def test_an_mri_only_lesion_has_a_contrast_and_no_recovery(lesion):
+    truth, codes, regions = lesion
+    flat = np.where(codes == 1, 5000, truth).astype(np.float32)
+    record = [LesionTruth.from_record({"code": 1, "kind": "mri_only", "factor": 0.6, "centre_mm": [0, 0, 0]})]
+    (found,) = measure(truth, flat, codes, record, voxel_size=VOXEL, labels=regions)
+    assert found.true_contrast == 1.0
+    assert found.contrast == pytest.approx(1.8)  # leaked
+    assert found.reference_contrast == pytest.approx(1.0)
+    assert math.isnan(found.recovery)
+    assert math.isnan(found.reference_recovery)
+
+
+@pytest.mark.parametrize(("mri_factor", "level", "sign"), [(0.6, 4500, 1), (0.6, 5500, -1), (1.4, 5500, 1)])
+def test_what_follows_the_mri_has_leaked(lesion, mri_factor, level, sign):
+    truth, codes, regions = lesion
+    flat = np.where(codes == 1, 5000, truth).astype(np.float32)
+    image = np.where(codes == 1, level, flat).astype(np.float32)
+    record = [LesionTruth.from_record({"code": 1, "kind": "mri_only", "factor": mri_factor})]
+    (found,) = measure(image, flat, codes, record, voxel_size=VOXEL, labels=regions)
+    assert found.leakage == pytest.approx(0.1 * sign)
+    (hot,) = measure(image, flat, codes, [LesionTruth(1, "pet_hot", 1.8)], voxel_size=VOXEL, labels=regions)
+    assert math.isnan(hot.leakage)
+
+
+def test_a_lesion_without_a_voxel_is_left_out_and_a_broken_record_refused(lesion):
+    truth, codes, _ = lesion
+    assert measure(truth, truth, codes, [LesionTruth(9, "pet_cold", 0.5)], voxel_size=VOXEL) == ()
+    assert LesionTruth.from_record({"label": 2, "kind": "pet_cold", "contrast": 0.5}) == LesionTruth(2, "pet_cold", 0.5)
+    for record in ({"label": 1}, {"kind": "pet_hot", "factor": 2}, {"label": 1, "kind": "pet_hot"}):
+        with pytest.raises(BadInput, match="label, kind and contrast"):
+            LesionTruth.from_record(record)
+    with pytest.raises(BadInput, match="kind is one of"):
+        LesionTruth.from_record({"label": 1, "kind": "tumour", "contrast": 2})
