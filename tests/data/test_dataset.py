@@ -219,15 +219,3 @@ def test_steps_after_a_resume_are_the_steps_that_were_left():
 def test_the_folder_of_a_subject_remembers_its_meta(cohort, tmp_path: Path):
     meta = cohort[0].meta
     assert type(meta).from_json(meta.to_json()) == meta
-
-
-def test_a_further_filter_is_part_of_how_an_item_was_reconstructed(cohort):
-    """Gaussians after each other: their variances add."""
-    dataset = SlabDataset(cohort, slices=4, crop=(16, 16), augmentation=Augmentation(smooth=0.5), seed=4)
-    for n in range(20):
-        sigma_mm = 2.0 * dataset.plan(n).draw.sigma
-        iterations, subsets, fwhm = dataset[n].recon
-        assert (iterations, subsets) == (2 + dataset.plan(n).subject, 21)
-        assert fwhm**2 == pytest.approx(4.0**2 + 8 * np.log(2) * sigma_mm**2)
-    assert {dataset.plan(n).draw.sigma > 0 for n in range(20)} == {True, False}
-    assert collate([dataset[n] for n in range(3)]).conditions.recon.shape == (3, 3)

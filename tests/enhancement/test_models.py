@@ -23,7 +23,7 @@ def test_every_name_that_enhance_takes_is_listed_and_its_numbers_are_the_loaded_
     found = {model.name: model for model in m2diff.models()}
     assert tuple(found) == cards.names()
     for name in stored.shipped():
-        model, loaded = found[name], cards.load(name)
+        model, loaded = found[name], cards.load_weights(name)
         assert model.parameters == sum(p.numel() for p in loaded.model.parameters())
         assert model.sha256 == loaded.sha256 and model.card == loaded.card
         assert (model.mri != "not read") is loaded.model.needs.mri
@@ -64,16 +64,16 @@ def test_a_card_that_tells_nothing_of_its_training_is_shown_all_the_same(told, t
     card = stored.read_card(stored.find("regress-base")) | {"training": told}
     weights.with_suffix(".json").write_text(json.dumps(card))
     code, out, _ = said(capsys, str(weights))
-    assert code == 0 and "0 steps of ? slabs, ? scans of ? persons" in out
-    assert not stored.training(card).tells_all
+    assert code == 0 and "0 steps, ? scans of ? persons" in out
+    assert not stored.tells_all(card)
 
 
-def test_a_card_tells_whom_its_runs_saw_down_to_the_first():
-    first = {"train_persons": ["a"], "began_from": None}
-    whole = stored.training({"training": {"train_persons": ["b"], "began_from": first}})
-    assert whole.seen == {"a", "b"} and whole.tells_all
-    part = stored.training({"training": {"train_persons": ["b"], "began_from": {"steps": 3}}})
-    assert part.seen == {"b"} and not part.tells_all and part.steps == 3
+def test_a_card_tells_whom_the_weights_and_those_before_them_saw():
+    whole = {"training": {"train_persons": ["b"], "seen_persons": ["a", "b"], "steps": 3, "steps_before": 4}}
+    assert stored.seen_persons(whole) == {"a", "b"} and stored.tells_all(whole) and stored.steps_of(whole) == 7
+    part = {"training": {"train_persons": ["b"], "seen_persons": None, "steps": 3}}
+    assert stored.seen_persons(part) == {"b"} and not stored.tells_all(part) and stored.steps_of(part) == 3
+    assert stored.seen_persons({"training": None}) == frozenset() and stored.steps_of({}) == 0
 
 
 def test_json_holds_the_cards_whole(capsys):
@@ -91,7 +91,7 @@ def test_a_network_that_needs_an_mri_and_one_that_reads_none_say_so(tmp_path):
     size = {"slices": 4, "fold": 2, "width": 8, "multipliers": [1, 2], "groups": 4}
     for family, mri in (("m2diff", "needed"), ("mapdiff", "not read"), ("mfdiff", "optional")):
         spec = {"family": family, "network": size}
-        path = cards.save(families.build(spec), spec, {}, tmp_path / f"{family}.safetensors")
+        path = cards.save_weights(families.build(spec), spec, {}, tmp_path / f"{family}.safetensors")
         (model,) = m2diff.models(path)
         assert model.mri == mri and model.licence == "not stated"
 
@@ -109,6 +109,6 @@ def test_a_card_that_says_little_is_shown(tmp_path, capsys):
     from m2diff import families
 
     spec = {"family": "regress", "network": {"slices": 4, "fold": 2, "width": 8, "multipliers": [1, 2], "groups": 4}}
-    path = cards.save(families.build(spec), spec, {}, tmp_path / "a.safetensors")
+    path = cards.save_weights(families.build(spec), spec, {}, tmp_path / "a.safetensors")
     code, out, _ = said(capsys, str(path))
     assert code == 0 and "Not measured on unseen people." in out

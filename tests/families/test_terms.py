@@ -90,14 +90,9 @@ def test_shrinkage_is_weighted_by_item_and_left_out_where_it_has_no_weight() -> 
     assert with_shrinkage(before, target, batch(target), torch.ones(1), 4.0).weights["shrinkage"] == 4.0
 
 
-def test_doses_and_reconstructions_are_hidden_item_by_item_and_each_on_its_own() -> None:
+def test_doses_are_hidden_item_by_item() -> None:
     count = 400
-    known = Conditions(torch.zeros(count, 1, 1, 1), None, torch.full((count,), 20.0), torch.full((count, 3), 5.0))
-    hidden = hide(known, DropoutConfig(mri=0.0, dose=0.3, recon=0.6), generator=torch.Generator().manual_seed(0))
-    dose, recon = hidden.drf.isnan(), hidden.recon.isnan()
-    assert bool((recon.all(dim=1) == recon.any(dim=1)).all())  # all three numbers or none
-    assert float(dose.float().mean()) == pytest.approx(0.3, abs=0.07)
-    assert float(recon[:, 0].float().mean()) == pytest.approx(0.6, abs=0.07)
-    both = float((dose & recon[:, 0]).float().mean())
-    assert both == pytest.approx(0.18, abs=0.06)
-    assert not known.drf.isnan().any() and not known.recon.isnan().any()
+    known = Conditions(torch.zeros(count, 1, 1, 1), None, torch.full((count,), 20.0))
+    hidden = hide(known, DropoutConfig(mri=0.0, dose=0.3), generator=torch.Generator().manual_seed(0))
+    assert float(hidden.drf.isnan().float().mean()) == pytest.approx(0.3, abs=0.07)
+    assert not known.drf.isnan().any()

@@ -42,7 +42,7 @@ def test_twenty_steps_are_ten_steps_and_ten_more_bit_for_bit(small, cache, tmp_p
     assert state(tmp_path / "resumed").step == 10
     run(small("train.steps=20", *constant, name=name), cache, tmp_path / "resumed")
     one, two = state(tmp_path / "straight"), state(tmp_path / "resumed")
-    for part in ("model", "ema"):
+    for part in ("model", "averaged"):
         mine, theirs = getattr(one, part), getattr(two, part)
         assert all(torch.equal(mine[key], theirs[key]) for key in mine)
     moments = one.optimizer["state"]
@@ -69,9 +69,9 @@ def test_a_run_leaves_weights_that_load_and_a_card_that_says_where_they_come_fro
 
 def test_the_weights_are_the_averaged_ones_in_half_precision(small, cache, tmp_path):
     weights = load_file(run(small("train.steps=4"), cache, tmp_path))
-    averaged = state(tmp_path).ema
+    averaged = state(tmp_path).averaged
     assert all(value.dtype == torch.float16 for value in weights.values() if value.is_floating_point())
-    assert all(torch.equal(weights[key], averaged[key].half()) for key in weights)
+    assert all(torch.equal(weights[key], averaged[f"module.{key}"].half()) for key in weights)
 
 
 def test_the_best_weights_are_kept_with_their_own_card(small, cache, tmp_path):

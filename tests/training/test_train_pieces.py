@@ -19,9 +19,9 @@ from m2diff.families.config import SamplingConfig
 from m2diff.nn.precision import autocast, best_precision
 from m2diff.training.checkpoint import Checkpoint, clear, load_latest, save
 from m2diff.training.config import TrainConfig
-from m2diff.training.ema import Ema
 from m2diff.training.export import export
 from m2diff.training.journal import Means
+from m2diff.training.loop import averaging
 from m2diff.training.schedule import learning_rate
 from m2diff.training.validate import calls_of, enhance_stack, psnr, validate
 
@@ -48,43 +48,24 @@ def test_a_constant_rate_does_not_know_how_long_the_run_will_be():
     assert [learning_rate(s, short) for s in range(100)] == [learning_rate(s, long) for s in range(100)]
 
 
-# --- slow copy ---------------------------------------------------------------------------------------------------
+# --- averaged weights --------------------------------------------------------------------------------------------
 
 
-def test_the_slow_copy_goes_where_constant_weights_are():
-    trained = nn.Linear(3, 2)
-    ema = Ema(trained, decay=0.9)
-    with torch.no_grad():
-        trained.weight.fill_(5.0)
-    for step in range(300):
-        ema.update(trained, step)
-    torch.testing.assert_close(ema.model.weight, trained.weight)
+def test_an_average_goes_where_constant_weights_are_and_its_first_updates_forget_faster():
+    weights = [torch.ones(3)]
+    for k, decay in ((0, 0.1), (10_000, 0.999)):
+        averaged = [torch.zeros(3)]
+        averaging(0.999)(averaged, weights, k)
+        torch.testing.assert_close(averaged[0], torch.full((3,), 1 - decay))
+    for k in range(300):
+        averaging(0.9)(averaged, weights, k)
+    torch.testing.assert_close(averaged, weights)
 
 
-def test_one_update_is_the_formula_and_the_first_ones_forget_faster():
-    trained = nn.Linear(1, 1, bias=False)
-    for step, decay in ((0, 0.1), (10_000, 0.999)):
-        nn.init.zeros_(trained.weight)
-        ema = Ema(trained, decay=0.999)
-        nn.init.ones_(trained.weight)
-        ema.update(trained, step)
-        assert ema.model.weight.item() == pytest.approx(1 - decay, rel=1e-4)
-
-
-def test_without_an_average_the_slow_copy_is_the_trained_one():
-    torch.manual_seed(0)
-    trained = nn.Linear(3, 2)
-    ema = Ema(trained, decay=0.0)
-    for step in range(3):
-        nn.init.normal_(trained.weight)
-        ema.update(trained, step)
-        assert torch.equal(ema.model.weight, trained.weight)
-
-
-def test_the_slow_copy_is_never_trained_itself():
-    ema = Ema(nn.Linear(3, 2), decay=0.9)
-    assert not any(parameter.requires_grad for parameter in ema.model.parameters())
-    assert not ema.model.training
+def test_without_an_average_the_weights_are_the_last_ones():
+    averaged, weights = [torch.zeros(3)], [torch.randn(3)]
+    averaging(0.0)(averaged, weights, 5)
+    assert torch.equal(averaged[0], weights[0])
 
 
 # --- checkpoints -------------------------------------------------------------------------------------------------
@@ -158,27 +139,6 @@ class Identity(nn.Module):
     def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> torch.Tensor:
         assert conditions.low.shape[-1] % 8 == conditions.low.shape[-2] % 8 == 0
         return conditions.low
-
-
-class Attentive(Identity):
-    """Keeps what it is told of how the scans were reconstructed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told = []
-
-    def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> torch.Tensor:
-        self.told += conditions.recon.tolist()
-        return super().enhance(conditions, generator=generator)
-
-
-def test_a_validated_network_is_told_how_each_scan_was_reconstructed(cache):
-    subjects = open_cohort(cache)
-    for subject in subjects:
-        model = Attentive()
-        validate(model, [subject], device=torch.device("cpu"), precision="fp32")
-        assert model.told and all(each == list(subject.meta.recon) for each in model.told)
-    assert len({tuple(subject.meta.recon) for subject in subjects}) == len(subjects)
 
 
 def test_a_network_that_changes_nothing_gains_nothing(cache):

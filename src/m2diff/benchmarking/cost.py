@@ -97,8 +97,8 @@ def probe(request: dict[str, Any]) -> Cost:
     torch.set_num_threads(1)
     pet = nifti.load(request["pet"])
     mri = None if request["mri"] is None else nifti.load(request["mri"], what="MRI")
-    weights = cards.load(request["weights"]) if request["network"] else request["weights"]
-    first = None if request["first"] is None else cards.load(request["first"])
+    weights = cards.load_weights(request["weights"]) if request["network"] else request["weights"]
+    first = None if request["first"] is None else cards.load_weights(request["first"])
     model = getattr(weights, "model", None)
     parameters = sum(p.numel() for p in model.parameters()) if isinstance(model, torch.nn.Module) else 0
     device, base = request["device"], _memory(request["device"])

@@ -181,4 +181,4 @@ def loaded(name: str) -> cards.Weights:
 
 @lru_cache(maxsize=12)
 def _loaded(name: str, stamp: int) -> cards.Weights:
-    return cards.load(name)
+    return cards.load_weights(name)

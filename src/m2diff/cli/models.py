@@ -65,12 +65,9 @@ def _trained(model: Model) -> str:
     """How long and on whom."""
     from m2diff.families import stored
 
-    runs = stored.training(model.card).runs
-    slabs, scans = (runs[0].told.get(key) or "?" for key in ("batch", "train_scans"))
-    persons = "?" if runs[0].persons is None else len(runs[0].persons)
-    before = " and ".join(f"{run.own_steps:,} of {run.told.get('batch') or '?'}" for run in runs[1:])
-    last = f"{runs[0].own_steps:,} steps of {slabs} slabs, {scans} scans of {persons} persons"
-    return f"{last}; before that {before}" if before else last
+    told = stored.training_of(model.card)
+    persons = len(stored.seen_persons(model.card)) or "?"
+    return f"{stored.steps_of(model.card):,} steps, {told.get('train_scans') or '?'} scans of {persons} persons"
 
 
 def page(model: Model) -> str:
@@ -91,7 +88,6 @@ def _title(model: Model) -> str:
         f"  licence   {model.licence}",
         f"  MRI       {model.mri}",
         f"  dose      {'optional' if model.dose else 'not read'}",
-        f"  recon     {'iterations, subsets and filter, optional' if model.recon else 'not read'}",
         f"  steps     {model.steps}",
         f"  trained   {_trained(model)}",
         f"  on        {model.about}",

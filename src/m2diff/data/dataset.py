@@ -6,7 +6,6 @@ workers read them or in which order.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -20,13 +19,9 @@ from torch.utils.data import Dataset, Sampler
 from m2diff.batch import Anchors, Batch, Conditions
 from m2diff.data.augment import MARGIN, Augmentation, Draw, Slices, filtered, recontrasted, shifted
 from m2diff.data.cohort import PreparedSubject, open_cohort, prepare_cohort
-from m2diff.preparation.grid import FWHM_PER_SIGMA, WORKING_MM
 from m2diff.shapes import PerItem, Slab
 
 __all__ = ["Item", "SlabDataset", "StepSampler", "collate", "dose_table", "open_cohort", "prepare_cohort"]
-
-FWHM_MM_PER_SIGMA = FWHM_PER_SIGMA * WORKING_MM
-"""FWHM in mm of a Gaussian of one voxel's standard deviation, on the working grid."""
 
 ENDLESS = 2**62
 Image = TypeVar("Image", npt.NDArray[np.float32], Tensor)
@@ -48,8 +43,6 @@ class Item:
     anchors: tuple[Tensor, ...] = ()
     """The same slab at doses between the input's and the standard, on the input's scale."""
     anchor_doses: tuple[float, ...] = ()
-    recon: tuple[float, ...] = (math.nan,) * 3
-    """How it was reconstructed (``Conditions.recon``)."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +114,7 @@ class SlabDataset(Dataset[Item]):
         seen, clean_seen = (_tensor(x[..., ::-1] if draw.flip else x) for x in (low, target))
         guide, tissues = self._guide(subject, corner, draw), self._tissues(subject, corner, draw)
         anchors, between = self._anchors(plan), self.between(plan)
-        return Item(seen, guide, clean_seen, plan.drf, tissues, anchors, between, self.recon(plan))
+        return Item(seen, guide, clean_seen, plan.drf, tissues, anchors, between)
 
     def plan(self, n: int) -> Plan:
         """All that is drawn for item ``n``."""
@@ -147,11 +140,6 @@ class SlabDataset(Dataset[Item]):
     def towards(self, clean: Image, low: Image, drf: float | Image) -> Image:
         """What slabs should become, by those of ``clean`` and of the low-dose scan, both on the latter's scale."""
         return expected(clean, low, drf) if self.target == "expected" else clean
-
-    def recon(self, plan: Plan) -> tuple[float, ...]:
-        """How an item was reconstructed; a further post-filter that was drawn is part of it."""
-        iterations, subsets, filter_mm = self.subjects[plan.subject].meta.recon
-        return iterations, subsets, math.hypot(filter_mm, plan.draw.sigma * FWHM_MM_PER_SIGMA)
 
     def between(self, plan: Plan) -> tuple[float, ...]:
         """The doses of an item's anchors, where anchors are wanted."""
@@ -256,11 +244,10 @@ def _tensor(slab: Slices) -> Tensor:
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Items as one batch: images (b, s, h, w), dose (b,), recon (b, 3); an MRI and classes only where all have one."""
+    """Items as one batch: images (b, s, h, w), drf (b,); an MRI and classes only where all have one."""
     low: Slab = torch.stack([item.low for item in items])
-    dose: PerItem = torch.tensor([item.drf for item in items], dtype=torch.float32)
-    recon = torch.tensor([item.recon for item in items], dtype=torch.float32)
-    conditions = Conditions(low, _stacked([item.mri for item in items]), dose, recon)
+    drf: PerItem = torch.tensor([item.drf for item in items], dtype=torch.float32)
+    conditions = Conditions(low, _stacked([item.mri for item in items]), drf)
     target: Slab = torch.stack([item.target for item in items])
     return Batch(conditions, target, _stacked([item.classes for item in items]), _anchored(items))
 

@@ -66,7 +66,7 @@ class ResidentCohort:
 
     def __init__(self, dataset: SlabDataset, device: torch.device) -> None:
         self.size, self.device = dataset.size, device
-        self.between, self.towards, self.recon = dataset.between, dataset.towards, dataset.recon
+        self.between, self.towards = dataset.between, dataset.towards
         subjects = self.subjects = dataset.subjects
         numbered = list(enumerate(subjects))
         self.low = Shelf.of({(n, drf): s.low(drf) for n, s in numbered for drf in s.doses}, device)
@@ -83,10 +83,9 @@ class ResidentCohort:
         ratio = [self.subjects[plan.subject].meta.ratio[plan.drf] for plan in plans]
         low = self._column(scale) * self._cut(self.low, [(p.subject, p.drf) for p in plans], corners, axes)
         clean = self._column(np.multiply(scale, ratio)) * self._cut(self.clean, subjects, corners, axes)
-        dose = torch.tensor([plan.drf for plan in plans], dtype=torch.float32, device=self.device)
-        target = self.towards(clean, low, dose[:, None, None, None])
-        recon = torch.tensor([self.recon(plan) for plan in plans], dtype=torch.float32, device=self.device)
-        conditions = Conditions(low, self._guides(plans), dose, recon)
+        drf = torch.tensor([plan.drf for plan in plans], dtype=torch.float32, device=self.device)
+        target = self.towards(clean, low, drf[:, None, None, None])
+        conditions = Conditions(low, self._guides(plans), drf)
         return Batch(conditions, target, self._tissues(subjects, corners, axes), self._anchors(plans, corners, axes))
 
     def _anchors(self, plans: Sequence[Plan], corners: list[Corner], axes: list[Tensor]) -> Anchors | None:

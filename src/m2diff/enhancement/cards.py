@@ -38,7 +38,7 @@ def names() -> tuple[str, ...]:
     return (*stored.shipped(), *FILTERS)
 
 
-def load(name_or_path: str | Path, *, drf: float | None = None) -> Weights:
+def load_weights(name_or_path: str | Path, *, drf: float | None = None) -> Weights:
     """The model of that name, or in that file or run folder, ready to run on the CPU.
 
     ``drf`` (dose reduction factor) chooses a filter's parameters; networks read it from their conditions. Raises
@@ -53,7 +53,7 @@ def load(name_or_path: str | Path, *, drf: float | None = None) -> Weights:
     return Weights(name if path.parent == stored.folder() else path.stem, _model(path, card), card, sha256(path))
 
 
-def save(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], path: Path | str) -> Path:
+def save_weights(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], path: Path | str) -> Path:
     """Write the weights of ``model`` (float16) to ``path`` and its card beside it, both or neither.
 
     ``spec`` is what ``families.build`` takes; the card holds it with every default filled in.
@@ -67,7 +67,7 @@ def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:
 
     model = build(card["model"])
     try:
-        state = packed.load(path)
+        state = packed.read_parameters(path)
     except (SafetensorError, OSError) as trouble:
         raise BadInput(f"The weights {path} are cut off or damaged; copy them again.") from trouble
     try:

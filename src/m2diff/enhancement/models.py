@@ -22,8 +22,6 @@ class Model:
     mri: Mri
     dose: bool
     """Whether the dose is read (a filter's parameters are chosen by it); it may always be unknown."""
-    recon: bool
-    """Whether it is told how the scan was reconstructed; that may always be unknown."""
     steps: int | None
     """Network calls of a draw, unless told otherwise."""
     parameters: int | None = None
@@ -44,7 +42,7 @@ class Model:
         """Steps of the run and of those that it began from."""
         from m2diff.families import stored
 
-        return stored.training(self.card).steps
+        return stored.steps_of(self.card)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, the card whole."""
@@ -75,9 +73,7 @@ def _filter(name: str) -> Model:
     about = " ".join((kind.__doc__ or "").split("\n\n")[0].replace("``", "").split())
     tuned = {f"{drf:g}": dict(parameters) for drf, parameters in sorted(presets().get(name, {}).items())}
     mri: Mri = "optional" if kind.needs.mri else "not read"
-    return Model(
-        name, "filter", name, mri, dose=True, recon=False, steps=None, about=about, card={"parameters_by_drf": tuned}
-    )
+    return Model(name, "filter", name, mri, dose=True, steps=None, about=about, card={"parameters_by_drf": tuned})
 
 
 def _network(name: str) -> Model:
@@ -95,12 +91,11 @@ def _network(name: str) -> Model:
         family=str(spec["family"]),
         mri="not read" if not needs.mri else "optional" if alone else "needed",
         dose=needs.dose,
-        recon=needs.recon,
         steps=spec.get("sampling", {}).get("steps", 1),
         parameters=_count(path),
         megabytes=round(path.stat().st_size / 1e6, 1),
         sha256=sha256(path),
-        about=str(stored.training(card).told.get("data") or ""),
+        about=str(stored.training_of(card).get("data") or ""),
         card=card,
     )
 

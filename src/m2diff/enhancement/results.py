@@ -87,20 +87,16 @@ def ship(
     test: Measured | None = None,
     *,
     step: float | None = None,
-    looks: int | None = None,
 ) -> Path:
     """Put a run's (or anybody's) weights and card at ``destination`` (.safetensors, .json), with what was measured.
 
     The card's name becomes the destination's. ``step``: pack the weights (``families/packed.py``) in steps of that
-    share of their root mean square; None leaves them as they are. ``looks``: of the network's settings, which training
-    does not read.
+    share of their root mean square; None leaves them as they are.
 
     Returns the path of the weights; raises BadInput where ``run`` has none.
     """
     source = stored.find(run)
     card = {**stored.read_card(source), "name": Path(destination).stem}
-    if looks is not None:
-        card["model"] = {**card["model"], "network": {**card["model"]["network"], "looks": looks}}
     weights = Path(destination).with_suffix(".safetensors")
     with replacing(weights.with_suffix(".json")) as beside, replacing(weights) as copied:
         beside.write_text(json.dumps(card if test is None else with_measured(card, test), indent=2) + "\n")
@@ -115,4 +111,4 @@ def _save_packed(source: Path, target: Path, step: float) -> None:
     """Write the parameters of ``source`` packed."""
     from safetensors.torch import save_file
 
-    save_file(packed.packed(packed.load(source), step), target)
+    save_file(packed.pack(packed.read_parameters(source), step), target)

@@ -97,7 +97,7 @@ def enhance(
     pet, mri = as_volume(pet), None if mri is None else as_volume(mri, what="MRI")
     _check_two(pet, mri)
     drf = _drf(pet) if drf is None else drf
-    loaded = weights if isinstance(weights, cards.Weights) else cards.load(weights, drf=drf)
+    loaded = weights if isinstance(weights, cards.Weights) else cards.load_weights(weights, drf=drf)
     filled = SPREAD_STEPS if steps is None and samples > 1 and _one_step(loaded.model) else steps
     anchor = _anchor(loaded) if anchor_mm is None else anchor_mm
     options = Options(filled, batch, precision, best_device(device), anchor, progress)
@@ -124,7 +124,7 @@ def _control(loaded: cards.Weights, given: str | Path | cards.Weights | None) ->
     if sampling is None or sampling.start is None:
         return None
     chosen = loaded.card.get("first_estimate", FIRST) if given is None else given
-    return chosen if isinstance(chosen, cards.Weights) else cards.load(chosen)
+    return chosen if isinstance(chosen, cards.Weights) else cards.load_weights(chosen)
 
 
 def _draws(loaded: cards.Weights) -> bool:
@@ -257,11 +257,6 @@ def _warnings(
         found.append(f"{loaded.name} reads no MRI: the one given was not used.")
     if needs.dose and math.isnan(prepared.drf):
         found.append("The dose is not known: state it with --drf where you know it.")
-    if needs.recon and math.isnan(prepared.recon.updates):
-        found.append(
-            "How the scan was reconstructed is not known: where you know OSEM's iterations and subsets, state them in "
-            "the JSON sidecar of its NIfTI file (ReconMethodParameterLabels and -Values)."
-        )
     if samples > 1 and not _draws(loaded):
         found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")
     if steps not in (None, 1) and not _draws(loaded):
@@ -326,7 +321,6 @@ def _settings(
         "samples": samples,
         "seed": seed,
         "dose_reduction_factor": None if math.isnan(prepared.drf) else prepared.drf,
-        "reconstruction": prepared.recon.to_json(),
         "scale": prepared.scale,
         "anchor_mm": options.anchor_mm,
         "align": align,

@@ -20,7 +20,7 @@ from m2diff.data import views
 from m2diff.data.slabs import Part, Slabs
 from m2diff.diffusion import Watch
 from m2diff.errors import BadInput
-from m2diff.families import DiffusionFamily, Enhancer, chain
+from m2diff.families import Enhancer, chain
 from m2diff.nn.precision import Precision
 from m2diff.preparation import mask
 from m2diff.preparation.grid import smoothed
@@ -29,9 +29,6 @@ from m2diff.shapes import Stack, VolumeArray
 
 MARGIN = 4
 """Voxels around the head's box that the network sees and that fade into the input."""
-
-ELSEWHERE = (2, 2, 4)
-"""Voxels (i, j, k) by which a second look's box begins earlier: half a cell of a fit in plane, half a slab's stride."""
 
 WatchVolume: TypeAlias = Callable[[int, VolumeArray], None]
 """Told the step and the clean estimate there, normalised, on the working grid (i, j, k)."""
@@ -71,28 +68,11 @@ def run(
         box = mask.box(prepared.support, MARGIN)
         seen: Watch | None = None if watch is None else lambda t, clean: watch(t, _whole(clean, prepared, box))
         begin = prepared.low if first is None else first
-        answer = answered(model, prepared, box, options, seed=seed, first=begin, watch=seen)
+        answer = enhanced_box(model, prepared, box, options, seed=seed, first=begin, watch=seen)
         estimate = _whole(answer, prepared, box)
-        if model.needs.looks > 1 and _answers_at_once(model, options):
-            estimate += _second_look(model, prepared, seed, options)
-            estimate /= 2
     if not np.isfinite(estimate).all():
         raise BadInput("The model answered NaN or infinity; try precision fp32, or other weights.")
     return anchored(estimate, prepared, options.anchor_mm)
-
-
-def _answers_at_once(model: Enhancer, options: Options) -> bool:
-    """Whether one call is the whole of it; a chain would pay for every step twice."""
-    return not isinstance(model, DiffusionFamily) or (options.steps or model.sampling.steps) == 1
-
-
-def _second_look(model: Enhancer, prepared: Prepared, seed: int, options: Options) -> VolumeArray:
-    """The answer to the scan left for right and cut ``ELSEWHERE``: what is chance in a cut is another there."""
-    other = prepared.mirrored()
-    tight = mask.box(other.support, MARGIN)
-    i, j, k = (slice(max(s.start - more, 0), s.stop) for s, more in zip(tight, ELSEWHERE, strict=True))
-    answer = answered(model, other, (i, j, k), options, seed=seed, first=other.low)
-    return np.ascontiguousarray(_whole(answer, other, (i, j, k))[::-1])
 
 
 def anchored(estimate: VolumeArray, prepared: Prepared, fwhm_mm: float) -> VolumeArray:
@@ -108,7 +88,7 @@ def anchored(estimate: VolumeArray, prepared: Prepared, fwhm_mm: float) -> Volum
     return np.asarray(estimate + inside * correction, dtype=np.float32)
 
 
-def answered(
+def enhanced_box(
     model: Any,
     prepared: Prepared,
     box: tuple[slice, slice, slice],
@@ -120,10 +100,7 @@ def answered(
 ) -> Stack:
     """The clean ``box`` (i, j, k) of a pair as a stack (d, h, w); ``first`` (i, j, k): a whole volume to start from."""
     mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri[box])
-    recon = prepared.recon
-    slabs = Slabs.of(
-        views.to_stack(prepared.low[box]), mri, model.needs, drf=prepared.drf, recon=recon, batch=options.batch
-    )
+    slabs = Slabs.of(views.to_stack(prepared.low[box]), mri, model.needs, drf=prepared.drf, batch=options.batch)
     generator, place, whole = torch.Generator().manual_seed(seed), box[::-1], prepared.low.shape[::-1]
 
     def noise(_: int) -> Stack:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -50,55 +49,28 @@ def find(name_or_path: str | Path, *, also: Sequence[str] = ()) -> Path:
     )
 
 
-@dataclass(frozen=True)
-class Training:
-    """What a card says of how its weights were trained; the values as they stand there, empty or None where untold."""
-
-    told: Mapping[str, Any] = field(default_factory=dict)
-    """The card's whole section."""
-    persons: tuple[str, ...] | None = None
-    """Whom the run itself was trained on."""
-    earlier: Training | None = None
-    """The run whose weights it began from; None for random ones."""
-
-    @classmethod
-    def of(cls, section: object) -> Training:
-        """Of the section ``training``, whatever stands there."""
-        told = section if isinstance(section, Mapping) else {}
-        persons, began = told.get("train_persons"), told.get("began_from")
-        known = tuple(map(str, persons)) if isinstance(persons, list | tuple) else None
-        return cls(told, known, None if began is None else cls.of(began))
-
-    @property
-    def runs(self) -> tuple[Training, ...]:
-        """The run and those that it began from, newest first."""
-        return (self, *(self.earlier.runs if self.earlier else ()))
-
-    @property
-    def seen(self) -> frozenset[str]:
-        """Everybody whom the weights saw, as far as the card tells."""
-        return frozenset(person for run in self.runs for person in run.persons or ())
-
-    @property
-    def tells_all(self) -> bool:
-        """Whether the card tells the persons of every run."""
-        return all(run.persons is not None for run in self.runs)
-
-    @property
-    def own_steps(self) -> int:
-        """Steps of the run itself; 0 where untold."""
-        steps = self.told.get("steps")
-        return steps if isinstance(steps, int) else 0
-
-    @property
-    def steps(self) -> int:
-        """Steps of all runs."""
-        return sum(run.own_steps for run in self.runs)
+def training_of(card: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The card's section ``training`` as it stands there; empty where there is none."""
+    section = card.get("training")
+    return section if isinstance(section, Mapping) else {}
 
 
-def training(card: Mapping[str, Any]) -> Training:
-    """What ``card`` says of its weights' training; the one place that reads that section."""
-    return Training.of(card.get("training"))
+def seen_persons(card: Mapping[str, Any]) -> frozenset[str]:
+    """Everybody on whom the weights, or those that they began from, were trained, as far as the card tells."""
+    section = training_of(card)
+    named = section.get("seen_persons") or section.get("train_persons")
+    return frozenset(map(str, named)) if isinstance(named, list | tuple) else frozenset()
+
+
+def tells_all(card: Mapping[str, Any]) -> bool:
+    """Whether the card names everybody whom the weights ever saw."""
+    return isinstance(training_of(card).get("seen_persons"), list | tuple)
+
+
+def steps_of(card: Mapping[str, Any]) -> int:
+    """Steps of the run and of those that it began from; 0 where untold."""
+    told = [training_of(card).get(key) for key in ("steps", "steps_before")]
+    return sum(steps for steps in told if isinstance(steps, int))
 
 
 def write(model: nn.Module, card: Mapping[str, Any], weights: Path, *, beside: Path | None = None) -> Path:

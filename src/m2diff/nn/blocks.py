@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2diff.shapes import Features, Slab
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class Conv3d(nn.Conv3d):
@@ -57,7 +60,7 @@ def group_norm(channels: int, groups: int) -> Norm:
     return Norm(math.gcd(channels, groups), channels)
 
 
-def zeroed(layer: nn.Module) -> nn.Module:
+def zeroed(layer: Layer) -> Layer:
     """The same layer with all its parameters at zero: what it adds starts as nothing."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

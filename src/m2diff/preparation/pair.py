@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from m2diff.errors import BadInput
 from m2diff.io.load import Image, as_volume
-from m2diff.io.reconstruction import Reconstruction, reconstruction
 from m2diff.preparation import grid, intensity, mask
 from m2diff.preparation.register import Alignment
 from m2diff.preparation.register import align as align_mri
@@ -24,7 +23,6 @@ class Prepared:
     ``low``: the PET divided by ``scale``, so that a brain is near 1. ``mri``: its tissue near 1, or None.
     ``drf``: dose reduction factor (20: one twentieth of the standard scan's counts), NaN where unknown.
     ``scale``: in the PET's unit. ``support``: the head.
-    ``recon``: how the PET was reconstructed, as far as its sidecar tells.
     """
 
     low: VolumeArray
@@ -36,7 +34,6 @@ class Prepared:
     pet: Volume
     working: grid.WorkingImage
     alignment: Alignment | None = None
-    recon: Reconstruction = field(default_factory=Reconstruction)
 
     @property
     def unit(self) -> str:
@@ -46,11 +43,6 @@ class Prepared:
     def restore(self, estimate: VolumeArray, step: str = "enhanced") -> Volume:
         """A normalised image of the working grid on the PET's own grid and in its unit; ``step`` is for the history."""
         return self.pet.with_data(self.working.undo(estimate) * np.float32(self.scale), step)
-
-    def mirrored(self) -> Prepared:
-        """The same pair with left and right exchanged, to be answered and not to be restored: its grids stay."""
-        mri = None if self.mri is None else self.mri[::-1].copy()
-        return replace(self, low=self.low[::-1].copy(), mri=mri, support=self.support[::-1].copy())
 
     def mri_on_pet(self) -> Volume | None:
         """The normalised MRI on the PET's own grid, to be looked at beside it."""
@@ -91,7 +83,6 @@ def prepare(
         pet=pet,
         working=working,
         alignment=alignment,
-        recon=reconstruction({} if pet.source is None else pet.source.sidecar),
     )
 
 

@@ -38,7 +38,7 @@ def run(root: Path, weights: str, out: Path, device: str = "cpu", shard: int = 0
     kept = out / "steps.jsonl"
     done = {tuple(json.loads(line)["key"]) for line in kept.read_text().splitlines()} if kept.exists() else set()
     subjects = {subject.label: subject for subject in bids.find_subjects(root)}
-    loaded = cards.load(weights)
+    loaded = cards.load_weights(weights)
     for key in [row for row in planned(list(subjects))[shard::shards] if row not in done]:
         label, drf, steps = key
         case = Case.load(root, subjects[label])

@@ -1,6 +1,6 @@
 """Anatomies out of whole-head label maps: T1 images painted from their labels, with tissue maps beside them.
 
-    python reproduce/01-first-table/paint.py HEADS OUT [--versions 2] [--jobs J]
+    python reproduce/base/paint.py HEADS OUT [--versions 2] [--jobs J]
 
 For training alone: shapes of more people, and structures whose contrasts vary each on its own, around those of T1
 images (SynthSeg, Billot et al., Medical Image Analysis 86, 2023, whose idea this is, draws them at random).

@@ -1,6 +1,6 @@
 """The mean bias of every region, on enough scans to tell it from their noise.
 
-    python reproduce/01-first-table/bias.py COHORT WORK OUT.md [--also RESULTS] [--shard N/M]
+    python reproduce/base/bias.py COHORT WORK OUT.md [--also RESULTS] [--shard N/M]
 
 A region's bias in one low-dose scan is mostly the noise of that scan: on ten of them the mean of a small region is
 uncertain by 1 to 3 %. COHORT has more scans of the held-out people (the README says which); the same command goes on

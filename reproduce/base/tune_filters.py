@@ -1,6 +1,6 @@
 """Tune the filters on training persons: the best parameters at each dose, as src/m2diff/presets/filters.yaml.
 
-    python reproduce/01-first-table/tune_filters.py TUNING_COHORT
+    python reproduce/base/tune_filters.py TUNING_COHORT
 
 Cut to the brain's box (and, for non-local means, to 24 slices of it) so that a search takes minutes.
 """
@@ -52,9 +52,7 @@ def main(root: Path) -> None:
             best = tune(kind, [case(subject, drf, slices) for subject in subjects], grid)
             found[drf].append(best)
             sys.stderr.write(f"DRF {drf:g} {best.name} {best.parameters} NRMSE {best.nrmse:.4f}\n")
-    sys.stdout.write(
-        "# Tuned on training persons by reproduce/01-first-table/tune_filters.py; nearest on a log scale.\n"
-    )
+    sys.stdout.write("# Tuned on training persons by reproduce/base/tune_filters.py; nearest on a log scale.\n")
     sys.stdout.write(tuning_table(found))
 
 

@@ -1,6 +1,6 @@
 """The first table: every method on the held-out persons, DRF 20 and 100, healthy and AD.
 
-    python reproduce/01-first-table/table.py TEST_COHORT OUT [SHARD/SHARDS]
+    python reproduce/base/table.py TEST_COHORT OUT [SHARD/SHARDS]
 
 Each (person, dose, method) is scored once and kept in OUT/results.jsonl, so that the same command finishes an
 interrupted run; OUT/table.md is made from it.

@@ -1,6 +1,7 @@
-"""What the table says of one method, in the form of a card: python measured.py RESULTS METHOD > results.json
+"""Ship a run's weights and card: python ship.py RUN DESTINATION [RESULTS METHOD].
 
-RESULTS is the folder of table.py, METHOD a row of its table such as "M2Diff, 1 step".
+RESULTS is the folder of table.py, METHOD a row of its table such as "M2Diff": its numbers go onto the card. Weights
+are packed in steps of a tenth of each row's root mean square (``families/packed.py``).
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from pathlib import Path
 
 from table import over_persons
 
-from m2diff.enhancement.results import Measured, Scores
+from m2diff.enhancement.results import Measured, Scores, ship
 
 INPUT = "low-dose input"
 
 
-def main(results: Path, method: str) -> Measured:
-    """The method's numbers by dose."""
+def measured(results: Path, method: str) -> Measured:
+    """The method's numbers by dose, as a card holds them."""
     rows = [json.loads(line) for line in (results / "results.jsonl").read_text().splitlines()]
     by_drf = {}
     for drf in sorted({row["key"][1] for row in rows}):
@@ -31,9 +32,10 @@ def main(results: Path, method: str) -> Measured:
             **{f"input_{key}": round(over_persons(inputs, key).mean, 4) for key in ("ssim", "nrmse")},
         )
     people = len({row["person"] for row in inputs})
-    on = f"{len(inputs)} simulated scans of {people} held-out people, against the standard-dose scan, inside the brain"
-    return Measured(on=on, by="reproduce/01-first-table/table.py", by_drf=by_drf)
+    on = f"{len(inputs)} simulated scans of {people} development people, against the standard-dose scan, in the brain"
+    return Measured(on=on, by="reproduce/base/table.py", by_drf=by_drf)
 
 
 if __name__ == "__main__":
-    print(main(Path(sys.argv[1]), sys.argv[2]).model_dump_json(indent=2))
+    run, destination, *named = sys.argv[1:]
+    ship(run, destination, measured(Path(named[0]), named[1]) if named else None, step=0.1)

@@ -71,7 +71,7 @@ def _chain(model, conditions: Conditions, first: torch.Tensor, generator: torch.
 
 def main(root: Path, weights: str, control: str, out: Path, persons: int) -> None:
     """Write the table."""
-    model, first_model = cards.load(weights).model, cards.load(control).model
+    model, first_model = cards.load_weights(weights).model, cards.load_weights(control).model
     rows: dict[tuple[float, str], list[tuple[float, ...]]] = {}
     for subject in bids.find_subjects(root)[:persons]:
         case = Case.load(root, subject)
