@@ -70,7 +70,7 @@ def copy(tmp_path_factory) -> Path:
 
 def run(copy: Path, *command: str) -> None:
     """A Python of its own that finds the copy first; its words, if it fails."""
-    here = (copy, *(ROOT / "tests" / folder for folder in ("data", "train")))
+    here = (copy, *(ROOT / "tests" / folder for folder in ("data", "training")))
     found = {"PYTHONPATH": os.pathsep.join(map(str, here)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *command], cwd=ROOT, env=os.environ | found, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
