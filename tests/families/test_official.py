@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from m2diff.batch import Conditions
 from m2diff.errors import BadInput
 from m2diff.families import official
 from m2diff.families.m2diff import M2Diff, M2DiffConfig, M2DiffNetwork
@@ -107,6 +108,23 @@ def test_a_recording_of_several_images_at_steps_of_their_own_is_compared(tiny):
     assert set(names) == {"pet_head", "mri_head", *official.LOSSES, "timestep_map", "sample_pet", "sample_mri"}
 
 
+def test_a_recorded_batch_has_a_loss_for_each_item_or_their_mean(tiny):
+    record = small_record() | {"target": torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])}
+    ours = official._losses(tiny, record | dict.fromkeys(official.LOSSES, torch.zeros(2)), conditions(record))
+    assert ours["loss_pet"].shape == (2,) and ours["loss_pet"][0] != ours["loss_pet"][1]
+    alone = {name: value[1:] for name, value in record.items() if name in (*official.IMAGES, "t")}
+    one = official._losses(tiny, {**record, **alone}, conditions(alone))
+    torch.testing.assert_close(one["loss_pet"], ours["loss_pet"][1])
+    mean = official._losses(tiny, record, conditions(record))
+    torch.testing.assert_close(mean["loss_pet"], ours["loss_pet"].mean())
+    found = {d.name: d for d in official.compare(tiny, {**record, **ours})}
+    assert all(found[name].largest == 0 for name in official.LOSSES)
+
+
+def conditions(record):
+    return Conditions(low=record["low"], mri=record["mri"])
+
+
 @pytest.mark.parametrize(
     ("name", "wrong", "match"),
     [
@@ -121,7 +139,7 @@ def test_a_recording_of_several_images_at_steps_of_their_own_is_compared(tiny):
         ("x_t", torch.zeros(2, 1, 8, 8, dtype=torch.float16), "x_t is float16"),
         ("sample_pet", torch.zeros(1, 1, 8, 8), r"sample_pet is float32 of shape \(1, 1, 8, 8\)"),
         ("noise_tape", torch.zeros(2, 2, 1, 8, 8), "noise_tape is float32"),
-        ("loss_pet", torch.zeros(3), r"one number; loss_pet is float32 of shape \(3,\)"),
+        ("loss_pet", torch.zeros(3), r"one for each of the 2 images; loss_pet is float32 of shape \(3,\)"),
     ],
 )
 def test_a_recording_that_would_be_broadcast_or_break_is_refused(tiny, name, wrong, match):

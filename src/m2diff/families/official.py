@@ -23,7 +23,6 @@ from m2diff.batch import Conditions
 from m2diff.diffusion import q_sample, sample
 from m2diff.errors import BadInput
 from m2diff.families.m2diff import M2Diff, M2DiffConfig, M2DiffNetwork
-from m2diff.families.terms import squared_error
 
 TOLERANCE = 1e-4
 UNUSED = "out."  # a third head that the release builds and never calls
@@ -201,9 +200,14 @@ def _require(recorded: Mapping[str, Tensor], steps: int) -> None:
         raise BadInput(f"the file of recorded numbers lacks {', '.join(missing)}: pass the one that has them.")
     _require_images(recorded)
     _require_steps(recorded, steps)
+    items = len(recorded["x_t"])
     for name in LOSSES:
-        if recorded[name].numel() != 1 or not recorded[name].is_floating_point():
-            raise BadInput(f"a recorded loss is one number; {name} is {_described(recorded[name])}: mend the file.")
+        loss = recorded[name]
+        if (loss.numel() != 1 and loss.shape != (items,)) or not loss.is_floating_point():
+            raise BadInput(
+                f"a recorded loss is one number, or one for each of the {items} images; {name} is {_described(loss)}: "
+                "mend the file."
+            )
 
 
 def _require_images(recorded: Mapping[str, Tensor]) -> None:
@@ -242,15 +246,13 @@ def _heads(model: M2Diff, recorded: Mapping[str, Tensor], conditions: Conditions
 
 
 def _losses(model: M2Diff, recorded: Mapping[str, Tensor], conditions: Conditions) -> dict[str, Tensor]:
-    """The three loss terms at the image noised with the recorded noise."""
+    """The three loss terms at the image noised with the recorded noise: of each item, or their mean, as recorded."""
     target, t = recorded["target"], recorded["t"]
     heads = model.heads(q_sample(target, t, recorded["noise"], model.schedule), t, conditions)
-    even = torch.ones(len(target))
-    return {
-        "loss_pet": squared_error(heads.pet, target, even),
-        "loss_mri": squared_error(_present(heads.mri), target, even),
-        "loss_agreement": squared_error(heads.pet, _present(heads.mri), even),
-    }
+    mri = _present(heads.mri)
+    pairs = {"loss_pet": (heads.pet, target), "loss_mri": (mri, target), "loss_agreement": (heads.pet, mri)}
+    items = {name: (one - other).square().flatten(1).mean(dim=1) for name, (one, other) in pairs.items()}
+    return {name: each if recorded[name].numel() > 1 else each.mean() for name, each in items.items()}
 
 
 def _chain(model: M2Diff, recorded: Mapping[str, Tensor], conditions: Conditions) -> dict[str, Tensor]:
