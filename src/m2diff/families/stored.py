@@ -101,6 +101,21 @@ def training(card: Mapping[str, Any]) -> Training:
     return Training.of(card.get("training"))
 
 
+def seen_persons(card: Mapping[str, Any]) -> frozenset[str]:
+    """Everybody whom the weights of ``card`` ever saw in training, as far as the card tells."""
+    return training(card).seen
+
+
+def tells_all(card: Mapping[str, Any]) -> bool:
+    """Whether ``card`` names everybody whom its weights ever saw in training."""
+    return training(card).tells_all
+
+
+def steps_of(card: Mapping[str, Any]) -> int:
+    """Optimiser steps that the weights of ``card`` took in all; 0 where the card does not tell."""
+    return training(card).steps
+
+
 def write(model: nn.Module, card: Mapping[str, Any], weights: Path, *, beside: Path | None = None) -> Path:
     """Write the weights of ``model`` (float16) to ``weights`` and their card ``beside``, both or neither.
 

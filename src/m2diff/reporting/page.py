@@ -16,7 +16,7 @@ from m2diff.evaluation.lesions import Lesion
 from m2diff.evaluation.regions import Region, RegionTable
 from m2diff.evaluation.study import Evaluation, MethodRow
 from m2diff.io.load import Image, as_volume
-from m2diff.reporting.figures import Colours, Shown, axial_levels, three_planes
+from m2diff.reporting.figures import Colours, ShownVolumes, axial_levels, three_planes
 from m2diff.volume import Volume
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from m2diff.enhancement.run import Enhanced
 
-BAR_PERCENT = 10.0  # the bias at which a bar of the regional table is full
-NOTABLE_PERCENT = 5.0  # a bias above it is coloured as a concern
+_BAR_PERCENT = 10.0  # the bias at which a bar of the regional table is full
+_NOTABLE_PERCENT = 5.0  # a bias above it is coloured as a concern
 
-LESION_KINDS = {"pet_hot": "hot, PET only", "pet_cold": "cold, PET only", "mri_only": "MRI only (no PET sign)"}
+_LESION_KINDS = {"pet_hot": "hot, PET only", "pet_cold": "cold, PET only", "mri_only": "MRI only (no PET sign)"}
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,16 @@ def write_page(path: Path | str, inputs: ReportInputs) -> Path:
     from m2diff.io.atomic import replacing
 
     path = Path(path)
-    page = render(inputs)
+    page = report_html(inputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")  # a file's name may be no text at all
     return path
 
 
-def render(inputs: ReportInputs) -> str:
+def report_html(inputs: ReportInputs) -> str:
     """The page's HTML."""
-    shown = Shown(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, inputs.spread)
+    shown = ShownVolumes(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, inputs.spread)
     regions = inputs.evaluation.regions if inputs.evaluation and inputs.evaluation.regions else inputs.regions
     return (
         environment()
@@ -150,7 +150,7 @@ def environment() -> Environment:
         loader=PackageLoader("m2diff.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    found.filters.update(number=number, percent=percent)
+    found.filters.update(number=number_text, percent=percent)
     return found
 
 
@@ -163,11 +163,13 @@ def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) ->
     found = [
         KeyNumber(
             "PSNR",
-            f"{number(scores.psnr, 2)} dB",
-            f"low dose: {number(plain.psnr, 2)} dB" if plain else "to the reference, in the brain",
+            f"{number_text(scores.psnr, 2)} dB",
+            f"low dose: {number_text(plain.psnr, 2)} dB" if plain else "to the reference, in the brain",
         ),
         KeyNumber(
-            "SSIM", number(scores.ssim, 3), f"low dose: {number(plain.ssim, 3)}" if plain else "3D, in the brain"
+            "SSIM",
+            number_text(scores.ssim, 3),
+            f"low dose: {number_text(plain.ssim, 3)}" if plain else "3D, in the brain",
         ),
         KeyNumber(
             "NRMSE",
@@ -227,8 +229,8 @@ class RegionLine:
 def region(row: Region) -> RegionLine:
     """A region as a line with its bar."""
     bias = row.bias_percent if isfinite(row.bias_percent) else 0.0
-    length = 50 * min(abs(bias) / BAR_PERCENT, 1.0)
-    return RegionLine(row, length, "up" if bias > 0 else "down", row.counted and abs(bias) > NOTABLE_PERCENT)
+    length = 50 * min(abs(bias) / _BAR_PERCENT, 1.0)
+    return RegionLine(row, length, "up" if bias > 0 else "down", row.counted and abs(bias) > _NOTABLE_PERCENT)
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class LesionLine:
 
 def lesion(row: Lesion) -> LesionLine:
     """A lesion as a line."""
-    return LesionLine(row, LESION_KINDS.get(row.kind, row.kind))
+    return LesionLine(row, _LESION_KINDS.get(row.kind, row.kind))
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -258,7 +260,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     return lines
 
 
-def number(value: float, digits: int = 3) -> str:
+def number_text(value: float, digits: int = 3) -> str:
     """A number with so many decimals; ∞ and – where it has no value."""
     if value != value:
         return "–"
