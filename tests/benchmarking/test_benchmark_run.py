@@ -228,7 +228,8 @@ def untelling(run: Path, to: Path, **told: object) -> Path:
 
 
 def test_a_run_begun_from_weights_that_saw_a_scored_person_is_refused(done, learners, judges, tmp_path):
-    run = untelling(done / "runs" / "regress-base", tmp_path / "mine", began_from={"train_persons": ["judge-1"]})
+    seen = {"began_from": {"train_persons": ["judge-1"]}, "seen_persons": ["judge-1"]}
+    run = untelling(done / "runs" / "regress-base", tmp_path / "mine", **seen)
     with pytest.raises(BadInput, match="mine was trained on judge-1"):
         compare(learners, judges, tmp_path / "out", methods=[str(run)], overrides=())
     assert not (tmp_path / "out").exists()
@@ -236,7 +237,8 @@ def test_a_run_begun_from_weights_that_saw_a_scored_person_is_refused(done, lear
 
 @pytest.mark.parametrize("trained", [True, False])
 def test_a_first_estimate_that_saw_a_scored_person_is_refused(trained, done, learners, judges, tmp_path, monkeypatch):
-    first = untelling(done / "runs" / "regress-base", tmp_path / "first", train_persons=["judge-0"])
+    seen = {"train_persons": ["judge-0"], "seen_persons": ["judge-0"]}
+    first = untelling(done / "runs" / "regress-base", tmp_path / "first", **seen)
     monkeypatch.setattr(people, "FIRST", str(first))
     monkeypatch.setattr(methods_module, "FIRST", str(first))
     chain = str(done / "runs" / "ddpet3d-base") if trained else "ddpet3d-base"

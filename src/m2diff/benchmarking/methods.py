@@ -32,7 +32,7 @@ from m2diff.families.filters import presets as filter_settings
 from m2diff.training.config import preset_names
 from m2diff.volume import Volume
 
-INPUT, STANDARD_SCAN, TRUTH = "low-dose", "standard", "noise-free"
+_INPUT, STANDARD_SCAN, TRUTH = "low-dose", "standard", "noise-free"
 """What the tables call the scans themselves."""
 DEFAULT_METHODS = (
     "gaussian", "mr-guided", "regress-small", "ddpm-small", "m2diff-small", "mdaa-small", "mapdiff-small",
@@ -83,7 +83,7 @@ class Entry:
 
 def parse_methods(texts: Sequence[str]) -> tuple[Method, ...]:
     """The methods of comma-separated texts, the input first; BadInput for what nobody knows."""
-    found = {INPUT: Method(INPUT, "input", INPUT)}
+    found = {_INPUT: Method(_INPUT, "input", _INPUT)}
     for item in _items(texts):
         method = _method(item)
         if method.name in (STANDARD_SCAN, TRUTH):
@@ -151,7 +151,7 @@ def _method(text: str) -> Method:
     options = dict(_option(part, text) for part in re.split(r"[@+]", rest) if part)
     name, kind, source = _known(base)
     if options and kind == "input":
-        raise BadInput(f"{INPUT} is the input itself and takes no options, got {text!r}; leave them out.")
+        raise BadInput(f"{_INPUT} is the input itself and takes no options, got {text!r}; leave them out.")
     if kind == "filter" and options.keys() - {"mri"}:
         raise BadInput(f"A filter takes no option but mri=none, got {text!r}; leave the others out.")
     suffix = "+".join(f"{key}={value}" for key, value in options.items())
@@ -175,7 +175,7 @@ def _option(part: str, text: str) -> tuple[str, str]:
 
 def _known(base: str) -> tuple[str, _Kind, str]:
     """(name, kind, source) of what stands before the options."""
-    if base == INPUT:
+    if base == _INPUT:
         return base, "input", base
     if base in FILTERS:
         return base, "filter", base
@@ -192,7 +192,7 @@ def _known(base: str) -> tuple[str, _Kind, str]:
         if file.is_file():
             return weights_label(file), "weights", str(file)
     raise BadInput(
-        f"No method is called {base}; choose {INPUT}, a filter ({', '.join(FILTERS)}), a preset "
+        f"No method is called {base}; choose {_INPUT}, a filter ({', '.join(FILTERS)}), a preset "
         f"({', '.join(preset_names())}), or weights: a shipped name, a run folder or a .safetensors file."
     )
 

@@ -26,7 +26,7 @@ from m2diff.evaluation.compare import Interval, Paired, holm, interval, paired, 
 from m2diff.evaluation.separation import Labelled, Separation, separation
 from m2diff.evaluation.suvr import Agreement, agreement
 
-Lines = Iterator[list[str]]
+_Lines = Iterator[list[str]]
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def told_apart(measured: Measurements, method: str, drf: float, marker: Measure)
     return separation(_labelled(measured, method, drf, marker), raised=raised, generator=np.random.default_rng(_SEED))
 
 
-def table_lines(measured: Measurements, trained_on: Mapping[tuple[str, float], str]) -> Lines:
+def table_lines(measured: Measurements, trained_on: Mapping[tuple[str, float], str]) -> _Lines:
     """table.tsv; ``trained_on``: yes or no by (method, drf), where there is an answer."""
     yield ["method", "person", "scan", "group", "drf", "trained_on", "against", "where", "metric", "value"]
     for row in measured.rows:
@@ -217,7 +217,7 @@ def table_lines(measured: Measurements, trained_on: Mapping[tuple[str, float], s
             yield [*start, against, where, metric, f"{value:.8g}"]
 
 
-def summary_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -> Lines:
+def summary_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -> _Lines:
     """summary.tsv; ``methods``: each method at each dose."""
     yield ["method", "drf", "group", "against", "metric", "persons", "mean", "low", "high"]
     for method, drf in methods:
@@ -228,7 +228,7 @@ def summary_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) 
                     yield [method, f"{drf:g}", group, measure.against, measure.name, *_interval(found)]
 
 
-def comparison_lines(found: Sequence[Compared]) -> Lines:
+def comparison_lines(found: Sequence[Compared]) -> _Lines:
     """comparisons.tsv: of distances, where a measure's goal is 0 or 1."""
     yield [
         "method", "reference", "drf", "against", "metric", "goal", "persons", "better_in", "difference", "low",
@@ -242,7 +242,7 @@ def comparison_lines(found: Sequence[Compared]) -> Lines:
         yield [*start, *rest, *ps, each.favours]
 
 
-def region_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -> Lines:
+def region_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -> _Lines:
     """regions.tsv."""
     yield ["method", "drf", "region", "persons", "suvr_bias_percent", "suvr_precision_percent"]
     for method, drf in methods:
@@ -251,7 +251,7 @@ def region_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -
             yield [method, f"{drf:g}", region, str(found.persons), *numbers]
 
 
-def separation_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -> Lines:
+def separation_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -> _Lines:
     """separation.tsv; empty but for its header where only one group was scored."""
     yield [
         "method", "drf", "marker", "persons", "patients", "healthy", "auc", "auc_low", "auc_high", "difference",

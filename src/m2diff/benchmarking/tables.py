@@ -31,10 +31,10 @@ def measure_tables(outcome: Outcome, wanted: Sequence[Measure]) -> tuple[PageTab
     for drf in outcome.sides.doses:
         means = {name: [mean_of(measured, name, drf, measure) for measure in wanted] for name in names}
         best = [_best({name: summary.mean_distance(measured, name, drf, m) for name in names}, m) for m in wanted]
-        lines = [
-            _line(outcome, name, map(_mean_cell, means[name], wanted, (name == winner for winner in best)))
-            for name in names
-        ]
+        lines = []
+        for name in names:
+            cells = zip(means[name], wanted, best, strict=True)
+            lines.append(_line(outcome, name, (_mean_cell(mean, m, name == winner) for mean, m, winner in cells)))
         lines.append(TableLine("standard scan", tuple(reference), "reference"))
         if any(mean is not None for each in means.values() for mean in each):
             found.append(_dose_table(outcome, drf, [measure.title for measure in wanted], lines))
@@ -57,12 +57,11 @@ def comparison_tables(outcome: Outcome) -> tuple[PageTable, ...]:
 def regional_tables(outcome: Outcome) -> tuple[PageTable, ...]:
     """A table a dose: mean absolute bias, mean precision, and the region of the worst bias."""
     standard = TableLine("standard scan", tuple(_regional(outcome, STANDARD_SCAN, 1.0)), "reference")
-    return tuple(
-        _dose_table(
-            outcome, drf, _REGIONAL, [*(_line(outcome, n, _regional(outcome, n, drf)) for n in outcome.names), standard]
-        )
-        for drf in outcome.sides.doses
-    )
+    found = []
+    for drf in outcome.sides.doses:
+        lines = [_line(outcome, name, _regional(outcome, name, drf)) for name in outcome.names]
+        found.append(_dose_table(outcome, drf, _REGIONAL, [*lines, standard]))
+    return tuple(found)
 
 
 def separation_tables(outcome: Outcome) -> tuple[PageTable, ...]:

@@ -29,7 +29,7 @@ _PANEL_INCH = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class _Column:
     """One image of the figure: its title, its three pictures, and the colours and range that show them."""
 
     title: str
@@ -61,7 +61,7 @@ def three_planes(shown: ShownVolumes, colours: Colours = "grey") -> str:
 def axial_levels(shown: ShownVolumes, colours: Colours = "grey", number: int = 7) -> str:
     """The PET images (low dose, enhanced, reference) at several heights of the head, as a base64 PNG."""
     scene = scene_of(shown.reference or shown.enhanced)
-    top = pet_top(shown, scene)
+    top = _pet_top(shown, scene)
     rows = {"Low dose": shown.low, "Enhanced": shown.enhanced, "Standard dose": shown.reference}
     images = [(title, volume) for title, volume in rows.items() if volume is not None]
     levels = scene.levels(number)
@@ -75,7 +75,7 @@ def axial_levels(shown: ShownVolumes, colours: Colours = "grey", number: int = 7
     return as_png(figure)
 
 
-def pet_top(shown: ShownVolumes, scene: Scene) -> float:
+def _pet_top(shown: ShownVolumes, scene: Scene) -> float:
     """The end of the PET scale, in the unit of the PET."""
     best = shown.reference or shown.enhanced
     return rounded(bright_level({plane: scene.cut(best, plane) for plane in PLANES}))
@@ -86,37 +86,37 @@ def rounded(value: float) -> float:
     return float(f"{value:.1e}")
 
 
-def _columns(shown: ShownVolumes, scene: Scene, pet_colours: str) -> list[Column]:
+def _columns(shown: ShownVolumes, scene: Scene, pet_colours: str) -> list[_Column]:
     """MRI, the PETs on one scale, the difference, the spread."""
 
     def cut(volume: Volume) -> dict[Plane, PlaneImage]:
         return {plane: scene.cut(volume, plane) for plane in PLANES}
 
     unit = shown.enhanced.unit if shown.enhanced.unit != "unknown" else "unit of the input"
-    top = pet_top(shown, scene)
+    top = _pet_top(shown, scene)
     enhanced = cut(shown.enhanced)
     columns = []
     if shown.mri is not None:
         pictures = cut(shown.mri)
-        columns.append(Column("MRI", pictures, "gray", 0, bright_level(pictures), None))
+        columns.append(_Column("MRI", pictures, "gray", 0, bright_level(pictures), None))
     against, title, reach = shown.low, "Enhanced − low dose", 2 * DIFFERENCE_SHARE * top
     if shown.low is not None:
-        columns.append(Column("Low-dose PET", cut(shown.low), pet_colours, 0, top, unit))
-    columns.append(Column("Enhanced PET", enhanced, pet_colours, 0, top, unit))
+        columns.append(_Column("Low-dose PET", cut(shown.low), pet_colours, 0, top, unit))
+    columns.append(_Column("Enhanced PET", enhanced, pet_colours, 0, top, unit))
     if shown.reference is not None:
         against, title, reach = shown.reference, "Enhanced − standard", DIFFERENCE_SHARE * top
-        columns.append(Column("Standard-dose PET", cut(shown.reference), pet_colours, 0, top, unit))
+        columns.append(_Column("Standard-dose PET", cut(shown.reference), pet_colours, 0, top, unit))
     if against is not None:
         other = cut(against)
         difference: dict[Plane, PlaneImage] = {plane: enhanced[plane] - other[plane] for plane in PLANES}
-        columns.append(Column(title, difference, "RdBu_r", -reach, reach, unit))
+        columns.append(_Column(title, difference, "RdBu_r", -reach, reach, unit))
     if shown.spread is not None:
         pictures = cut(shown.spread)
-        columns.append(Column("Spread of draws (SD)", pictures, "magma", 0, rounded(bright_level(pictures)), unit))
+        columns.append(_Column("Spread of draws (SD)", pictures, "magma", 0, rounded(bright_level(pictures)), unit))
     return columns
 
 
-def _draw_planes(columns: list[Column], scene: Scene) -> Figure:
+def _draw_planes(columns: list[_Column], scene: Scene) -> Figure:
     """A grid of panels: a column an image, a row a plane, a colour bar under every column that has one."""
     size = scene.high - scene.low
     heights = [size[1], size[2], size[2]]
@@ -137,11 +137,11 @@ def _draw_planes(columns: list[Column], scene: Scene) -> Figure:
                 panel.set_ylabel(plane, fontsize=9)
                 mark_sides(panel, plane, column.colours)
         if column.unit is not None:
-            bar_under(figure, grid[4, number], image, column)
+            _bar_under(figure, grid[4, number], image, column)
     return figure
 
 
-def bar_under(figure: Figure, place: object, image: object, column: Column) -> None:
+def _bar_under(figure: Figure, place: object, image: object, column: _Column) -> None:
     """A slim horizontal colour bar with three ticks and the unit."""
     holder = figure.add_subplot(place)  # type: ignore[call-overload]
     box = holder.get_position()

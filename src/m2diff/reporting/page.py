@@ -189,14 +189,14 @@ def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) ->
 
 
 @dataclass(frozen=True)
-class MethodLine:
+class _MethodLine:
     """A line of the methods table as text; ``best`` names the columns in which it is the best of all."""
 
     row: MethodRow
     best: frozenset[str]
 
 
-def methods(rows: tuple[MethodRow, ...]) -> list[MethodLine]:
+def methods(rows: tuple[MethodRow, ...]) -> list[_MethodLine]:
     """The methods table, the best of every column marked."""
     if not rows:
         return []
@@ -212,11 +212,11 @@ def methods(rows: tuple[MethodRow, ...]) -> list[MethodLine]:
         values["bias"] = None if row.worst_bias_percent is None else abs(row.worst_bias_percent)
         return frozenset(name for name, value in values.items() if value == best[name])
 
-    return [MethodLine(row, wins(row)) for row in rows]
+    return [_MethodLine(row, wins(row)) for row in rows]
 
 
 @dataclass(frozen=True)
-class RegionLine:
+class _RegionLine:
     """A line of the regional table: the region, its bar, and whether its bias is notable."""
 
     row: Region
@@ -226,24 +226,24 @@ class RegionLine:
     notable: bool
 
 
-def region(row: Region) -> RegionLine:
+def region(row: Region) -> _RegionLine:
     """A region as a line with its bar."""
     bias = row.bias_percent if isfinite(row.bias_percent) else 0.0
     length = 50 * min(abs(bias) / _BAR_PERCENT, 1.0)
-    return RegionLine(row, length, "up" if bias > 0 else "down", row.counted and abs(bias) > _NOTABLE_PERCENT)
+    return _RegionLine(row, length, "up" if bias > 0 else "down", row.counted and abs(bias) > _NOTABLE_PERCENT)
 
 
 @dataclass(frozen=True)
-class LesionLine:
+class _LesionLine:
     """A line of the lesion table: the lesion and its kind in words."""
 
     row: Lesion
     kind: str
 
 
-def lesion(row: Lesion) -> LesionLine:
+def lesion(row: Lesion) -> _LesionLine:
     """A lesion as a line."""
-    return LesionLine(row, _LESION_KINDS.get(row.kind, row.kind))
+    return _LesionLine(row, _LESION_KINDS.get(row.kind, row.kind))
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
