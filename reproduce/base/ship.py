@@ -12,7 +12,7 @@ from pathlib import Path
 
 from table import over_persons
 
-from m2diff.enhancement.results import Measured, Scores, ship
+from m2diff.enhancement.results import CardScores, Measured, ship
 
 INPUT = "low-dose input"
 
@@ -24,7 +24,7 @@ def measured(results: Path, method: str) -> Measured:
     for drf in sorted({row["key"][1] for row in rows}):
         mine, inputs = ([row for row in rows if row["key"][1:] == [drf, name]] for name in (method, INPUT))
         psnr = over_persons(mine, "psnr")
-        by_drf[f"{drf:g}"] = Scores(
+        by_drf[f"{drf:g}"] = CardScores(
             psnr=round(psnr.mean, 2),
             psnr_interval=(round(psnr.low, 2), round(psnr.high, 2)),
             input_psnr=round(over_persons(inputs, "psnr").mean, 2),

@@ -14,7 +14,7 @@ from collections import defaultdict
 from importlib import resources
 from pathlib import Path
 
-from m2diff.enhancement.results import Measured, Scores, ship
+from m2diff.enhancement.results import CardScores, Measured, ship
 
 FAMILIES = ("m2diff", "regress", "ddpm", "mdaa", "mapdiff", "mfdiff", "ddpet3d")
 METRICS = ("psnr", "ssim", "nrmse")
@@ -33,9 +33,9 @@ def numbers(benchmarks: list[Path]) -> tuple[Table, dict]:
     return found, json.loads((benchmarks[0] / "benchmark.json").read_text())["scored"]
 
 
-def scores(ours: dict[str, tuple[float, float, float]], inputs: dict[str, tuple[float, float, float]]) -> Scores:
+def scores(ours: dict[str, tuple[float, float, float]], inputs: dict[str, tuple[float, float, float]]) -> CardScores:
     """A dose's line on the card."""
-    return Scores(
+    return CardScores(
         psnr=round(ours["psnr"][0], 2),
         input_psnr=round(inputs["psnr"][0], 2),
         psnr_interval=(round(ours["psnr"][1], 2), round(ours["psnr"][2], 2)),

@@ -19,7 +19,7 @@ from m2diff.batch import Conditions
 from m2diff.data import views
 from m2diff.diffusion import Denoised, sample
 from m2diff.enhancement import cards
-from m2diff.enhancement.volume import MARGIN, Options, run
+from m2diff.enhancement.volume import FADE, Options, run_volume
 from m2diff.evaluation.case import Case
 from m2diff.evaluation.consistency import consistency, slice_axis
 from m2diff.evaluation.metrics import score
@@ -35,7 +35,7 @@ DOSES = (20.0, 100.0)
 def alone(model, prepared: Prepared, first: VolumeArray, seed: int) -> VolumeArray:
     """A draw in which no slab knows of another."""
     generator = torch.Generator().manual_seed(seed)
-    box = mask.box(prepared.support, MARGIN)
+    box = mask.box(prepared.support, FADE)
     slices = model.needs.slices
     low, mri, estimate = (views.to_stack(image[box]) for image in (prepared.low, prepared.mri, first))
     begins = views.starts(len(low), slices, slices)
@@ -43,9 +43,9 @@ def alone(model, prepared: Prepared, first: VolumeArray, seed: int) -> VolumeArr
         views.pad_to_multiple(views.cut(stack, slices, begins), model.needs.multiple)[0]
         for stack in (low, mri, estimate)
     )
-    dose, recon = torch.tensor([prepared.drf]), torch.tensor([list(prepared.recon)], dtype=torch.float32)
+    drf = torch.tensor([prepared.drf])
     answers = [
-        _chain(model, Conditions(low_slab[None], mri_slab[None], dose, recon), first_slab[None], generator)
+        _chain(model, Conditions(low_slab[None], mri_slab[None], drf), first_slab[None], generator)
         for low_slab, mri_slab, first_slab in zip(low_slabs, mri_slabs, first_slabs, strict=True)
     ]
     whole = prepared.low.copy()
@@ -78,10 +78,12 @@ def main(root: Path, weights: str, control: str, out: Path, persons: int) -> Non
         inside, truth = case.mask.data > 0, case.noise_free.data
         for drf in DOSES:
             prepared = pair.prepare(case.low[drf], case.t1, drf=drf, align=False)
-            first = run(first_model, prepared, seed=0)
+            first = run_volume(first_model, prepared, seed=0)
             images = {
                 "low-dose": case.low[drf],
-                "together": prepared.restore(run(model, prepared, seed=0, options=Options(), first=first), "together"),
+                "together": prepared.restore(
+                    run_volume(model, prepared, seed=0, options=Options(), first=first), "together"
+                ),
                 "alone": prepared.restore(alone(model, prepared, first, seed=0), "alone"),
             }
             for name, image in images.items():

@@ -53,7 +53,7 @@ def test_filters_answer_to_their_names(name):
     loaded = cards.load_weights(name, drf=20)
     assert loaded.model.needs.view == "volume"
     assert loaded.sha256 is None
-    assert name in cards.names()
+    assert name in cards.weight_names()
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():

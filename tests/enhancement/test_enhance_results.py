@@ -7,14 +7,16 @@ import torch
 
 from m2diff import families
 from m2diff.enhancement import cards
-from m2diff.enhancement.results import Measured, Scores, measured, ship, with_measured
+from m2diff.enhancement.results import CardScores, Measured, measured, ship, with_measured
 from m2diff.errors import BadInput
 from m2diff.families import stored
 from m2diff.families.packed import pack, unpack
 
 SPEC = {"family": "regress", "network": {"slices": 4, "fold": 2, "width": 8, "multipliers": [1, 2], "groups": 4}}
 TEST = Measured(
-    on="4 scans", by="a command", by_drf={"100": Scores(psnr=27, input_psnr=18), "20": Scores(psnr=31, input_psnr=25)}
+    on="4 scans",
+    by="a command",
+    by_drf={"100": CardScores(psnr=27, input_psnr=18), "20": CardScores(psnr=31, input_psnr=25)},
 )
 
 

@@ -12,7 +12,7 @@ import m2diff
 from m2diff import families
 from m2diff.enhancement import cards, volume
 from m2diff.enhancement.repeat import repeat, seed_of
-from m2diff.enhancement.run import Written, enhance, save
+from m2diff.enhancement.run import Written, enhance, save_result
 from m2diff.enhancement.volume import Options
 from m2diff.errors import BadInput
 from m2diff.families import stored
@@ -105,7 +105,7 @@ def test_the_estimates_of_a_chain_can_be_watched_as_whole_volumes(scans, weights
     prepared, seen = prepare(*scans, drf=20.0, align=False), {}
     options = Options(steps=3, precision="fp32")
     model = cards.load_weights(weights["m2diff"]).model
-    result = volume.run(model, prepared, seed=0, options=options, watch=lambda t, image: seen.update({t: image}))
+    result = volume.run_volume(model, prepared, seed=0, options=options, watch=lambda t, image: seen.update({t: image}))
     assert list(seen) == [999, 666, 332]
     assert np.array_equal(seen[332], result) and not np.allclose(seen[999], result)
     assert seen[999].shape == prepared.low.shape
@@ -125,7 +125,7 @@ def test_several_draws_give_their_mean_and_spread(scans, weights):
     prepared = prepare(*scans, drf=20, align=False)
     model = cards.load_weights(weights["m2diff"]).model
     options = Options(precision="fp32")
-    draws = [volume.run(model, prepared, seed=seed_of(5, n), options=options) for n in range(3)]
+    draws = [volume.run_volume(model, prepared, seed=seed_of(5, n), options=options) for n in range(3)]
     both = repeat(model, prepared, samples=3, seed=5, options=options)
     assert np.allclose(both.mean, np.mean(draws, 0), atol=1e-5)
     assert np.allclose(both.spread, np.std(draws, 0, ddof=1), atol=1e-5)
@@ -151,7 +151,7 @@ def test_without_an_mri_the_pet_alone_is_read_and_said(scans, weights):
 def test_outside_the_head_the_input_stays(scans, weights):
     wide = Volume(np.pad(scans[0].data, 14), AFFINE, "Bq/mL")
     prepared = prepare(wide, drf=20)
-    answer = volume.run(
+    answer = volume.run_volume(
         cards.load_weights(weights["regress"]).model, prepared, seed=0, options=Options(precision="fp32")
     )
     assert np.array_equal(answer[:2], prepared.low[:2])
@@ -171,7 +171,7 @@ def test_the_anchor_brings_regional_means_back(scans):
 def test_written_results_carry_type_unit_place_and_provenance(files, weights, tmp_path):
     pet, mri = files
     result = enhance(pet, mri, weights=weights["m2diff"], samples=2, steps=2, align=False)
-    written = save(result, tmp_path / "out")
+    written = save_result(result, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         f"sub-1_desc-{what}_pet.{ending}" for what in ("enhanced", "spread") for ending in ("nii.gz", "json")
     }
@@ -196,12 +196,12 @@ def test_a_full_disk_leaves_nothing_of_the_result(scans, weights, tmp_path, monk
     result = run(scans, weights, "regress")
     monkeypatch.setattr(atomic, "_settle", lambda file: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(BadInput, match="disk is full"):
-        save(result, tmp_path)
+        save_result(result, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_scan_from_memory_can_be_written(scans, weights, tmp_path):
-    written = save(run(scans, weights, "regress"), tmp_path)
+    written = save_result(run(scans, weights, "regress"), tmp_path)
     assert written == Written(tmp_path / "pet_desc-enhanced_pet.nii.gz", None, tmp_path / "pet_desc-enhanced_pet.json")
 
 

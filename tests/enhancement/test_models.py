@@ -21,7 +21,7 @@ def said(capsys, *arguments: str) -> tuple[int, str, str]:
 
 def test_every_name_that_enhance_takes_is_listed_and_its_numbers_are_the_loaded_models():
     found = {model.name: model for model in m2diff.models()}
-    assert tuple(found) == cards.names()
+    assert tuple(found) == cards.weight_names()
     for name in stored.shipped():
         model, loaded = found[name], cards.load_weights(name)
         assert model.parameters == sum(p.numel() for p in loaded.model.parameters())
@@ -37,7 +37,7 @@ def test_what_ships_stays_small_enough_to_ship():
 def test_the_table_has_a_network_on_three_lines_and_a_filter_on_one(capsys):
     code, out, _ = said(capsys)
     assert code == 0
-    for name in cards.names():
+    for name in cards.weight_names():
         assert any(line.startswith(f"{name} ") for line in out.splitlines()), name
     at = out.splitlines().index(next(line for line in out.splitlines() if line.startswith("m2diff-base ")))
     facts, trained, licence = out.splitlines()[at : at + 3]
@@ -79,7 +79,7 @@ def test_a_card_tells_whom_the_weights_and_those_before_them_saw():
 def test_json_holds_the_cards_whole(capsys):
     code, out, _ = said(capsys, "--json")
     models = json.loads(out)
-    assert code == 0 and [model["name"] for model in models] == list(cards.names())
+    assert code == 0 and [model["name"] for model in models] == list(cards.weight_names())
     assert models[0]["card"]["training"]["seed"] is not None
     (one,) = json.loads(said(capsys, "regress-base", "--json")[1])
     assert one["family"] == "regress" and one["trained_steps"] == 17786

@@ -27,12 +27,12 @@ import numpy as np
 import m2diff
 from conftest import SMALL
 from fabricate import fabricate
-from m2diff.families import names
+from m2diff.families import family_names
 from m2diff.training.config import load_preset
 from m2diff.volume import Volume
 
 out = Path(sys.argv[1])
-assert Path(m2diff.__file__).is_relative_to(out) and "{NAME}" in names()
+assert Path(m2diff.__file__).is_relative_to(out) and "{NAME}" in family_names()
 fabricate(out / "cohort")
 preset = load_preset("{NAME}-base", [*SMALL, "train.steps=2", "model.network.fit=null"])
 m2diff.train(preset, out / "cohort", out / "run", device="cpu", progress=False)

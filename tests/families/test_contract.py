@@ -30,7 +30,7 @@ def shrunk(family, size):
     return {**spec, "network": {**spec["network"], **size}}
 
 
-SPECS = {f"{family} {size}": shrunk(family, SIZES[size]) for family in families.names() for size in SIZES}
+SPECS = {f"{family} {size}": shrunk(family, SIZES[size]) for family in families.family_names() for size in SIZES}
 
 each_family = pytest.mark.parametrize("name", SPECS)
 each_without_a_fit = pytest.mark.parametrize("name", [name for name in SPECS if "fit" not in name])
@@ -65,7 +65,7 @@ def enhanced(model, conditions, seed=0):
         return model.enhance(conditions, generator=seeded(seed))
 
 
-@pytest.mark.parametrize("family", families.names())
+@pytest.mark.parametrize("family", families.family_names())
 def test_a_familys_presets_are_its_own(family):
     assert load_preset(f"{family}-base").model["family"] == family
 
@@ -240,5 +240,5 @@ def test_a_balanced_loss_counts_every_dose(name):
 
 
 def test_an_unknown_family_is_an_error():
-    with pytest.raises(BadInput, match=", ".join(families.names())):
+    with pytest.raises(BadInput, match=", ".join(families.family_names())):
         families.build({"family": "wishes"})

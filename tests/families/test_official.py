@@ -26,7 +26,7 @@ needs_reference = pytest.mark.skipif(not WEIGHTS.exists(), reason="shared refere
 
 @needs_reference
 def test_the_released_network_gives_its_released_numbers(capsys):
-    assert official.main(["check", str(WEIGHTS), str(IO)]) == 0
+    assert official.check_command(["check", str(WEIGHTS), str(IO)]) == 0
     printed = capsys.readouterr().out
     for name in ("pet_head", "mri_head", "loss_pet", "loss_mri", "loss_agreement", "sample_pet", "sample_mri"):
         assert f"{name} " in printed
@@ -39,7 +39,7 @@ def test_another_network_does_not_pass(tmp_path, capsys):
     tensors = load_file(WEIGHTS)
     tensors["middle_block.1.proj_out.weight"] = -tensors["middle_block.1.proj_out.weight"]
     save_file(tensors, tmp_path / "other.safetensors")
-    assert official.main(["check", str(tmp_path / "other.safetensors"), str(IO)]) == 1
+    assert official.check_command(["check", str(tmp_path / "other.safetensors"), str(IO)]) == 1
     assert "DIFFERENT" in capsys.readouterr().out
 
 
@@ -57,7 +57,7 @@ def test_the_full_size_network_maps_without_a_tensor_left_over():
 def test_a_half_of_the_parameters_is_refused_in_one_sentence(tmp_path, capsys):
     tensors = {name: tensor for name, tensor in load_file(WEIGHTS).items() if not name.startswith("mri_")}
     save_file(tensors, tmp_path / "half.safetensors")
-    assert official.main(["check", str(tmp_path / "half.safetensors"), str(IO)]) == 2
+    assert official.check_command(["check", str(tmp_path / "half.safetensors"), str(IO)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -66,7 +66,7 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_sentence(tmp_path, capsys,
     path = tmp_path / "weights.safetensors"
     if content is not None:
         path.write_bytes(content)
-    assert official.main(["check", str(path), str(path)]) == 2
+    assert official.check_command(["check", str(path), str(path)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "expected a safetensors file" in said

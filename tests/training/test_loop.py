@@ -22,7 +22,7 @@ from m2diff.errors import BadInput
 from m2diff.families import build
 from m2diff.nn import Decoder, Encoder
 from m2diff.training import loop
-from m2diff.training.checkpoint import load_latest, save
+from m2diff.training.checkpoint import load_latest, save_checkpoint
 from m2diff.training.loop import train
 
 
@@ -147,7 +147,7 @@ def test_a_run_of_before_a_setting_existed_is_resumed(small, cache, tmp_path):
     begun = state(tmp_path)
     older = json.loads(begun.spec)
     del older["sampling"]["clip"]  # which the preset leaves at its default
-    save(replace(begun, spec=json.dumps(older)), tmp_path / "checkpoints")
+    save_checkpoint(replace(begun, spec=json.dumps(older)), tmp_path / "checkpoints")
     run(small("train.steps=2"), cache, tmp_path)
     assert state(tmp_path).step == 2
 
@@ -235,7 +235,7 @@ def test_the_best_weights_of_a_chain_are_those_of_its_few_steps(small, cache, tm
 
 def test_a_score_by_other_calls_is_no_measure_for_a_resumed_run(small, cache, tmp_path):
     run(small("train.steps=2", *CHAIN), cache, tmp_path)
-    save(replace(state(tmp_path), best=1000.0), tmp_path / "checkpoints")
+    save_checkpoint(replace(state(tmp_path), best=1000.0), tmp_path / "checkpoints")
     run(small("train.steps=3", *CHAIN), cache, tmp_path)
     assert state(tmp_path).best == 1000.0
     run(small("train.steps=4", *CHAIN, "train.validate_steps=2"), cache, tmp_path)

@@ -17,7 +17,7 @@ from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily
 from m2diff.families.config import SamplingConfig
 from m2diff.nn.precision import autocast, best_precision
-from m2diff.training.checkpoint import Checkpoint, clear, load_latest, save
+from m2diff.training.checkpoint import Checkpoint, clear, load_latest, save_checkpoint
 from m2diff.training.config import TrainConfig
 from m2diff.training.export import export
 from m2diff.training.journal import Means
@@ -76,7 +76,7 @@ def checkpoint(step: int) -> Checkpoint:
 
 
 def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path):
-    save(checkpoint(3), tmp_path)
+    save_checkpoint(checkpoint(3), tmp_path)
     back = load_latest(tmp_path)
     assert back is not None and back.step == 3 and back.best == -math.inf and back.results == {"gain": 1.0}
     assert torch.equal(back.model["w"], torch.full((100,), 3.0))
@@ -84,7 +84,7 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path):
 
 def test_the_last_two_are_kept_and_nothing_else_lies_about(tmp_path):
     for step in (1, 2, 30, 100):
-        save(checkpoint(step), tmp_path)
+        save_checkpoint(checkpoint(step), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000030.pt", "step-000000100.pt"]
 
 
@@ -99,9 +99,9 @@ def full_disk():
 
 
 def test_a_write_that_fails_leaves_the_former_checkpoint(tmp_path, full_disk):
-    save(checkpoint(1), tmp_path)
+    save_checkpoint(checkpoint(1), tmp_path)
     with pytest.raises(BadInput, match="larger than"):
-        save(replace(checkpoint(2), model={"w": torch.zeros(5000)}), tmp_path)
+        save_checkpoint(replace(checkpoint(2), model={"w": torch.zeros(5000)}), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001.pt"]
     assert load_latest(tmp_path).step == 1
 
@@ -114,8 +114,8 @@ def test_weights_and_card_are_both_written_or_neither(tmp_path, full_disk):
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
-    save(checkpoint(1), tmp_path)
-    newest = save(checkpoint(2), tmp_path)
+    save_checkpoint(checkpoint(1), tmp_path)
+    newest = save_checkpoint(checkpoint(2), tmp_path)
     newest.write_bytes(newest.read_bytes()[:-200] if damage is None else damage)
     with pytest.warns(UserWarning, match="cannot be read"):
         assert load_latest(tmp_path).step == 1
@@ -123,7 +123,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, dama
 
 def test_no_checkpoint_is_no_error_and_clearing_forgets_them(tmp_path):
     assert load_latest(tmp_path / "none") is None
-    save(checkpoint(1), tmp_path)
+    save_checkpoint(checkpoint(1), tmp_path)
     clear(tmp_path)
     assert load_latest(tmp_path) is None
 

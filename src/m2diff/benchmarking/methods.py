@@ -186,7 +186,7 @@ def _known(base: str) -> tuple[str, _Kind, str]:
         return Path(base).stem, "preset", base
     plain = base.removeprefix("weights:")
     path = Path(plain)
-    if plain in cards.names():
+    if plain in cards.weight_names():
         return f"weights:{plain}", "weights", plain
     for file in (path / "weights.safetensors", path):
         if file.is_file():

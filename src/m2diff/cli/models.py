@@ -11,7 +11,7 @@ from m2diff.cli.options import AsList, Quiet
 
 if TYPE_CHECKING:
     from m2diff.enhancement.models import Model
-    from m2diff.enhancement.results import Measured, Scores
+    from m2diff.enhancement.results import CardScores, Measured
 
 
 def models(
@@ -103,7 +103,7 @@ def _test_lines(test: Measured) -> list[str]:
     return [*lines, *(_dose_line(drf, at) for drf, at in test.by_drf.items())]
 
 
-def _dose_line(drf: str, at: Scores) -> str:
+def _dose_line(drf: str, at: CardScores) -> str:
     """The scores at one dose; a dash where one was not taken."""
 
     def number(value: Any, width: int) -> str:

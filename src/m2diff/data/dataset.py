@@ -24,7 +24,7 @@ from m2diff.shapes import PerItem, Slab
 __all__ = ["Item", "SlabDataset", "StepSampler", "collate", "dose_table", "open_cohort", "prepare_cohort"]
 
 ENDLESS = 2**62
-Image = TypeVar("Image", npt.NDArray[np.float32], Tensor)
+Array = TypeVar("Array", npt.NDArray[np.float32], Tensor)
 Target = Literal["standard", "noise_free", "expected"]
 """What a slab should become: the standard scan, the noise-free image, or what is to be expected of the standard scan
 where both the noise-free image and the low-dose scan are known (``expected``). A simulated cohort alone knows the last
@@ -137,7 +137,7 @@ class SlabDataset(Dataset[Item]):
         """The stack (d, h, w) that what the slabs of ``subject`` should become is made of."""
         return subject.standard if self.target == "standard" else subject.noise_free
 
-    def towards(self, clean: Image, low: Image, drf: float | Image) -> Image:
+    def towards(self, clean: Array, low: Array, drf: float | Array) -> Array:
         """What slabs should become, by those of ``clean`` and of the low-dose scan, both on the latter's scale."""
         return expected(clean, low, drf) if self.target == "expected" else clean
 
@@ -202,7 +202,7 @@ class SlabDataset(Dataset[Item]):
         return shifted(_with_margin(stack, corner, self.size), shift)
 
 
-def expected(noise_free: Image, low: Image, drf: float | Image) -> Image:
+def expected(noise_free: Array, low: Array, drf: float | Array) -> Array:
     """The standard scan to be expected where its noise-free image and a low-dose scan of it are known.
 
     A low dose is a thinning of the standard scan's counts: on the standard's scale its noise has ``drf`` times the

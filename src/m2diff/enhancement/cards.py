@@ -33,7 +33,7 @@ class Weights:
     """Hash of the weights' file; None for filters, which have none."""
 
 
-def names() -> tuple[str, ...]:
+def weight_names() -> tuple[str, ...]:
     """The weights that ship with the package, and the filters."""
     return (*stored.shipped(), *FILTERS)
 
@@ -58,7 +58,7 @@ def save_weights(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, A
 
     ``spec`` is what ``families.build`` takes; the card holds it with every default filled in.
     """
-    return stored.write(model, {**card, "model": resolve(spec)}, Path(path))
+    return stored.write_weights(model, {**card, "model": resolve(spec)}, Path(path))
 
 
 def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:

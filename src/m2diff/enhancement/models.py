@@ -56,7 +56,7 @@ def models(name: str | Path | None = None) -> list[Model]:
     """
     from m2diff.enhancement import cards
 
-    return [_described(each) for each in (cards.names() if name is None else (str(name),))]
+    return [_described(each) for each in (cards.weight_names() if name is None else (str(name),))]
 
 
 def _described(name: str) -> Model:

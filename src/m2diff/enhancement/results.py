@@ -22,10 +22,10 @@ from m2diff.errors import BadInput
 from m2diff.families import packed, stored
 from m2diff.io.atomic import replacing
 
-Interval = tuple[float, float]
+_Interval = tuple[float, float]
 
 
-class Scores(BaseModel):
+class CardScores(BaseModel):
     """Means over the test scans of one dose, inside the brain, beside those of the input (docs/metrics.md)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,11 +33,11 @@ class Scores(BaseModel):
     psnr: float
     """dB."""
     input_psnr: float
-    psnr_interval: Interval | None = None
+    psnr_interval: _Interval | None = None
     """95 % interval over persons."""
     ssim: float | None = None
     input_ssim: float | None = None
-    ssim_interval: Interval | None = None
+    ssim_interval: _Interval | None = None
     nrmse: float | None = None
     input_nrmse: float | None = None
 
@@ -51,12 +51,12 @@ class Measured(BaseModel):
     """The scans, how many of how many people, against what, and where."""
     by: str
     """The command that measured it."""
-    by_drf: dict[str, Scores]
+    by_drf: dict[str, CardScores]
     """By dose reduction factor, such as ``"20"``."""
 
     @field_validator("by_drf")
     @classmethod
-    def _are_factors(cls, value: dict[str, Scores]) -> dict[str, Scores]:
+    def _are_factors(cls, value: dict[str, CardScores]) -> dict[str, CardScores]:
         if any(float(drf) <= 1 for drf in value):
             raise ValueError("dose reduction factors lie above 1")
         return dict(sorted(value.items(), key=lambda pair: float(pair[0])))

@@ -15,8 +15,7 @@ import numpy as np
 
 from m2diff.enhancement import cards
 from m2diff.enhancement.repeat import repeat
-from m2diff.enhancement.volume import Options
-from m2diff.enhancement.volume import run as run_volume
+from m2diff.enhancement.volume import Options, run_volume
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily, Enhancer
 from m2diff.io import atomic, bids, nifti
@@ -51,8 +50,8 @@ class Enhanced:
     warnings: tuple[str, ...]
 
     def save(self, folder: Path | str, *, keep_phi: bool = False) -> Written:
-        """Write image, spread, sidecars and, for a scan that came as DICOM, the derived series; see ``save``."""
-        return save(self, folder, keep_phi=keep_phi)
+        """Write image, spread, sidecars and, for a scan that came as DICOM, the derived series; see ``save_result``."""
+        return save_result(self, folder, keep_phi=keep_phi)
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def _answer(control: cards.Weights, prepared: Prepared, options: Options) -> Vol
     return run_volume(control.model, prepared, seed=0, options=replace(options, steps=None, anchor_mm=0.0))
 
 
-def save(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) -> Written:
+def save_result(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) -> Written:
     """Write image, spread and sidecars into the folder ``out``, all or none; returns where they lie.
 
     Names, numbers and dates of the patient stay out of the sidecars unless ``keep_phi``. A scan that came as DICOM is
@@ -267,7 +266,7 @@ def _warnings(
         found.append(
             "The MRI fits the PET less well than one person's usually does: check that both are of one person."
         )
-    named, known = tracer(pet), _known_tracers(loaded)
+    named, known = tracer_named(pet), _known_tracers(loaded)
     if named and known and not any(_tracer_key(name) in _tracer_key(named) for name in known):
         found.append(
             f"The sidecar names the tracer {named!r}, and {loaded.name} was trained on {', '.join(known)}: "
@@ -284,7 +283,7 @@ def _known_tracers(loaded: cards.Weights) -> list[str]:
     return [str(name) for name in names]
 
 
-def tracer(pet: Volume) -> str | None:
+def tracer_named(pet: Volume) -> str | None:
     """The tracer that the scan's sidecar names."""
     return bids.tracer_in(pet.source.sidecar) if pet.source else None
 

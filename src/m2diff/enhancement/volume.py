@@ -27,7 +27,7 @@ from m2diff.preparation.grid import smoothed
 from m2diff.preparation.pair import Prepared
 from m2diff.shapes import Stack, VolumeArray
 
-MARGIN = 4
+FADE = 4
 """Voxels around the head's box that the network sees and that fade into the input."""
 
 WatchVolume: TypeAlias = Callable[[int, VolumeArray], None]
@@ -47,7 +47,7 @@ class Options:
     progress: bool = False
 
 
-def run(
+def run_volume(
     model: Enhancer,
     prepared: Prepared,
     *,
@@ -58,14 +58,14 @@ def run(
 ) -> VolumeArray:
     """One draw of the clean scan, normalised, on the working grid (i, j, k).
 
-    Outside the head's box (grown by ``MARGIN`` voxels) the low-dose input stays; over the margin one fades into the
+    Outside the head's box (grown by ``FADE`` voxels) the low-dose input stays; over the margin one fades into the
     other. ``first``: a normalised estimate for chains that start from one; None is the low-dose scan. ``watch``: told
     the estimates of a chain on the way. Raises BadInput where the model answers no finite number.
     """
     if model.needs.view == "volume":
         estimate = _filtered(model, prepared)
     else:
-        box = mask.box(prepared.support, MARGIN)
+        box = mask.box(prepared.support, FADE)
         seen: Watch | None = None if watch is None else lambda t, clean: watch(t, _whole(clean, prepared, box))
         begin = prepared.low if first is None else first
         answer = enhanced_box(model, prepared, box, options, seed=seed, first=begin, watch=seen)
@@ -110,7 +110,7 @@ def enhanced_box(
         return tqdm(batches, "enhance", len(slabs.batches), False, disable=not options.progress)
 
     with torch.inference_mode():
-        return chain.run(
+        return chain.run_chain(
             model.to(options.device),
             lambda answer, x_t: slabs.stitched(answer, x_t, device=options.device, around=bar),
             noise,
@@ -137,12 +137,12 @@ def _whole(answer: Stack, prepared: Prepared, box: tuple[slice, slice, slice]) -
 
 
 def _fade(box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> VolumeArray:
-    """1 inside the box, falling over ``MARGIN`` voxels towards each face that is not the image's own end."""
+    """1 inside the box, falling over ``FADE`` voxels towards each face that is not the image's own end."""
     ramps = []
     for span, size in zip(box, shape, strict=True):
         ramp = np.ones(span.stop - span.start, dtype=np.float32)
-        rise = (np.arange(MARGIN, dtype=np.float32) + 0.5) / MARGIN
-        count = min(MARGIN, len(ramp))
+        rise = (np.arange(FADE, dtype=np.float32) + 0.5) / FADE
+        count = min(FADE, len(ramp))
         if span.start > 0:
             ramp[:count] *= rise[:count]
         if span.stop < size:

@@ -20,7 +20,7 @@ from m2diff.families.mdaa import MDAA, MDAAConfig
 from m2diff.families.mfdiff import MFdiff, MFdiffConfig
 from m2diff.families.regress import Regress, RegressConfig
 
-__all__ = ["FAMILIES", "DiffusionFamily", "Enhancer", "Trainable", "build", "names", "resolve"]
+__all__ = ["FAMILIES", "DiffusionFamily", "Enhancer", "Trainable", "build", "family_names", "resolve"]
 
 FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
     "m2diff": (M2DiffConfig, M2Diff),
@@ -34,7 +34,7 @@ FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
 """By the name that stands in a preset: what the ``model:`` section may say, and the network that is built of it."""
 
 
-def names() -> tuple[str, ...]:
+def family_names() -> tuple[str, ...]:
     """The families that learn."""
     return tuple(FAMILIES)
 

@@ -24,7 +24,7 @@ from m2diff.diffusion import q_sample, sample
 from m2diff.errors import BadInput
 from m2diff.families.m2diff import M2Diff, M2DiffConfig, M2DiffNetwork
 
-TOLERANCE = 1e-4
+LARGEST_DIFFERENCE = 1e-4
 UNUSED = "out."  # a third head that the release builds and never calls
 SHAPES = Mapping[str, tuple[int, ...]]
 IMAGES = ("x_t", "low", "mri", "target", "noise", "pet_head", "mri_head", "sample_pet", "sample_mri")
@@ -92,7 +92,7 @@ class Difference:
     @property
     def passed(self) -> bool:
         """Whether it is small enough to be the same network."""
-        return self.largest < TOLERANCE  # NaN is not
+        return self.largest < LARGEST_DIFFERENCE  # NaN is not
 
 
 def our_name(released: str) -> str:
@@ -287,7 +287,7 @@ def _present(image: Tensor | None) -> Tensor:
     return image
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file; BadInput where it cannot be read."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -300,19 +300,19 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def check(weights: Path, io: Path) -> int:
+def check_recorded(weights: Path, io: Path) -> int:
     """Write the import's summary and every difference to standard output; the exit code (0 the same, 1 not)."""
-    imported = import_released(read(weights))
-    differences = compare(imported.model, read(io))
+    imported = import_released(_read(weights))
+    differences = compare(imported.model, _read(io))
     passed = all(difference.passed for difference in differences)
     lines = [imported.summary]
     lines += [f"{d.name:16s} {d.largest:.2e}  {'same' if d.passed else 'DIFFERENT'}" for d in differences]
-    lines.append(f"{'all' if passed else 'not all'} under {TOLERANCE:g}")
+    lines.append(f"{'all' if passed else 'not all'} under {LARGEST_DIFFERENCE:g}")
     sys.stdout.write("\n".join(lines) + "\n")
     return 0 if passed else 1
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def check_command(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's first lines."""
     parser = argparse.ArgumentParser(
         prog="python -m m2diff.families.official", description="The paper's network, checked."
@@ -323,11 +323,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add_argument("io", type=Path, help="recorded inputs and outputs, safetensors")
     chosen = parser.parse_args(arguments)
     try:
-        return check(chosen.weights, chosen.io)
+        return check_recorded(chosen.weights, chosen.io)
     except BadInput as error:
         sys.stderr.write(f"{error}\n")
         return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(check_command())

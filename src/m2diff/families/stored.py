@@ -73,7 +73,7 @@ def steps_of(card: Mapping[str, Any]) -> int:
     return sum(steps for steps in told if isinstance(steps, int))
 
 
-def write(model: nn.Module, card: Mapping[str, Any], weights: Path, *, beside: Path | None = None) -> Path:
+def write_weights(model: nn.Module, card: Mapping[str, Any], weights: Path, *, beside: Path | None = None) -> Path:
     """Write the weights of ``model`` (float16) to ``weights`` and their card ``beside``, both or neither.
 
     ``beside``: None is the weights' own name with ``.json``. float16 keeps 11 bits, more than bfloat16 training

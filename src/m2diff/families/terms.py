@@ -77,7 +77,7 @@ def with_levels(losses: Losses, estimate: Slab, batch: Batch, weights: PerItem, 
     return losses.plus("levels", level_error(estimate, batch, weights), weight)
 
 
-INSIDE = 0.25
+_INSIDE = 0.25
 """Uptake, in a scan whose brain is near 1, above which a voxel counts as inside."""
 
 
@@ -96,7 +96,7 @@ def shrinkage_error(estimate: Slab, batch: Batch, weights: PerItem) -> Tensor:
     """
     target = batch.target.float()
     with torch.autocast(target.device.type, enabled=False):
-        inside = (target > INSIDE)[:, None]
+        inside = (target > _INSIDE)[:, None]
         truth = torch.where(inside, torch.cat([target[:, None], structure(target)], dim=1), 0.0)
         along = shrinkage((estimate.float() - target).flatten(1), truth.flatten(2))
     return (weights * along).mean() / target[0].numel()

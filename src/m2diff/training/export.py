@@ -77,7 +77,7 @@ def model_card(
 
 def export(model: nn.Module, card: Mapping[str, Any], out: Path, *, weights: str = WEIGHTS, name: str = CARD) -> Path:
     """Write the weights of ``model`` and its card into ``out``, both or neither; returns the weights' path."""
-    return stored.write(model, card, out / weights, beside=out / name)
+    return stored.write_weights(model, card, out / weights, beside=out / name)
 
 
 def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from m2diff.shapes import Stack
 FEW = 5
 """Network calls of a validation, unless the family makes fewer or the run's settings say otherwise."""
 SLABS_AT_ONCE = 8
-MARGIN = 8
+_MARGIN = 8
 """Voxels around the brain that the network sees too."""
 
 
@@ -138,7 +138,7 @@ def enhance_stack(
     """
     network: Any = model
     slabs = Slabs.of(low, mri, network.needs, drf=drf, batch=SLABS_AT_ONCE)
-    return chain.run(
+    return chain.run_chain(
         network,
         lambda answer, x_t: slabs.stitched(answer, x_t, device=low.device),
         lambda _: draw_noise(low, generator=generator),
@@ -178,6 +178,6 @@ def _score(
 def _around_brain(subject: PreparedSubject, stack: Any) -> Any:
     """All that the score needs of a stack: the brain's box and a margin."""
     box = subject.meta.brain
-    corner = [max(at - MARGIN, 0) for at in box.low]
-    high = [min(at + MARGIN, n) for at, n in zip(box.high, stack.shape, strict=True)]
+    corner = [max(at - _MARGIN, 0) for at in box.low]
+    high = [min(at + _MARGIN, n) for at, n in zip(box.high, stack.shape, strict=True)]
     return window(stack, corner, [b - a for a, b in zip(corner, high, strict=True)])
