@@ -59,10 +59,10 @@ def test_only_training_computes_narrow_images_in_float32(spatial, monkeypatch):
         return forward(self, x)
 
     monkeypatch.setattr(plain, "forward", watched)
-    for sides in (3, 8):
-        layer, images = layer_and_images(spatial, 3, 1, 8, (sides,) * spatial)
+    for side, stride in [(3, 1), (7, 2), (4, 1), (8, 2)]:
+        layer, images = layer_and_images(spatial, 3, stride, 8, (*[8] * (spatial - 1), side))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             layer(images)
             with torch.no_grad():
                 layer(images)
-    assert seen == [False, True, True, True]
+    assert seen == [False, True, False, True, True, True, True, True]

@@ -9,7 +9,7 @@ import torch
 
 from m2diff.errors import Notice
 from m2diff.families import build
-from m2diff.nn.blocks import Downsample
+from m2diff.nn.blocks import Downsample, ResBlock
 from m2diff.training import loop, precision_check
 from m2diff.training.checkpoint import load_latest
 from m2diff.training.loop import train
@@ -24,17 +24,24 @@ def same(one, other) -> bool:
     return all(torch.equal(one.model[key], other.model[key]) for key in one.model) and one.results == other.results
 
 
+def scaled(y, factor: float):
+    """``y``, with a gradient ``factor`` times what it is, in bfloat16 alone."""
+    if y.dtype == torch.bfloat16 and y.requires_grad:
+        y.register_hook(lambda gradient: gradient * factor)
+    return y
+
+
 def broken(monkeypatch, factor: float) -> None:
-    """Make the gradient of one kind of layer ``factor`` times what it is, in bfloat16 alone."""
+    """Make the gradients of one kind of layer wrong."""
     right = Downsample.forward
+    monkeypatch.setattr(Downsample, "forward", lambda self, x: scaled(right(self, x), factor))
 
-    def forward(self, x):
-        y = right(self, x)
-        if y.dtype == torch.bfloat16 and y.requires_grad:
-            y.register_hook(lambda gradient: gradient * factor)
-        return y
 
-    monkeypatch.setattr(Downsample, "forward", forward)
+def first_batch(preset, cache, out, monkeypatch):
+    given = []
+    monkeypatch.setattr(loop, "wrong_gradient", lambda *all_of_it: given.append(all_of_it))
+    trained(preset, cache, out)
+    return given[0][1]
 
 
 @pytest.mark.parametrize(
@@ -75,10 +82,17 @@ def test_where_bfloat16_is_not_used_nothing_is_computed(small, cache, tmp_path, 
 
 
 def test_data_that_are_no_numbers_are_not_the_precisions_fault(small, cache, tmp_path, monkeypatch):
-    run = []
-    monkeypatch.setattr(loop, "wrong_gradient", lambda *given: run.append(given))
     preset = small("train.steps=1")
-    trained(preset, cache, tmp_path)
-    _, batch, _ = run[0]
+    batch = first_batch(preset, cache, tmp_path, monkeypatch)
     batch.target.fill_(torch.nan)
     assert precision_check.wrong_gradient(build(preset.model), batch, "bf16") is None
+
+
+def test_layers_behind_those_that_start_at_zero_are_checked(small, cache, tmp_path, monkeypatch):
+    preset = small("train.steps=1", name="regress-base")
+    batch, network = first_batch(preset, cache, tmp_path, monkeypatch), build(preset.model)
+    assert precision_check.wrong_gradient(network, batch, "bf16") is None
+    for block in network.modules():
+        if isinstance(block, ResBlock):
+            block.conv_in.register_forward_hook(lambda layer, given, y: scaled(y, 2.0))
+    assert precision_check.wrong_gradient(network, batch, "bf16") is not None
