@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types slow validators docs clean
+.PHONY: demo test isa lint types slow validators docs clean
 
 demo: $(READY)
 	$(BIN)/m2diff demo --out demo
@@ -26,6 +26,16 @@ validators: $(READY)  # dciodvfy and the BIDS validator, for the tests that ask 
 docs: $(READY)  # the documentation site, in site/
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# Convolutions differ from CPU to CPU: the tests that train, with oneDNN held to one set of instructions after the other.
+ISAS ?= AVX2 AVX512_CORE_BF16 $(shell grep -qs amx_bf16 /proc/cpuinfo && echo AVX512_CORE_AMX)
+
+isa: $(READY)
+	for isa in $(ISAS); do \
+	    echo "ONEDNN_MAX_CPU_ISA=$$isa"; \
+	    ONEDNN_MAX_CPU_ISA=$$isa OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" \
+	        tests/nn tests/training tests/benchmarking/test_benchmark_run.py || exit 1; \
+	done
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ between pixels and features.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,27 +18,45 @@ from torch.nn import functional as F
 from m2diff.shapes import Features, Slab
 
 Layer = TypeVar("Layer", bound=nn.Module)
+NARROW = 4
+"""Voxels along an axis, of a convolution's output, below which its gradients in bfloat16 are not trusted on a CPU."""
+
+
+def convolved(layer: nn.Conv2d | nn.Conv3d, convolve: Callable[[Features], Features], x: Features) -> Features:
+    """What ``layer`` makes of ``x``, by ``convolve``; in float32 where it trains on a CPU and ``x`` is narrow.
+
+    oneDNN 3.12 (PyTorch 2.13) reads and writes beyond its memory where it computes the weights' gradient in bfloat16
+    of an image with few voxels along an axis. Which sizes are wrong differs from CPU to CPU: on all seen so far some of
+    one to three voxels, or below the kernel's size. Layers so small cost next to nothing in float32.
+    """
+    trains = x.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
+    enough = max(NARROW, *layer.kernel_size) * layer.stride[0]
+    if not trains or min(x.shape[2:]) >= enough:
+        return convolve(x)
+    with torch.autocast("cpu", enabled=False):
+        y = convolve(x.float())
+    return y.to(torch.get_autocast_dtype("cpu"))
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution over images whose gradients are right on a CPU too."""
+
+    def forward(self, x: Features) -> Features:
+        """(b, c_in, h, w) to (b, c_out, ...)."""
+        return convolved(self, super().forward, x)
 
 
 class Conv3d(nn.Conv3d):
-    """A convolution over volumes whose gradients are right on a CPU too.
-
-    Note: oneDNN 3.12 (PyTorch 2.13) reads memory that nobody wrote where it computes the weights' gradient in bfloat16
-    of a volume of fewer slices than the kernel (but more than one); such a layer computes in float32 there.
-    """
+    """A convolution over volumes whose gradients are right on a CPU too."""
 
     def forward(self, x: Features) -> Features:
         """(b, c_in, d, h, w) to (b, c_out, ...)."""
-        shallow = 1 < x.shape[2] < self.kernel_size[0]
-        if not (x.device.type == "cpu" and shallow and torch.is_grad_enabled()):
-            return super().forward(x)
-        with torch.autocast("cpu", enabled=False):
-            return super().forward(x.float()).to(x.dtype)
+        return convolved(self, super().forward, x)
 
 
 def conv(spatial: int, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> nn.Module:
     """A convolution over ``spatial`` axes that keeps the image's size (at stride 1)."""
-    layer = {2: nn.Conv2d, 3: Conv3d}[spatial]
+    layer = {2: Conv2d, 3: Conv3d}[spatial]
     return layer(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2)
 
 

@@ -14,6 +14,7 @@ the same call trains on many GPUs.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,7 +32,7 @@ from m2diff.data.cohort import PreparedSubject
 from m2diff.data.dataset import PlanDataset, SlabDataset, StepSampler, collate
 from m2diff.data.resident import ResidentCohort, fits
 from m2diff.data.splits import Split
-from m2diff.errors import BadInput
+from m2diff.errors import BadInput, Notice
 from m2diff.families import build, resolve, stored
 from m2diff.io.atomic import replacing
 from m2diff.nn.precision import Precision, autocast, best_device, channels_last
@@ -40,6 +41,7 @@ from m2diff.training.checkpoint import Checkpoint
 from m2diff.training.config import UNBOUNDED, Preset, load_preset
 from m2diff.training.export import Provenance, Training, export, load_start, model_card
 from m2diff.training.journal import Journal, Means, summary_writer
+from m2diff.training.precision_check import wrong_gradient
 from m2diff.training.scans import aimed, split_of, tracers
 from m2diff.training.schedule import learning_rate
 from m2diff.training.stop import StopRequest, stop_requests
@@ -130,6 +132,7 @@ class Run:
             fused=accelerator.device.type in ("cpu", "cuda"),
         )
         self.loss = accelerator.prepare_model(_Loss(self.model))
+        self.precision: Precision = self.config.precision
         self.step = 0
         self.best = float("-inf")
         self.results: dict[str, Any] = {}
@@ -156,17 +159,19 @@ class Run:
 
     def steps(self, request: StopRequest) -> None:
         """Train until the last step, or until ``request`` is due; either way a checkpoint is left."""
-        config = self.config
+        config, first = self.config, self.step
         journal = Journal(
             self.out / "logs",
             self.preset.name,
-            first=self.step,
+            first=first,
             steps=None if config.steps >= UNBOUNDED else config.steps,
             progress=self.progress,
             main=self.accelerator.is_main_process,
         )
         torch.backends.cudnn.benchmark = True  # every step has the same shapes
         for batch in self._batches():
+            if self.step == first:
+                self._check_precision(batch)
             self.means.add(self._one(batch))
             self.step += 1
             journal.step()
@@ -226,6 +231,18 @@ class Run:
         workers = config.workers if config.workers is not None else 8 * (device.type == "cuda")
         return iter(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate))
 
+    def _check_precision(self, batch: Batch) -> None:
+        """Compute in float32 from here on where bfloat16 gradients of this network are wrong on this CPU."""
+        wrong = wrong_gradient(self.model, _on(batch, self.accelerator.device), self.precision)
+        if wrong is not None:
+            sentence = (
+                f"bfloat16 gradients of this network are wrong on this CPU (most at {wrong}), so training computes in "
+                "float32, which may take longer."
+            )
+            warnings.warn(sentence, Notice, stacklevel=3)
+        if self._agreed(wrong is not None):
+            self.precision = "fp32"
+
     def _one(self, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step; returns its loss terms."""
         device, rank = self.accelerator.device, self.accelerator.process_index
@@ -237,7 +254,7 @@ class Run:
 
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self.loss(_on(batch, device), generator, self.config.precision)
+        terms = self.loss(_on(batch, device), generator, self.precision)
         self.accelerator.backward(terms["loss"])
         if self.config.grad_clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
@@ -267,7 +284,7 @@ class Run:
         scans = self.split.valid[: self.config.validate_scans]
         if scans and self.accelerator.is_main_process:
             with _shapes_vary():
-                device, precision = self.accelerator.device, self.config.precision
+                device, precision = self.accelerator.device, self.precision
                 result = validate(self.averaged.module, scans, device=device, precision=precision, calls=self.calls)
             self.results = {"step": self.step, **result.to_card()}
             journal.validation(self.step, result)
