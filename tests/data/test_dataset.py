@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from fabricate import SHAPE, fabricate
 from torch.utils.data import DataLoader
 
 from m2diff.data.augment import MARGIN, Augmentation, Draw, filtered, recontrasted, shifted
-from m2diff.data.cohort import PreparedSubject
+from m2diff.data.cohort import Box, PreparedSubject
 from m2diff.data.dataset import SlabDataset, StepSampler, collate, expected, window
 
 PLAIN = Augmentation(enabled=False)
@@ -143,6 +144,37 @@ def test_crops_larger_than_the_image_still_come_out_whole(cohort):
 def test_most_slabs_show_the_brain(cohort):
     dataset = SlabDataset(cohort, slices=4, crop=(16, 16), augmentation=PLAIN)
     assert np.mean([float((dataset[n].mri > 0.2).float().mean()) > 0.2 for n in range(50)]) > 0.9
+
+
+@pytest.fixture
+def small_brain(cohort):
+    """A session whose brain is a few slices of a head that fills more of the image."""
+    meta = replace(cohort[0].meta, brain=Box((7, 14, 12), (9, 20, 16)), head=Box((0, 4, 3), (12, 30, 26)))
+    return PreparedSubject(cohort[0].folder, meta)
+
+
+@pytest.mark.parametrize(("slices", "first", "last"), [(1, 7, 8), (4, 5, 6)])
+def test_nine_slabs_in_ten_are_centred_on_a_slice_of_the_brain_and_one_lies_anywhere_on_the_head(
+    small_brain, slices, first, last
+):
+    dataset = SlabDataset([small_brain], slices=slices, crop=(8, 8))
+    begins = [dataset.plan(n).corner[0] for n in range(1500)]
+    on_brain = np.mean([first <= begin <= last for begin in begins])
+    assert on_brain == pytest.approx(0.9 + 0.1 * 2 / 12, abs=0.02)
+    assert (min(begins), max(begins)) == (0, SHAPE[0] - slices)
+
+
+def test_a_crop_lies_anywhere_over_the_head_and_not_beside_it(small_brain):
+    dataset = SlabDataset([small_brain], slices=1, crop=(8, 6))
+    corners = np.array([dataset.plan(n).corner for n in range(1000)])
+    assert sorted(set(corners[:, 1])) == list(range(4, 30 - 8 + 1))
+    assert sorted(set(corners[:, 2])) == list(range(3, 26 - 6 + 1))
+
+
+def test_a_crop_larger_than_the_head_holds_all_of_it(small_brain):
+    dataset = SlabDataset([small_brain], slices=1, crop=(28, 24))
+    corners = np.array([dataset.plan(n).corner for n in range(300)])
+    assert sorted(set(corners[:, 1])) == [2, 3, 4] and sorted(set(corners[:, 2])) == [2, 3]
 
 
 @pytest.mark.parametrize(("power", "shares"), [(0.0, (1 / 3, 1 / 3, 1 / 3)), (0.5, (1 / 13, 2 / 13, 10 / 13))])

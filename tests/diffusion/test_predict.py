@@ -82,6 +82,27 @@ def test_mixed_steps_lie_between_ddim_and_ancestral_sampling_and_hit_the_target(
     assert float(x.std()) == pytest.approx(0.5, rel=0.04)
 
 
+@pytest.mark.parametrize(("steps", "every", "ancestral"), [(25, 5, [5, 10, 15, 20]), (7, 3, [3, 6]), (4, 1, [1, 2, 3])])
+def test_every_so_many_steps_are_ancestral_counted_from_the_noisy_end(steps, every, ancestral):
+    asked = []
+
+    def noise_for_step(number):
+        asked.append(number)
+        return torch.zeros(3, dtype=torch.float64)
+
+    start = torch.ones(3, dtype=torch.float64)
+    sample(exact, CHAIN, start, steps=steps, stochastic_every=every, noise_for_step=noise_for_step)
+    assert asked == ancestral
+
+
+def test_with_every_step_ancestral_a_chain_is_ancestral_sampling():
+    results = []
+    for options in ({"stochastic_every": 1}, {"eta": 1.0}):
+        draw = noise(torch.Generator().manual_seed(0))
+        results.append(sample(exact, CHAIN, draw(), steps=10, noise_for_step=draw, **options))
+    assert torch.equal(*results)
+
+
 def test_a_chain_may_start_from_a_noised_first_estimate():
     asked = []
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from m2diff.batch import Conditions, Estimate, Needs
-from m2diff.data.cohort import open_cohort
+from m2diff.data.cohort import PreparedSubject, open_cohort
 from m2diff.diffusion import Schedule
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily
@@ -188,6 +188,21 @@ def test_a_network_that_changes_nothing_gains_nothing(cache):
     rows = result.by_dose()
     assert rows["4"]["input_psnr"] > rows["20"]["input_psnr"]  # less dose, more noise
     assert rows["4"]["scans"] == 3
+
+
+class Noiseless(PreparedSubject):
+    """Its low-dose scans are the standard scan, each on its own scale."""
+
+    def low(self, drf):
+        return self.standard.astype(np.float32) * self.meta.ratio[drf]
+
+
+def test_a_scan_is_held_against_its_standard_on_the_scale_of_its_own_dose(cache):
+    subject = open_cohort(cache)[0]
+    even = Noiseless(subject.folder, replace(subject.meta, ratio={4.0: 0.8, 20.0: 1.3}))
+    result = validate(Identity(), [even], device=torch.device("cpu"), precision="fp32")
+    assert [scan.drf for scan in result.scans] == [4.0, 20.0]
+    assert all(scan.input_psnr > 100 and scan.psnr > 100 for scan in result.scans)
 
 
 def test_a_whole_stack_comes_back_in_its_own_size():
