@@ -170,6 +170,55 @@ def test_the_surroundings_lie_more_than_3_and_at_most_9_mm_away(edge, first, las
     assert found.contrast == pytest.approx(60.0 / uptake[15 + first : 15 + last + 1].mean())
 
 
+def line(*uptake: float, lesion: slice) -> tuple[np.ndarray, np.ndarray]:
+    """An image of planes 4 mm apart, and the labels of the lesion among them: its neighbours two planes on count."""
+    image = np.broadcast_to(np.array(uptake, dtype=np.float64)[:, None, None], (len(uptake), 3, 3)).copy()
+    codes = np.zeros(image.shape, dtype=np.int16)
+    codes[lesion] = 1
+    return image, codes
+
+
+PLANES = (4.0, 9.0, 9.0)
+
+
+def test_recovery_is_of_the_recorded_contrast_and_reference_recovery_of_that_which_the_reference_shows():
+    image, codes = line(1, 1, 1.2, 1, 1, lesion=slice(2, 3))
+    reference, _ = line(2, 2, 2.8, 2, 2, lesion=slice(2, 3))
+    (found,) = measure(image, reference, codes, [LesionTruth(1, "pet_hot", 1.8)], voxel_size=PLANES)
+    assert (found.contrast, found.reference_contrast) == (pytest.approx(1.2), pytest.approx(1.4))
+    assert (found.recovery, found.reference_recovery) == (pytest.approx(0.2 / 0.8), pytest.approx(0.2 / 0.4))
+
+
+@pytest.mark.parametrize(("expected", "known"), [(1.04, False), (1.06, True), (0.96, False), (0.94, True)])
+def test_a_contrast_of_next_to_nothing_has_no_recovery(expected, known):
+    image, codes = line(1, 1, expected, 1, 1, lesion=slice(2, 3))
+    (found,) = measure(image, image, codes, [LesionTruth(1, "pet_hot", 1.8)], voxel_size=PLANES)
+    assert math.isfinite(found.reference_recovery) == known
+
+
+def test_surroundings_are_taken_within_the_brain_and_never_from_another_lesion():
+    image, codes = line(7, 1, 3, 5, 7, lesion=slice(2, 3))
+    codes[3] = 2
+    within = np.ones(codes.shape, dtype=bool)
+    within[[0, 4]] = False
+    (found,) = measure(image, image, codes, [LesionTruth(1, "pet_hot", 3)], voxel_size=PLANES, within=within)
+    assert found.contrast == pytest.approx(3.0)  # over the plane of 1 alone
+    within[1] = False  # nothing is left to compare with
+    assert measure(image, image, codes, [LesionTruth(1, "pet_hot", 3)], voxel_size=PLANES, within=within) == ()
+
+
+def test_what_no_region_names_is_no_surroundings_unless_nothing_else_is_there():
+    image, codes = line(7, 1, 3, 3, 7, 7, lesion=slice(2, 4))
+    record = [LesionTruth(1, "pet_hot", 3)]
+    regions = np.zeros(codes.shape, dtype=np.int16)
+    regions[1:3] = 4  # one plane of the lesion lies in a region, the other in none
+    (found,) = measure(image, image, codes, record, voxel_size=PLANES, labels=regions)
+    assert found.contrast == pytest.approx(3.0)
+    regions[1] = 5
+    (found,) = measure(image, image, codes, record, voxel_size=PLANES, labels=regions)
+    assert found.contrast == pytest.approx(3 / np.mean([7, 1, 7, 7]))
+
+
 def test_other_lesions_are_no_background(lesion):
     truth, codes, regions = lesion
     codes[13, 15, 19:21] = 2
