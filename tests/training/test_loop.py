@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn.modules.module import register_module_forward_hook
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from m2diff.batch import Losses
 from m2diff.errors import BadInput
@@ -24,6 +25,7 @@ from m2diff.nn import Decoder, Encoder
 from m2diff.training import loop
 from m2diff.training.checkpoint import load_latest, save
 from m2diff.training.loop import train
+from m2diff.training.schedule import learning_rate
 
 
 def run(preset, cache: Path, out: Path, **options) -> Path:
@@ -123,6 +125,44 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_not_saved(small, cache, t
     with pytest.raises(BadInput, match=r"the loss became nan by step 2.*train\.lr"):
         run(small("train.steps=10", name="regress-base"), cache, tmp_path)
     assert state(tmp_path) is None
+
+
+@pytest.fixture
+def optimised():
+    """What each optimiser step finds: the gradients' norm, its settings, and whether the network was in training."""
+    seen = []
+
+    def look(optimizer, *_):
+        (group,) = optimizer.param_groups
+        gradients = [p.grad.norm() for p in group["params"] if p.grad is not None]
+        seen.append({**group, "norm": float(torch.stack(gradients).norm())})
+
+    hook = register_optimizer_step_pre_hook(look)
+    yield seen
+    hook.remove()
+
+
+@pytest.mark.parametrize("most", ["null", "0.001"])
+def test_gradients_are_held_to_the_norm_that_the_settings_name(small, cache, tmp_path, optimised, most):
+    run(small("train.steps=3", f"train.grad_clip={most}", name="regress-base"), cache, tmp_path)
+    norms = [step["norm"] for step in optimised]
+    assert len(norms) == 3
+    assert min(norms) > 0.01 if most == "null" else norms == pytest.approx([0.001] * 3, rel=1e-3)
+
+
+def test_every_step_takes_the_rate_of_the_schedule_and_the_optimisers_settings(small, cache, tmp_path, optimised):
+    preset = small("train.steps=5", "train.weight_decay=0.07", "train.betas=[0.8, 0.95]", name="regress-base")
+    run(preset, cache, tmp_path)
+    assert [step["lr"] for step in optimised] == [learning_rate(step, preset.train) for step in range(5)]
+    assert all((step["weight_decay"], step["betas"]) == (0.07, (0.8, 0.95)) for step in optimised)
+
+
+def test_a_step_forgets_the_gradients_of_the_one_before(small, cache, tmp_path, optimised):
+    """At a rate of next to nothing the same network meets other slabs: their gradients must not pile up."""
+    still = ("train.steps=12", "train.lr=1e-12", "train.grad_clip=null", "train.warmup=0")
+    run(small(*still, name="regress-base"), cache, tmp_path)
+    norms = [step["norm"] for step in optimised]
+    assert norms[-1] < 3 * norms[0]
 
 
 def test_a_truncated_checkpoint_costs_its_steps_and_no_more(small, cache, tmp_path):
