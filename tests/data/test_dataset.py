@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fabricate import SHAPE, fabricate
+from scipy.ndimage import gaussian_filter
 from torch.utils.data import DataLoader
 
 from m2diff.data.augment import MARGIN, Augmentation, Draw, filtered, recontrasted, shifted
@@ -77,6 +78,31 @@ def test_without_augmentation_a_slab_is_a_window_of_the_volume_on_the_low_dose_s
     torch.testing.assert_close(item.low, torch.from_numpy(cohort[0].low(item.drf).astype(np.float32)))
 
 
+@pytest.mark.parametrize("target", ["standard", "noise_free"])
+def test_a_slab_becomes_the_image_that_the_settings_name(tmp_path, target):
+    subject = fabricate(tmp_path, persons=1)[0]
+    np.save(subject.folder / "noise_free.npy", subject.standard + np.float16(0.25))
+    item = SlabDataset([subject], slices=SHAPE[0], crop=SHAPE[1:], augmentation=PLAIN, target=target)[0]
+    wanted = torch.from_numpy(getattr(subject, target).astype(np.float32)) * subject.meta.ratio[item.drf]
+    torch.testing.assert_close(item.target, wanted)
+
+
+def test_in_a_mixed_cohort_a_batch_has_an_mri_or_none_and_every_session_its_share(tmp_path):
+    subjects = fabricate(tmp_path, persons=4)
+    (subjects[1].folder / "mri.npy").unlink()
+    dataset = SlabDataset(subjects, slices=4, crop=(8, 8), batch=3)
+    batches = [[dataset.plan(3 * n + k).subject for k in range(3)] for n in range(600)]
+    assert all(len({subjects[number].mri is None for number in batch}) == 1 for batch in batches)
+    drawn = np.bincount(np.ravel(batches)) / np.size(batches)
+    np.testing.assert_allclose(drawn, 0.25, atol=0.05)
+
+
+def test_one_item_without_an_mri_leaves_its_batch_without(cohort):
+    item = SlabDataset(cohort, slices=4, crop=(8, 8))[0]
+    assert collate([item, item]).conditions.mri.shape == (2, 4, 8, 8)
+    assert collate([item, replace(item, mri=None)]).conditions.mri is None
+
+
 def test_low_and_target_are_scaled_and_smoothed_alike(cohort):
     """Where the input has no noise, it stays equal to its target whatever is drawn."""
     subject = cohort[0]
@@ -128,6 +154,36 @@ def test_left_and_right_are_swapped_in_all_images_alike(cohort):
 def _only(**settings: float) -> Augmentation:
     nothing = {"flip": 0, "scale_sd": 0, "smooth": 0, "mri_gamma_sd": 0, "mri_gain_sd": 0, "mri_shift": 0}
     return Augmentation(**{**nothing, **settings})
+
+
+def test_the_mri_is_varied_as_was_drawn_and_the_scan_is_not(cohort):
+    plain, other = (
+        SlabDataset(cohort, slices=4, crop=(16, 16), augmentation=_only(**how))
+        for how in ({}, {"mri_gamma_sd": 0.5, "mri_gain_sd": 0.5})
+    )
+    for n in range(5):
+        one, two, draw = plain[n], other[n], other.plan(n).draw
+        assert torch.equal(one.low, two.low) and torch.equal(one.target, two.target)
+        torch.testing.assert_close(two.mri, draw.gain * one.mri.clamp(min=0) ** draw.gamma, rtol=1e-4, atol=1e-6)
+        assert abs(draw.gain - 1) > 0.001 and abs(draw.gamma - 1) > 0.001
+
+
+def test_variations_are_drawn_as_often_and_as_strongly_as_the_settings_say():
+    how, rng = (
+        Augmentation(flip=0.3, smooth=0.4, smooth_sigma=1.2, mri_shift=0.2, scale_sd=0.3),
+        np.random.default_rng(0),
+    )
+    draws = [Draw.random(rng, how) for _ in range(4000)]
+    assert np.mean([draw.flip for draw in draws]) == pytest.approx(0.3, abs=0.03)
+    sigmas = np.array([draw.sigma for draw in draws])
+    assert np.mean(sigmas > 0) == pytest.approx(0.4, abs=0.03)
+    assert sigmas[sigmas > 0].min() == pytest.approx(0.4, abs=0.01) and sigmas.max() == pytest.approx(1.2, abs=0.01)
+    shifts = np.array([draw.shift for draw in draws])
+    assert np.mean(shifts.any(axis=1)) == pytest.approx(0.2, abs=0.03)
+    assert (shifts.min(), shifts.max()) == (pytest.approx(-1, abs=0.02), pytest.approx(1, abs=0.02))
+    logs = np.log([[draw.scale, draw.gamma, draw.gain] for draw in draws])
+    assert logs.std(axis=0) == pytest.approx([0.3, how.mri_gamma_sd, how.mri_gain_sd], rel=0.05)
+    assert logs.mean(axis=0) == pytest.approx([0, 0, 0], abs=0.02)
 
 
 def test_slabs_taller_than_the_volume_repeat_its_edge(cohort):
@@ -210,6 +266,14 @@ def test_an_mri_that_nobody_wants_is_not_read(cohort):
 def test_a_post_filter_keeps_the_mean_of_a_flat_image():
     flat = np.full((4 + 2 * MARGIN,) * 3, 2.0, dtype=np.float32)
     np.testing.assert_allclose(filtered(flat, 1.0), 2.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1.1, 1.3])
+def test_a_post_filtered_slab_is_cut_from_the_post_filtered_volume(sigma):
+    volume = np.random.default_rng(0).standard_normal((24, 24, 24)).astype(np.float32)
+    near, inner = (slice(10 - margin, 14 + margin) for margin in (MARGIN, 0))
+    whole = gaussian_filter(volume, sigma, mode="nearest", truncate=8.0)
+    np.testing.assert_allclose(filtered(volume[near, near, near], sigma), whole[inner, inner, inner], atol=3e-3)
 
 
 def test_a_shift_by_one_voxel_is_a_shift_by_one_voxel():
