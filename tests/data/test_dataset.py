@@ -288,6 +288,7 @@ def test_another_contrast_keeps_air_black_and_the_order_of_tissues():
     other = recontrasted(tissues, 1.7, 0.8)
     assert other[0] == 0 and other[2] == pytest.approx(0.8)
     assert (np.diff(other) > 0).all()
+    assert recontrasted(np.float32([-0.1]), 1.7, 0.8).tolist() == [0.0]
 
 
 def test_disabled_augmentation_draws_as_much_and_does_nothing():

@@ -6,7 +6,7 @@ import pytest
 
 from dicom_files import pet_header
 from m2diff.io.phi import without_phi
-from m2diff.io.suv import PHILIPS_ACTIVITY, PHILIPS_SUV, quantity
+from m2diff.io.suv import HALF_LIFE_S, PHILIPS_ACTIVITY, PHILIPS_SUV, quantity
 
 
 def info(header):
@@ -95,6 +95,17 @@ def test_patient_data_is_dropped_from_sidecars_and_the_scanner_stays():
     kept = {"PatientPosition", "Units", "TracerName", "Manufacturer", "Deep"}
     assert set(without_phi(sidecar)) == kept
     assert without_phi(sidecar)["Deep"] == [{"Kept": 1}]
+
+
+@pytest.mark.parametrize(
+    ("nuclide", "minutes"),
+    [
+        ("F18", 109.77), ("C11", 20.39), ("Ga68", 67.71), ("O15", 2.037), ("N13", 9.965), ("Cu64", 762.06),
+        ("Rb82", 1.2575), ("Zr89", 78.41 * 60), ("I124", 4.176 * 1440),
+    ],
+)  # fmt: skip
+def test_half_lives_are_those_of_the_tables_of_nuclides(nuclide, minutes):
+    assert HALF_LIFE_S[nuclide] == pytest.approx(60 * minutes, rel=2e-3)
 
 
 def test_a_half_life_in_minutes_is_named_and_the_nuclides_own_is_used():
