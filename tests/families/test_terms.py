@@ -91,6 +91,12 @@ def test_lost_contrast_counts_and_the_same_error_that_does_not_go_with_the_truth
     assert of_shrinkage(target + lost, target) > 100 * of_shrinkage(target + lost * signs, target)
 
 
+@pytest.mark.parametrize(("uptake", "counts"), [(0.24, False), (0.26, True)])
+def test_a_voxel_is_inside_from_a_quarter_of_the_brains_uptake_on(uptake, counts) -> None:
+    target = torch.full(SLAB, uptake)
+    assert (of_shrinkage(0.9 * target, target) > 0) == counts
+
+
 def test_nothing_outside_counts_as_shrinkage() -> None:
     target = brain()
     assert of_shrinkage(target + 0.3 * (target == 0), target) == pytest.approx(0.0, abs=1e-9)
