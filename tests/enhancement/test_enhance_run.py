@@ -13,6 +13,7 @@ from m2diff import families
 from m2diff.enhancement import cards, volume
 from m2diff.enhancement.repeat import repeat, seed_of
 from m2diff.enhancement.run import Written, enhance, save_result
+from m2diff.enhancement.run import _spread as spread_of
 from m2diff.enhancement.volume import Options
 from m2diff.errors import BadInput
 from m2diff.families import stored
@@ -279,6 +280,67 @@ def test_a_chain_starts_from_the_estimate_that_is_named(scans, weights, tmp_path
     assert np.array_equal(one.volume.data, two.volume.data)
     assert one.settings["first_estimate"] == {"name": "regress", "sha256": control.sha256}
     assert run(scans, chain, "chain").settings["first_estimate"]["name"] == "regress-base"
+
+
+def test_the_first_estimate_is_the_controls_own_answer_whatever_the_chain_is_told(
+    scans, weights, tmp_path, monkeypatch
+):
+    """Its own number of steps, and no anchor: what is asked of the chain is asked of the chain alone."""
+    spec = {"family": "ddpet3d", "network": NETWORK, "sampling": {"steps": 1, "start": 500}}
+    cards.save(families.build(spec), spec, {}, tmp_path / "chain.safetensors")
+    given = []
+
+    def listening(*arguments, first, **options):
+        given.append((first, options["options"]))
+        return repeat(*arguments, first=first, **options)
+
+    monkeypatch.setattr("m2diff.enhancement.run.repeat", listening)
+    chain = {"chain": tmp_path / "chain.safetensors"}
+    run(scans, chain, "chain", first_estimate=weights["m2diff"], steps=1, anchor_mm=30.0, seed=7)
+    ((first, options),) = given
+    assert (options.steps, options.anchor_mm) == (1, 30.0)
+    control, prepared = cards.load(weights["m2diff"]).model, prepare(*scans, drf=20.0, align=False)
+    own = volume.run(control, prepared, seed=0, options=Options(precision="fp32"))
+    assert np.array_equal(first, own)
+
+
+@pytest.mark.parametrize(("card", "asked", "width"), [(25.0, None, 25.0), (25.0, 0.0, 0.0), (None, 10.0, 10.0)])
+def test_the_anchor_is_the_cards_unless_another_is_asked_for(scans, tmp_path, card, asked, width):
+    spec = {"family": "regress", "network": NETWORK}
+    known = {} if card is None else {"anchor_mm": card}
+    cards.save(families.build(spec), spec, known, tmp_path / "a.safetensors")
+    assert run(scans, {"it": tmp_path / "a.safetensors"}, "it", anchor_mm=asked).settings["anchor_mm"] == width
+
+
+@pytest.mark.parametrize(("asked", "told"), [(None, 20.0), (7.0, 7.0)])
+def test_the_dose_is_the_sidecars_unless_another_is_stated(files, weights, asked, told):
+    result = enhance(files[0], weights=weights["regress"], precision="fp32", drf=asked)
+    assert result.settings["dose_reduction_factor"] == told
+
+
+@pytest.mark.parametrize("value", [0.05, -20, float("inf"), "20", None])
+def test_a_sidecars_dose_that_is_no_reduction_factor_is_no_dose(files, weights, value):
+    pet = nifti.load(files[0])
+    pet.source.sidecar["DoseReductionFactor"] = value
+    assert enhance(pet, weights=weights["regress"], precision="fp32").settings["dose_reduction_factor"] is None
+
+
+def test_a_dose_that_is_not_known_is_told_where_the_network_reads_it(scans, weights):
+    said = [" ".join(run(scans, weights, drf=drf).warnings) for drf in (None, 20.0)]
+    assert ["The dose is not known" in each for each in said] == [True, False]
+
+
+def test_one_file_as_both_images_is_refused(files, weights):
+    with pytest.raises(BadInput, match="are one file"):
+        enhance(files[0], files[0], weights=weights["m2diff"], align=False)
+
+
+def test_the_spread_does_not_go_below_zero_on_a_finer_grid(scans):
+    prepared = prepare(scans[0])
+    spots = np.zeros(prepared.low.shape, dtype=np.float32)
+    spots[::5, ::5, ::5] = 1.0  # between which a spline swings below zero
+    assert prepared.restore(spots).data.min() < 0
+    assert spread_of(prepared, spots).data.min() == 0
 
 
 @pytest.mark.parametrize("name", [name for name in stored.shipped() if name.endswith("-small")])

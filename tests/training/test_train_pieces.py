@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from fabricate import fabricate
 from torch import nn
 
 from m2diff.batch import Conditions, Estimate, Needs
-from m2diff.data.cohort import open_cohort
+from m2diff.data.cohort import Box, PreparedSubject, open_cohort
 from m2diff.diffusion import Schedule
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily
@@ -121,6 +123,24 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, dama
         assert load_latest(tmp_path).step == 1
 
 
+class Harmful:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,)
+
+
+def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
+    save(checkpoint(1), tmp_path)
+    torch.save({**vars(checkpoint(2)), "results": Harmful(tmp_path / "made")}, tmp_path / "step-000000002.pt")
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert load_latest(tmp_path).step == 1
+    assert not (tmp_path / "made").exists()
+
+
 def test_no_checkpoint_is_no_error_and_clearing_forgets_them(tmp_path):
     assert load_latest(tmp_path / "none") is None
     save_checkpoint(checkpoint(1), tmp_path)
@@ -148,6 +168,64 @@ def test_a_network_that_changes_nothing_gains_nothing(cache):
     rows = result.by_dose()
     assert rows["4"]["input_psnr"] > rows["20"]["input_psnr"]  # less dose, more noise
     assert rows["4"]["scans"] == 3
+
+
+class Noiseless(PreparedSubject):
+    """Its low-dose scans are the standard scan, each on its own scale."""
+
+    def low(self, drf):
+        return self.standard.astype(np.float32) * self.meta.ratio[drf]
+
+
+def test_a_scan_is_held_against_its_standard_on_the_scale_of_its_own_dose(cache):
+    subject = open_cohort(cache)[0]
+    even = Noiseless(subject.folder, replace(subject.meta, ratio={4.0: 0.8, 20.0: 1.3}))
+    result = validate(Identity(), [even], device=torch.device("cpu"), precision="fp32")
+    assert [scan.drf for scan in result.scans] == [4.0, 20.0]
+    assert all(scan.input_psnr > 100 and scan.psnr > 100 for scan in result.scans)
+
+
+class Heated(Noiseless):
+    """The same, and hot outside the brain."""
+
+    def low(self, drf):
+        return super().low(drf) + 5.0 * ~self.mask
+
+
+def test_only_the_brain_is_scored_and_against_the_standard_scan(tmp_path):
+    subject = fabricate(tmp_path, persons=1)[0]
+    np.save(subject.folder / "noise_free.npy", subject.standard + np.float16(0.25))
+    hot = Heated(subject.folder, subject.meta)
+    result = validate(Identity(), [hot], device=torch.device("cpu"), precision="fp32")
+    assert all(scan.psnr > 100 for scan in result.scans)
+
+
+class Curious(Identity):
+    """Answers the MRI, and keeps what else it is told and how large a part it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doses, self.sizes = set(), set()
+
+    def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> torch.Tensor:
+        self.doses |= set(conditions.drf.tolist())
+        self.sizes.add(tuple(conditions.low.shape[-2:]))
+        return conditions.mri
+
+
+def test_a_validated_network_sees_the_scans_own_mri_its_dose_and_8_voxels_around_the_brain(cache):
+    subject = open_cohort(cache)[0]
+    subject = PreparedSubject(subject.folder, replace(subject.meta, brain=Box((4, 9, 10), (8, 17, 18))))
+    model = Curious()
+    result = validate(model, [subject], device=torch.device("cpu"), precision="fp32")
+    assert model.doses == {4.0, 20.0} and model.sizes == {(24, 24)}
+    seen = (slice(None), slice(1, 25), slice(2, 26))
+    mri, standard, mask = (
+        torch.from_numpy(np.array(stack[seen])) for stack in (subject.mri, subject.standard, subject.mask)
+    )
+    for scan in result.scans:
+        reference = standard[mask].float() * subject.meta.ratio[scan.drf]
+        assert scan.psnr == pytest.approx(psnr(mri[mask].float(), reference), abs=1e-3)
 
 
 def test_a_whole_stack_comes_back_in_its_own_size():
@@ -241,6 +319,11 @@ def test_psnr_is_that_of_known_noise():
     noisy = reference + torch.from_numpy(rng.normal(0, 0.1, 200_000).astype(np.float32))
     assert psnr(noisy, reference) == pytest.approx(20.0, abs=0.05)
     assert psnr(1000 * noisy, 1000 * reference) == pytest.approx(psnr(noisy, reference), abs=1e-3)
+
+
+def test_the_peak_of_the_psnr_is_what_one_voxel_in_a_thousand_exceeds():
+    reference = torch.randperm(1001, generator=torch.Generator().manual_seed(0)).float()
+    assert psnr(reference + 9.99, reference) == pytest.approx(40.0, abs=1e-3)
 
 
 # --- the rest ----------------------------------------------------------------------------------------------------
