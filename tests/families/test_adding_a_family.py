@@ -59,7 +59,7 @@ def copy(tmp_path_factory) -> Path:
     file, import_, row = blocks("python")
     (package / "families" / f"{NAME}.py").write_text(file)
     (package / "presets" / f"{NAME}-base.yaml").write_text(*blocks("yaml"))
-    registry = package / "families" / "__init__.py"
+    registry = package / "families" / "registry.py"
     text = registry.read_text()
     for before, line in (("from m2diff.families.m2diff import", import_), ('    "regress": (', row)):
         assert text.count(before) == 1
@@ -70,7 +70,7 @@ def copy(tmp_path_factory) -> Path:
 
 def run(copy: Path, *command: str) -> None:
     """A Python of its own that finds the copy first; its words, if it fails."""
-    here = (copy, *(ROOT / "tests" / folder for folder in ("data", "train")))
+    here = (copy, *(ROOT / "tests" / folder for folder in ("data", "training")))
     found = {"PYTHONPATH": os.pathsep.join(map(str, here)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *command], cwd=ROOT, env=os.environ | found, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
