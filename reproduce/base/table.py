@@ -1,4 +1,4 @@
-"""The first table: every method on the held-out persons, DRF 20 and 100, healthy and AD.
+"""The table: every method on five development people, DRF 20 and 100, healthy and with an Alzheimer's pattern.
 
     python reproduce/base/table.py TEST_COHORT OUT [SHARD/SHARDS]
 
@@ -31,15 +31,10 @@ METHODS: dict[str, dict] = {
     "Bowsher": {"weights": "bowsher"},
     "MR-guided filter": {"weights": "mr-guided"},
     "regression U-Net": {"weights": "regress-base"},
-    "M2Diff, 1 step": {"weights": "m2diff-base", "steps": 1},
-    "M2Diff, 5 steps": {"weights": "m2diff-base", "steps": 5},
-    "M2Diff, 10 steps": {"weights": "m2diff-base", "steps": 10},
-    "M2Diff, 25 steps": {"weights": "m2diff-base", "steps": 25},
-    "M2Diff, mean of 4 draws of 5 steps": {"weights": "m2diff-base", "steps": 5, "samples": 4},
-    "M2Diff, 1 step, PET alone": {"weights": "m2diff-base", "steps": 1, "mri": None},
+    "M2Diff": {"weights": "m2diff-base"},
+    "M2Diff, PET alone": {"weights": "m2diff-base", "mri": None},
     "regression U-Net, PET alone": {"weights": "regress-base", "mri": None},
 }
-QUICK = [name for name, settings in METHODS.items() if settings.get("steps", 1) == 1]
 
 
 def scored(result: Evaluation) -> dict:
@@ -65,11 +60,10 @@ def run(root: Path, out: Path, shard: int = 0, shards: int = 1, *, names: Sequen
     done = {tuple(json.loads(line)["key"]) for line in kept.read_text().splitlines()} if kept.exists() else set()
     missing = [
         (subject, drf, name)
-        for slow in (False, True)  # the long chains come last
         for subject in bids.find_subjects(root)[shard::shards]
         for drf in DOSES
         for name in names
-        if slow is (name not in QUICK) and (subject.label, drf, name) not in done
+        if (subject.label, drf, name) not in done
     ]
     for subject, drf, name in missing:
         case = load(root, subject.label)
@@ -100,34 +94,11 @@ def summarise(out: Path) -> str:
             if chosen:
                 text += [f"\n## DRF {drf:g}, {group}\n", *_table(chosen)]
     text += [
-        "\n## Longer chains, one look a step: what they gain over one step of two looks, on the same scans\n",
-        *chains(rows),
-    ]
-    text += [
         "\n## Lesions that the MRI does not show: share of the noise-free image's contrast that is kept\n",
         *lesions(rows),
     ]
     text += ["\n## Per person: PSNR against the standard-dose scan, dB\n", *_per_person(rows)]
     return "\n".join(text) + "\n"
-
-
-def chains(rows: list[dict]) -> list[str]:
-    """Each longer chain against one step, scan by scan: mean difference and 95 % interval over persons."""
-    at_once = {tuple(r["key"][:2]): r for r in rows if r["key"][2] == "M2Diff, 1 step"}
-    lines = ["| method | DRF | scans | PSNR dB | PSNR noise-free, dB | SSIM |", "|---|---|---|---|---|---|"]
-    for name in METHODS:
-        for drf in DOSES:
-            mine = [r for r in rows if r["key"][1:] == [drf, name] and tuple(r["key"][:2]) in at_once]
-            if name in QUICK or not mine:
-                continue
-            gains = []
-            for key, digits in (("psnr", 2), ("psnr_truth", 2), ("ssim", 4)):
-                each = [{**r, key: r[key] - at_once[tuple(r["key"][:2])][key]} for r in mine]
-                gain = over_persons(each, key)
-                several = f" ({gain.low:+.{digits}f} to {gain.high:+.{digits}f})" if gain.persons > 1 else ""
-                gains.append(f"{gain.mean:+.{digits}f}{several}")
-            lines.append(f"| {name} | {drf:g} | {len(mine)} | " + " | ".join(gains) + " |")
-    return lines
 
 
 def over_persons(rows: list[dict], key: str) -> Interval:

@@ -287,7 +287,7 @@ def test_the_first_estimate_is_the_controls_own_answer_whatever_the_chain_is_tol
 ):
     """Its own number of steps, and no anchor: what is asked of the chain is asked of the chain alone."""
     spec = {"family": "ddpet3d", "network": NETWORK, "sampling": {"steps": 1, "start": 500}}
-    cards.save(families.build(spec), spec, {}, tmp_path / "chain.safetensors")
+    cards.save_weights(families.build(spec), spec, {}, tmp_path / "chain.safetensors")
     given = []
 
     def listening(*arguments, first, **options):
@@ -299,8 +299,8 @@ def test_the_first_estimate_is_the_controls_own_answer_whatever_the_chain_is_tol
     run(scans, chain, "chain", first_estimate=weights["m2diff"], steps=1, anchor_mm=30.0, seed=7)
     ((first, options),) = given
     assert (options.steps, options.anchor_mm) == (1, 30.0)
-    control, prepared = cards.load(weights["m2diff"]).model, prepare(*scans, drf=20.0, align=False)
-    own = volume.run(control, prepared, seed=0, options=Options(precision="fp32"))
+    control, prepared = cards.load_weights(weights["m2diff"]).model, prepare(*scans, drf=20.0, align=False)
+    own = volume.run_volume(control, prepared, seed=0, options=Options(precision="fp32"))
     assert np.array_equal(first, own)
 
 
@@ -308,7 +308,7 @@ def test_the_first_estimate_is_the_controls_own_answer_whatever_the_chain_is_tol
 def test_the_anchor_is_the_cards_unless_another_is_asked_for(scans, tmp_path, card, asked, width):
     spec = {"family": "regress", "network": NETWORK}
     known = {} if card is None else {"anchor_mm": card}
-    cards.save(families.build(spec), spec, known, tmp_path / "a.safetensors")
+    cards.save_weights(families.build(spec), spec, known, tmp_path / "a.safetensors")
     assert run(scans, {"it": tmp_path / "a.safetensors"}, "it", anchor_mm=asked).settings["anchor_mm"] == width
 
 

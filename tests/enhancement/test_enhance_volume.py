@@ -11,7 +11,7 @@ from torch import nn
 from m2diff.batch import Estimate, Needs
 from m2diff.diffusion import Schedule
 from m2diff.enhancement import volume
-from m2diff.enhancement.volume import MARGIN, Options
+from m2diff.enhancement.volume import FADE, Options
 from m2diff.families import DiffusionFamily
 from m2diff.families.config import SamplingConfig
 from m2diff.preparation import grid
@@ -67,29 +67,29 @@ BLOCK = ((10, 28), (12, 30), (9, 25))
 
 def test_the_noise_of_a_place_does_not_depend_on_where_the_head_begins_and_ends():
     one, other = prepared(*BLOCK), prepared((14, 33), (6, 27), (11, 29))
-    first, second = (volume.run(Echo(), scan, seed=3, options=EXACT) for scan in (one, other))
+    first, second = (volume.run_volume(Echo(), scan, seed=3, options=EXACT) for scan in (one, other))
     both = one.support & other.support
     assert np.array_equal(first[both], second[both])
     assert first[both].std() == pytest.approx(1.0, abs=0.05)
-    assert not np.allclose(first, volume.run(Echo(), one, seed=4, options=EXACT), atol=0.5)
+    assert not np.allclose(first, volume.run_volume(Echo(), one, seed=4, options=EXACT), atol=0.5)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_answer_fades_into_the_input_over_the_margin_at_both_faces_of_every_axis(axis):
     scan = prepared(*BLOCK)
-    added = volume.run(Above(), scan, seed=0, options=EXACT) - scan.low
+    added = volume.run_volume(Above(), scan, seed=0, options=EXACT) - scan.low
     line = np.moveaxis(added, axis, 0)[:, 20, 18] if axis == 0 else np.moveaxis(added, axis, 0)[:, 18, 18]
     first, last = BLOCK[axis]
-    ramp = (np.arange(MARGIN) + 0.5) / MARGIN
+    ramp = (np.arange(FADE) + 0.5) / FADE
     assert np.allclose(line[first:last], 1.0, atol=1e-5)
-    assert np.allclose(line[first - MARGIN : first], ramp, atol=1e-5)
-    assert np.allclose(line[last : last + MARGIN], ramp[::-1], atol=1e-5)
-    assert not line[: first - MARGIN].any() and not line[last + MARGIN :].any()
+    assert np.allclose(line[first - FADE : first], ramp, atol=1e-5)
+    assert np.allclose(line[last : last + FADE], ramp[::-1], atol=1e-5)
+    assert not line[: first - FADE].any() and not line[last + FADE :].any()
 
 
 def test_nothing_fades_where_the_image_itself_ends():
     scan = prepared(*((0, size) for size in SHAPE))
-    added = volume.run(Above(), scan, seed=0, options=EXACT) - scan.low
+    added = volume.run_volume(Above(), scan, seed=0, options=EXACT) - scan.low
     assert np.allclose(added, 1.0, atol=1e-5)
 
 
@@ -104,7 +104,8 @@ def test_the_anchor_gives_the_level_of_the_input_back_inside_and_changes_nothing
 def test_the_anchor_is_applied_where_it_is_asked_for_and_nowhere_else():
     scan = prepared(*BLOCK)
     free, held = (
-        volume.run(Above(), scan, seed=0, options=replace(EXACT, anchor_mm=width))[scan.support] for width in (0.0, 20)
+        volume.run_volume(Above(), scan, seed=0, options=replace(EXACT, anchor_mm=width))[scan.support]
+        for width in (0.0, 20)
     )
     assert np.allclose(free, scan.low[scan.support] + 1.0, atol=1e-5)
     assert np.allclose(held, scan.low[scan.support], atol=1e-4)
@@ -113,13 +114,13 @@ def test_the_anchor_is_applied_where_it_is_asked_for_and_nowhere_else():
 @pytest.mark.parametrize("drf", [4.0, 100.0])
 def test_the_network_is_told_the_dose_of_the_scan(drf):
     model = Above()
-    volume.run(model, prepared(*BLOCK, drf=drf), seed=0, options=EXACT)
+    volume.run_volume(model, prepared(*BLOCK, drf=drf), seed=0, options=EXACT)
     assert model.told and set(model.told) == {drf}
 
 
 def test_a_chain_takes_the_steps_that_are_asked_for():
     model = Echo()
-    volume.run(model, prepared(*BLOCK), seed=0, options=replace(EXACT, steps=4, batch=100))
+    volume.run_volume(model, prepared(*BLOCK), seed=0, options=replace(EXACT, steps=4, batch=100))
     assert model.asked == [999, 749, 499, 249]
 
 
@@ -129,5 +130,5 @@ def test_a_chain_that_starts_from_an_estimate_starts_from_the_one_that_is_given(
     given = np.full(SHAPE, 100.0, dtype=np.float32)
     kept = float(model.schedule.abar[10]) ** 0.5
     for first, level in ((given, 100.0), (None, 1.0)):
-        found = volume.run(model, scan, seed=0, options=EXACT, first=first)
+        found = volume.run_volume(model, scan, seed=0, options=EXACT, first=first)
         assert found[scan.support].mean() == pytest.approx(kept * level, abs=0.01)

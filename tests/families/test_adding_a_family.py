@@ -59,7 +59,7 @@ def copy(tmp_path_factory) -> Path:
     file, import_, row = blocks("python")
     (package / "families" / f"{NAME}.py").write_text(file)
     (package / "presets" / f"{NAME}-base.yaml").write_text(*blocks("yaml"))
-    registry = package / "families" / "__init__.py"
+    registry = package / "families" / "registry.py"
     text = registry.read_text()
     for before, line in (("from m2diff.families.m2diff import", import_), ('    "regress": (', row)):
         assert text.count(before) == 1

@@ -134,7 +134,7 @@ class Harmful:
 
 
 def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
-    save(checkpoint(1), tmp_path)
+    save_checkpoint(checkpoint(1), tmp_path)
     torch.save({**vars(checkpoint(2)), "results": Harmful(tmp_path / "made")}, tmp_path / "step-000000002.pt")
     with pytest.warns(UserWarning, match="cannot be read"):
         assert load_latest(tmp_path).step == 1

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from m2diff.errors import BadInput
-from m2diff.families import packed, stored
+from m2diff.families import stored
 from m2diff.io.atomic import replacing
 
 _Interval = tuple[float, float]
@@ -110,5 +110,7 @@ def ship(
 def _save_packed(source: Path, target: Path, step: float) -> None:
     """Write the parameters of ``source`` packed."""
     from safetensors.torch import save_file
+
+    from m2diff.families import packed
 
     save_file(packed.pack(packed.read_parameters(source), step), target)

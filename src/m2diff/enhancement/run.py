@@ -234,8 +234,7 @@ def _check_two(pet: Volume, mri: Volume | None) -> None:
 
 def _drf(pet: Volume) -> float | None:
     """The dose reduction factor in the scan's sidecar, where it states one."""
-    value = pet.source.sidecar.get("DoseReductionFactor") if pet.source else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 1 else None
+    return bids.drf_in(pet.source.sidecar) if pet.source else None
 
 
 def _spread(prepared: Prepared, spread: np.ndarray) -> Volume:

@@ -13,13 +13,13 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from m2diff.errors import BadInput
 from m2diff.io.atomic import replacing
+
+if TYPE_CHECKING:  # cards are read without PyTorch
+    from torch import Tensor, nn
 
 
 def folder() -> Path:
@@ -90,6 +90,8 @@ def write_weights(model: nn.Module, card: Mapping[str, Any], weights: Path, *, b
 
 def _half(tensor: Tensor) -> Tensor:
     """On the CPU, in memory of its own, as a file of weights needs it."""
+    import torch
+
     tensor = tensor.detach().cpu()
     return (tensor.half() if tensor.is_floating_point() else tensor).clone(memory_format=torch.contiguous_format)
 
