@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test isa lint types slow validators clean
+.PHONY: demo test isa lint types slow validators docs clean
 
 demo: $(READY)
 	$(BIN)/m2diff demo --out demo
@@ -22,6 +22,10 @@ slow: $(READY)
 
 validators: $(READY)  # dciodvfy and the BIDS validator, for the tests that ask them
 	$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[validators]"
+
+docs: $(READY)  # the documentation site, in site/
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # Convolutions differ from CPU to CPU: the tests that train, with oneDNN held to one set of instructions after the other.
 ISAS ?= AVX2 AVX512_CORE_BF16 $(shell grep -qs amx_bf16 /proc/cpuinfo && echo AVX512_CORE_AMX)
@@ -46,4 +50,4 @@ $(READY): pyproject.toml $(wildcard $(CONSTRAINTS))
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo site .pytest_cache .mypy_cache .ruff_cache

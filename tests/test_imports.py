@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+
+import dicom_files
 
 PACKAGE = Path(__file__).parents[1] / "src" / "m2diff"
 GROUND = {"errors", "shapes", "volume", "batch"}
@@ -101,3 +105,20 @@ def test_importing_the_package_or_asking_for_help_loads_nothing_heavy():
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("verb", ["models", "models m2diff-base", "info {}/scan.nii.gz", "info {}/dicom"])
+def test_what_only_reads_headers_loads_no_network(verb, tmp_path):
+    """``m2diff models`` and ``info`` answer within a second; PyTorch alone takes longer."""
+    image = nib.Nifti1Image(np.random.default_rng(0).random((20, 20, 20), np.float32), np.diag([2.0, 2, 2, 1]))
+    image.to_filename(tmp_path / "scan.nii.gz")
+    dicom_files.write_series(tmp_path / "dicom", dicom_files.head(), dicom_files.pet_header())
+    script = (
+        "import sys\n"
+        "from m2diff.cli.app import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'SimpleITK', 'nilearn', 'matplotlib', 'skimage', 'scipy.ndimage', 'scipy.interpolate'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, *(word.format(tmp_path) for word in verb.split())], check=True)

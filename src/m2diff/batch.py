@@ -34,14 +34,10 @@ class Needs:
     multiple: int = 1
     mri: bool = False
     dose: bool = False
-    recon: bool = False
-    """Whether it is told how the scan was reconstructed."""
     classes: bool = False
     """Whether training reads the tissues, where the cohort knows them."""
     anchors: bool = False
     """Whether training reads the scans of doses between the input's and the standard, where the cohort has them."""
-    looks: int = 1
-    """2: a network that answers at once looks at a scan twice, once mirrored; the answer is the mean."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +46,12 @@ class Conditions:
 
     ``low``: (b, s, h, w) low-dose PET. ``mri``: the same shape, or None where there is no MRI (its branch is then
     skipped). ``drf``: (b,) dose reduction factors (20: one twentieth of the standard scan's counts), NaN
-    where unknown; None is "unknown for all". ``recon``: (b, 3) how
-    the scan was reconstructed: OSEM's iterations and subsets, and the FWHM of the Gaussian after it in mm; likewise.
+    where unknown; None is "unknown for all".
     """
 
     low: Slab
     mri: Slab | None = None
     drf: PerItem | None = None
-    recon: Tensor | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditions:
         """The same conditions on ``device`` (images cast to ``dtype``, where given)."""
@@ -66,7 +60,7 @@ class Conditions:
             return None if x is None else x.to(device=device, dtype=dtype or x.dtype)
 
         low = self.low.to(device=device, dtype=dtype or self.low.dtype)
-        return Conditions(low, move(self.mri), move(self.drf), move(self.recon))
+        return Conditions(low, move(self.mri), move(self.drf))
 
     def without_mri(self) -> Conditions:
         """The PET-alone version of these conditions."""

@@ -22,7 +22,7 @@ METHODS = {
 }
 
 
-def demo(out: Path | str, *, seed: int = 2026, progress: bool = True) -> tuple[Path, list[MethodRow]]:
+def run_demo(out: Path | str, *, seed: int = 2026, progress: bool = True) -> tuple[Path, list[MethodRow]]:
     """Run the main job under ``out``; returns the report's path and the table of methods."""
     from m2diff.enhancement.run import enhance
     from m2diff.reporting.page import ReportInputs, write_page
@@ -57,7 +57,7 @@ def demo(out: Path | str, *, seed: int = 2026, progress: bool = True) -> tuple[P
     return write_page(out / "report.html", page), rows
 
 
-def table(rows: list[MethodRow]) -> str:
+def methods_table(rows: list[MethodRow]) -> str:
     """The table of methods as text."""
     lines = [f"{'':<18}{'PSNR dB':>9}{'SSIM':>8}{'NRMSE':>8}   worst regional bias"]
     for row in rows:

@@ -6,11 +6,15 @@ Letters: ``b`` batch, ``c`` channels, ``s`` slices of a slab, ``d h w`` a volume
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:  # whoever only reads files must not wait for PyTorch
+    Tensor = Any
 
 VolumeArray: TypeAlias = npt.NDArray[np.float32]  # (i, j, k)
 LabelArray: TypeAlias = npt.NDArray[np.int16]  # (i, j, k)

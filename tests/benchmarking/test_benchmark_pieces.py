@@ -6,15 +6,21 @@ import numpy as np
 import pytest
 from made_up import simulated
 
-from m2diff.benchmarking import grids, plan
-from m2diff.benchmarking.budget import Budget
-from m2diff.benchmarking.measures import MARKERS, QUALITY, Measure
-from m2diff.benchmarking.methods import TRUTH, parse
-from m2diff.benchmarking.people import Learner, Sides, sides
-from m2diff.benchmarking.rows import row_id
-from m2diff.benchmarking.score import MEASURED
-from m2diff.benchmarking.summary import compared, mean_distance, mean_of, told_apart
-from m2diff.benchmarking.table import Measured
+from m2diff.benchmarking import tables
+from m2diff.benchmarking.methods import TRUTH, parse_methods, with_weights
+from m2diff.benchmarking.people import Learner, Sides, scan_id, sides
+from m2diff.benchmarking.score import MEASURED_VERSION, ShownScan, row_id, scoring_tasks
+from m2diff.benchmarking.summary import (
+    MARKERS,
+    QUALITY,
+    Measure,
+    Measurements,
+    compared,
+    mean_distance,
+    mean_of,
+    told_apart,
+)
+from m2diff.benchmarking.training import Budget
 from m2diff.errors import BadInput, Notice
 from m2diff.io import bids
 
@@ -22,7 +28,7 @@ PSNR = QUALITY[0]
 
 
 def test_the_input_comes_first_and_nothing_twice():
-    assert [m.name for m in parse(["gaussian,nlm", "gaussian"])] == ["low-dose", "gaussian", "nlm"]
+    assert [m.name for m in parse_methods(["gaussian,nlm", "gaussian"])] == ["low-dose", "gaussian", "nlm"]
 
 
 @pytest.mark.parametrize(
@@ -30,16 +36,16 @@ def test_the_input_comes_first_and_nothing_twice():
     ["m2diff-base@steps=5,samples=4", "m2diff-base@steps=5+samples=4", "m2diff-base@steps=5@samples=4"],
 )
 def test_options_join_their_method_however_they_are_written(text):
-    _, method, other = parse([f"{text},gaussian@mri=none"])
-    assert (method.kind, method.source, method.steps, method.samples, method.mri) == (
-        "preset", "m2diff-base", 5, 4, True,
+    _, method, other = parse_methods([f"{text},gaussian@mri=none"])
+    assert (method.kind, method.source, method.options, method.mri) == (
+        "preset", "m2diff-base", {"steps": 5, "samples": 4}, True,
     )  # fmt: skip
     assert (other.kind, other.mri) == ("filter", False)
     assert method.run == "m2diff-base"
 
 
 def test_a_plain_name_is_trained_and_weights_of_that_name_are_asked_for():
-    _, trained, given = parse(["m2diff-base,weights:m2diff-base"])
+    _, trained, given = parse_methods(["m2diff-base,weights:m2diff-base"])
     assert (trained.kind, given.kind, given.source) == ("preset", "weights", "m2diff-base")
     assert given.name == "weights:m2diff-base"
 
@@ -48,7 +54,7 @@ def test_a_run_is_called_by_its_folder(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "weights.safetensors").touch()
     for given in (tmp_path / "mine", tmp_path / "mine" / "weights.safetensors"):
-        _, method = parse([str(given)])
+        _, method = parse_methods([str(given)])
         assert (method.name, method.kind) == ("mine", "weights")
 
 
@@ -57,8 +63,8 @@ def test_a_folder_named_as_a_preset_is_spoken_of(tmp_path, monkeypatch):
     (tmp_path / "m2diff-base" / "weights.safetensors").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.warns(Notice, match=r"the preset.*\./m2diff-base"):
-        assert parse(["m2diff-base"])[1].kind == "preset"
-    assert parse(["./m2diff-base"])[1].kind == "weights"
+        assert parse_methods(["m2diff-base"])[1].kind == "preset"
+    assert parse_methods(["./m2diff-base"])[1].kind == "weights"
 
 
 @pytest.mark.parametrize("name", ["standard", "noise-free"])
@@ -66,14 +72,14 @@ def test_a_method_is_not_called_as_the_tables_call_a_scan(tmp_path, name):
     (tmp_path / name).mkdir()
     (tmp_path / name / "weights.safetensors").touch()
     with pytest.raises(BadInput, match=f"call a scan {name}"):
-        parse([str(tmp_path / name)])
+        parse_methods([str(tmp_path / name)])
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path):
     (tmp_path / "gaussian").mkdir()
     (tmp_path / "gaussian" / "weights.safetensors").touch()
     with pytest.raises(BadInput, match="Two methods are called gaussian"):
-        parse(["gaussian", str(tmp_path / "gaussian")])
+        parse_methods(["gaussian", str(tmp_path / "gaussian")])
 
 
 @pytest.mark.parametrize(
@@ -102,28 +108,35 @@ def test_a_row_is_known_by_all_that_it_depends_on():
 
 def test_a_row_is_known_by_its_device_where_that_is_no_cpu(judges, tmp_path):
     both = sides(judges, None, held_out=["judge-0"])
-    entry = plan.entries(parse(["gaussian"]), {})[1]
-    scan = plan.scan_id(both.test[0])
-    parts = {"measured": MEASURED, "method": "gaussian", "by": entry.identity, "scan": scan, "drf": 4.0, "seed": 7}
+    entry = with_weights(parse_methods(["gaussian"]), {})[1]
+    scan = scan_id(both.test[0])
+    parts = {
+        "measured": MEASURED_VERSION,
+        "method": "gaussian",
+        "by": entry.identity,
+        "scan": scan,
+        "drf": 4.0,
+        "seed": 7,
+    }
 
     def ids(device: str) -> set[str]:
-        made = plan.tasks((entry,), both, seed=7, device=device, shown=("", ()), images=tmp_path)
+        made = scoring_tasks((entry,), both, ShownScan(both.test[0], ()), tmp_path, seed=7, device=device)
         return {task.id for task in made}
 
     assert row_id(parts) in ids("cpu")  # as before ids knew of devices
     assert row_id(parts | {"device": "cuda"}) in ids("cuda") and not ids("cpu") & ids("cuda")
 
 
-def rows(values: dict[str, list[float]], against="standard", metric="psnr") -> Measured:
+def rows(values: dict[str, list[float]], against="standard", metric="psnr") -> Measurements:
     """A row a scan; scans 2n and 2n + 1 are of one person."""
-    return Measured(
+    return Measurements([
         {
             "method": method, "scan": str(n), "person": str(n // 2), "group": ("healthy", "ad")[n % 2], "drf": 20.0,
             "measured": [[against, "brain", metric, value]],
         }
         for method, each in values.items()
         for n, value in enumerate(each)
-    )  # fmt: skip
+    ])  # fmt: skip
 
 
 def test_the_person_is_the_unit():
@@ -154,9 +167,9 @@ def test_a_measure_that_should_be_zero_is_compared_by_its_distance():
     (found,) = compared(measured, ["calm"], 20.0, bias, "ours")
     assert found.paired.difference.mean == pytest.approx(-1.5)  # opposite errors of one person do not cancel
     assert found.favours == "calm" and found.wins == 6
-    distances = [mean_distance(measured, name, 20.0, bias) for name in ("ours", "calm", "absent")]
-    assert distances == [pytest.approx(2), pytest.approx(0.5), None]
-    assert grids._best(distances, bias) == 1  # though the signed errors of "ours" have the mean 0
+    distances = {name: mean_distance(measured, name, 20.0, bias) for name in ("ours", "calm", "absent")}
+    assert distances == {"ours": pytest.approx(2), "calm": pytest.approx(0.5), "absent": None}
+    assert tables._best(distances, bias) == "calm"  # though the signed errors of "ours" have the mean 0
 
 
 @pytest.mark.parametrize("side", [1.0, -1.0])
@@ -172,7 +185,7 @@ def test_patients_are_told_apart_on_the_side_on_which_the_truth_has_them(side):
 
     truth = {"ad1": side, "ad2": 2 * side, "healthy1": 0.0, "healthy2": -side}
     one_wrong = truth | {"ad1": -0.5 * side}
-    measured = Measured([*scans(TRUTH, 1.0, truth), *scans("mine", 20.0, one_wrong)])
+    measured = Measurements([*scans(TRUTH, 1.0, truth), *scans("mine", 20.0, one_wrong)])
     assert told_apart(measured, TRUTH, 1.0, marker).auc.mean == 1
     found = told_apart(measured, "mine", 20.0, marker)
     assert found.auc.mean == 0.75 and found.difference.mean == pytest.approx(-1.25 * side)

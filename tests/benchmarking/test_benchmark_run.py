@@ -14,11 +14,12 @@ import pytest
 from made_up import TINY, simulated
 
 import m2diff
-from m2diff.benchmarking import cost, plan, seen, training
+from m2diff.benchmarking import cost, people, training
+from m2diff.benchmarking import methods as methods_module
 from m2diff.benchmarking import run as run_module
-from m2diff.benchmarking.budget import Budget
 from m2diff.benchmarking.people import sides
-from m2diff.benchmarking.rows import RowsFile
+from m2diff.benchmarking.score import append_row, read_rows
+from m2diff.benchmarking.training import Budget
 from m2diff.cli.app import main
 from m2diff.enhancement.run import enhance
 from m2diff.errors import BadInput
@@ -41,15 +42,15 @@ def table(path: Path) -> list[dict[str, str]]:
 @pytest.fixture
 def bare(monkeypatch):
     """Training and scoring alone: no page, and no processes to measure memory in."""
-    monkeypatch.setattr(run_module, "costs", lambda *_, **__: {})
-    monkeypatch.setattr(run_module.page, "page_of", lambda *_: ComparisonPage("", ""))
+    monkeypatch.setattr(run_module, "measured_costs", lambda *_, **__: {})
+    monkeypatch.setattr(run_module, "comparison_page", lambda *_: ComparisonPage("", ""))
 
 
 @pytest.fixture(scope="module")
 def done(learners, judges, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("benchmark")
     with pytest.MonkeyPatch.context() as patch:  # a Python of its own for each method takes its time
-        patch.setattr(cost, "_measured", lambda request, name: cost.probe(request))
+        patch.setattr(cost, "_measured", cost._measured_here)
         assert compare(learners, judges, out) == out / "index.html"
     return out
 
@@ -92,7 +93,7 @@ def test_nobody_of_the_training_cohort_is_wasted_on_validation(done):
 
 
 def test_a_chain_starts_from_the_control_that_was_trained_beside_it(done):
-    rows = RowsFile(done / "rows.jsonl").rows.values()
+    rows = read_rows(done / "rows.jsonl").values()
     first = {row["first_estimate"]["sha256"] for row in rows if row["method"].startswith("ddpet3d")}
     control = {row["weights"]["sha256"] for row in rows if row["method"] == "regress-base"}
     assert first == control
@@ -107,7 +108,7 @@ def test_the_same_command_does_nothing_twice(done, learners, judges, monkeypatch
         raise AssertionError("done again")
 
     monkeypatch.setattr(training, "_stretch", never)
-    monkeypatch.setattr(run_module, "score", never)
+    monkeypatch.setattr(run_module, "scored_row", never)
     compare(learners, judges, done)
     assert (done / "rows.jsonl").read_bytes() == before
     assert (done / "runs" / "regress-base" / "weights.safetensors").stat().st_mtime_ns == stamp
@@ -116,9 +117,8 @@ def test_the_same_command_does_nothing_twice(done, learners, judges, monkeypatch
 def test_a_killed_run_leaves_whole_rows_and_goes_on(done, tmp_path):
     lines = (done / "rows.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "rows.jsonl").write_bytes(b"".join(lines[:5]) + lines[5][:100])
-    kept = RowsFile(tmp_path / "rows.jsonl")
-    assert len(kept.rows) == 5
-    kept.add(json.loads(lines[5]))
+    assert len(read_rows(tmp_path / "rows.jsonl")) == 5
+    append_row(tmp_path / "rows.jsonl", json.loads(lines[5]))
     assert (tmp_path / "rows.jsonl").read_bytes() == b"".join(lines[:6])
 
 
@@ -128,20 +128,20 @@ def test_other_weights_under_a_name_are_scored_again(done, learners, judges, tmp
     for name in ("weights.safetensors", "card.json"):
         (weights / name).write_bytes((done / "runs" / "regress-base" / name).read_bytes())
     compare(learners, judges, tmp_path / "out", methods=[str(weights)], overrides=(), drf=[4.0])
-    count = len(RowsFile(tmp_path / "out" / "rows.jsonl").rows)
+    count = len(read_rows(tmp_path / "out" / "rows.jsonl"))
     other = done / "runs" / "m2diff-base"
     for name in ("weights.safetensors", "card.json"):
         (weights / name).write_bytes((other / name).read_bytes())
     compare(learners, judges, tmp_path / "out", methods=[str(weights)], overrides=(), drf=[4.0])
-    assert len(RowsFile(tmp_path / "out" / "rows.jsonl").rows) == count + 4  # one a scan; the input is not done again
+    assert len(read_rows(tmp_path / "out" / "rows.jsonl")) == count + 4  # one a scan; the input is not done again
 
 
 def test_runs_that_were_trained_alike_are_told_so_and_serve_one_another(done, learners, judges, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "costs", lambda *_, **__: {})
+    monkeypatch.setattr(run_module, "measured_costs", lambda *_, **__: {})
     runs = [str(done / "runs" / name) for name in ("regress-base", "ddpet3d-base")]
     compare(learners, judges, tmp_path, methods=[runs[0], f"{runs[1]}@steps=1"], overrides=(), drf=[20.0])
     text = (tmp_path / "index.html").read_text()
-    assert "trained beforehand, and alike by their cards (2 steps of 2 slabs, 5 scans of 4 persons)" in text
+    assert "trained beforehand; by their cards for the same 2 steps on the same 4 persons" in text
     assert "first estimate: regress-base, trained alike" in text
     assert {r["trained_on"] for r in table(tmp_path / "table.tsv") if r["method"] == "regress-base"} == {"no"}
 
@@ -185,7 +185,7 @@ def test_a_time_budget_counts_training_alone(learners, judges, tmp_path, monkeyp
 
     def charged() -> float:
         with pytest.raises(SystemExit):
-            training.trained("regress-base", tmp_path, terms)
+            training.trained_run("regress-base", tmp_path, terms)
         return json.loads((tmp_path / "runs" / "regress-base" / "equal.json").read_text())["seconds"]
 
     terms = training.Terms(learners, sides(learners, judges), Budget(minutes=2), TINY, "cpu", progress=False)
@@ -228,7 +228,8 @@ def untelling(run: Path, to: Path, **told: object) -> Path:
 
 
 def test_a_run_begun_from_weights_that_saw_a_scored_person_is_refused(done, learners, judges, tmp_path):
-    run = untelling(done / "runs" / "regress-base", tmp_path / "mine", began_from={"train_persons": ["judge-1"]})
+    seen = {"began_from": {"train_persons": ["judge-1"]}, "seen_persons": ["judge-1"]}
+    run = untelling(done / "runs" / "regress-base", tmp_path / "mine", **seen)
     with pytest.raises(BadInput, match="mine was trained on judge-1"):
         compare(learners, judges, tmp_path / "out", methods=[str(run)], overrides=())
     assert not (tmp_path / "out").exists()
@@ -236,9 +237,10 @@ def test_a_run_begun_from_weights_that_saw_a_scored_person_is_refused(done, lear
 
 @pytest.mark.parametrize("trained", [True, False])
 def test_a_first_estimate_that_saw_a_scored_person_is_refused(trained, done, learners, judges, tmp_path, monkeypatch):
-    first = untelling(done / "runs" / "regress-base", tmp_path / "first", train_persons=["judge-0"])
-    monkeypatch.setattr(seen, "FIRST", str(first))
-    monkeypatch.setattr(plan, "FIRST", str(first))
+    seen = {"train_persons": ["judge-0"], "seen_persons": ["judge-0"]}
+    first = untelling(done / "runs" / "regress-base", tmp_path / "first", **seen)
+    monkeypatch.setattr(people, "FIRST", str(first))
+    monkeypatch.setattr(methods_module, "FIRST", str(first))
     chain = str(done / "runs" / "ddpet3d-base") if trained else "ddpet3d-base"
     with pytest.raises(BadInput, match=r"the first estimate of ddpet3d-base \(first\) was trained on judge-0"):
         overrides = () if trained else TINY
@@ -249,7 +251,7 @@ def test_a_first_estimate_that_saw_a_scored_person_is_refused(trained, done, lea
 def test_whom_no_training_saw_is_said_where_every_card_tells_alone(done, learners, judges, tmp_path, monkeypatch):
     assert "of people whom no training saw" in (done / "index.html").read_text()
     assert json.loads((done / "benchmark.json").read_text())["not known in full whom they were trained on"] == []
-    monkeypatch.setattr(run_module, "costs", lambda *_, **__: {})
+    monkeypatch.setattr(run_module, "measured_costs", lambda *_, **__: {})
     run = untelling(done / "runs" / "regress-base", tmp_path / "silent")
     compare(learners, judges, tmp_path / "out", methods=[str(run)], overrides=(), drf=[20.0])
     text = (tmp_path / "out" / "index.html").read_text()
@@ -257,7 +259,7 @@ def test_whom_no_training_saw_is_said_where_every_card_tells_alone(done, learner
 
 
 def test_presets_that_differ_are_told_so(learners, judges, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "costs", lambda *_, **__: {})
+    monkeypatch.setattr(run_module, "measured_costs", lambda *_, **__: {})
     (tmp_path / "mine.yaml").write_text("model: {family: regress}\ntrain: {lr: 0.001}\ndata: {target: noise_free}\n")
     methods = [str(tmp_path / "mine.yaml"), "regress-base"]
     compare(learners, judges, tmp_path / "out", methods=methods, drf=[4.0])
@@ -309,13 +311,8 @@ def test_costs_are_of_the_method(done, judges):
     costs = {key.split(" ")[0]: each for key, each in json.loads((done / "costs.json").read_text()).items()}
     assert costs["gaussian"]["parameters"] == 0 and costs["regress-base"]["parameters"] > 1000
     run = done / "runs" / "regress-base"
-    alone = cost._measured(
-        {
-            "pet": str(bids.pet_path(judges, "011", 4)), "mri": None, "drf": 4.0, "weights": str(run), "network": True,
-            "first": None, "options": {}, "device": "cpu",
-        },
-        "regress-base",
-    )  # fmt: skip
+    _, entry = methods_module.with_weights(methods_module.parse_methods([str(run)]), {})
+    alone = cost._measured(entry, bids.pet_path(judges, "011", 4), None, 4.0, "cpu")
     assert alone.parameters == costs["regress-base"]["parameters"]
     assert alone.peak_mib >= alone.base_mib > 50
 
@@ -326,10 +323,10 @@ def test_a_method_that_fails_does_not_keep_the_others(learners, judges, tmp_path
             raise BadInput("it broke.")
         return enhance(*arguments, **options)
 
-    monkeypatch.setattr("m2diff.benchmarking.score.enhance", broken)
+    monkeypatch.setattr("m2diff.benchmarking.methods.enhance", broken)
     with pytest.raises(BadInput, match=r"4 of 20 images could not be scored \(the others are\): nlm, 011: it broke"):
         compare(learners, judges, tmp_path, methods=["nlm,gaussian"], overrides=(), drf=[4.0])
-    assert {row["method"] for row in RowsFile(tmp_path / "rows.jsonl").rows.values()} == {
+    assert {row["method"] for row in read_rows(tmp_path / "rows.jsonl").values()} == {
         "low-dose", "gaussian", "standard", "noise-free",
     }  # fmt: skip
 

@@ -100,16 +100,34 @@ def test_the_same_command_redoes_nothing_and_another_option_does(dataset, tmp_pa
     assert sum(path.stat().st_mtime_ns != old for path, old in zip(files, before, strict=True)) == 2
 
 
-def test_a_scan_whose_sidecar_was_completed_is_done_again(dataset, tmp_path):
+@pytest.mark.parametrize(
+    ("told", "again"), [({"DoseReductionFactor": 20}, True), ({"Units": "SUV"}, True), ({"Manufacturer": "x"}, False)]
+)
+def test_a_scan_is_done_again_when_its_sidecar_is_read_differently(told, again, dataset, tmp_path):
     out = tmp_path / "out"
     assert run(dataset, out, "participant", "--participant-label", "03") == 0
     made = out / "sub-03/pet/sub-03_desc-enhanced_pet.json"
-    before = json.loads(made.read_text())["m2diff"]["reconstruction"]
-    assert set(before.values()) == {None}
+    before = made.stat().st_mtime_ns
     sidecar = dataset / "sub-03/pet/sub-03_pet.json"
-    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"ReconMethodName": "OSEM 3i21s"}))
-    assert run(dataset, out, "participant", "--participant-label", "03") == 0
-    assert json.loads(made.read_text())["m2diff"]["reconstruction"] == before | {"iterations": 3, "subsets": 21}
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | told))
+    for expected in (again, False):
+        assert run(dataset, out, "participant", "--participant-label", "03") == 0
+        assert (made.stat().st_mtime_ns != before) is expected
+        before = made.stat().st_mtime_ns
+
+
+def test_another_scan_or_mri_under_the_old_name_is_done_again(dataset, tmp_path):
+    out = tmp_path / "out"
+    arguments = (dataset, out, "participant", "--participant-label", "01", "--rec-label", "low")
+    made = out / "sub-01/pet/sub-01_trc-18FFDG_rec-low_desc-enhanced_pet.json"
+    assert run(*arguments) == 0
+    for file in ("pet/sub-01_trc-18FFDG_rec-low_pet.nii.gz", "anat/sub-01_T1w.nii.gz"):
+        before = made.stat().st_mtime_ns
+        image(dataset / "sub-01" / file, 7, pet=file.startswith("pet"))
+        if file.startswith("anat"):
+            nib.save(nib.Nifti1Image(np.arange(32.0**3).reshape(32, 32, 32), np.eye(4) * 4), dataset / "sub-01" / file)
+        assert run(*arguments) == 0
+        assert made.stat().st_mtime_ns != before, file
 
 
 def test_a_broken_person_is_told_of_and_stops_nobody(dataset, tmp_path, capsys):

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from m2diff.data.cohort import FORMAT, Box, Meta, PreparedSubject, open_cohort
-from m2diff.io.reconstruction import Reconstruction
 
 SHAPE = (12, 32, 28)  # d, h, w
 
@@ -38,6 +37,5 @@ def _one(folder: Path, number: int, doses: tuple[float, ...]) -> None:
     np.save(folder / "mask.npy", brain)
     box = Box.around(brain)
     label = folder.name.removeprefix("sub-")
-    recon = Reconstruction(2 + number, 21, 4.0)
-    meta = Meta(FORMAT, label, f"person-{number}", "healthy", 1.0, ratio, box, box, sizes={}, recon=recon)
+    meta = Meta(FORMAT, label, f"person-{number}", "healthy", 1.0, ratio, box, box, sizes={})
     (folder / "meta.json").write_text(meta.to_json())

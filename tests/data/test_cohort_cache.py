@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +13,6 @@ from m2diff.data import cohort as cohorts
 from m2diff.data.cohort import Box, open_cohort, prepare_cohort
 from m2diff.errors import BadInput
 from m2diff.io import bids
-from m2diff.io.nifti import sidecar_path
 from m2diff.preparation.intensity import pet_scale
 
 SHAPE = (40, 44, 36)  # i, j, k at 2 mm
@@ -142,27 +140,3 @@ def test_a_subject_without_low_doses_is_refused(root, tmp_path):
         bids.pet_path(root, "000", drf).unlink()
     with pytest.raises(BadInput, match="no low-dose scan"):
         prepare_cohort(root, tmp_path / "cache")
-
-
-def state(root: Path, label: str, drf: float, iterations: int) -> None:
-    """What a sidecar says of the reconstruction."""
-    about = {"ReconMethodName": f"OSEM {iterations}i21s", "ReconFilterType": "Gaussian", "ReconFilterSize": 5}
-    sidecar_path(bids.pet_path(root, label, drf)).write_text(json.dumps(about))
-
-
-def test_how_the_scans_were_reconstructed_is_kept_as_far_as_they_agree(root, tmp_path):
-    for drf in DOSES:
-        state(root, "000", drf, 3)
-        state(root, "001", drf, 3 if drf == DOSES[0] else 4)
-    agreed, apart = open_cohort(prepare_cohort(root, tmp_path / "cache"))
-    assert tuple(agreed.meta.recon) == (3, 21, 5)
-    assert tuple(apart.meta.recon) == pytest.approx((np.nan, 21, 5), nan_ok=True)
-
-
-def test_a_sidecar_that_is_completed_later_is_read_again(root, tmp_path):
-    first, _ = open_cohort(prepare_cohort(root, tmp_path / "cache"))
-    assert np.isnan(first.meta.recon.updates)
-    for drf in DOSES:
-        state(root, "000", drf, 3)
-    first, _ = open_cohort(prepare_cohort(root, tmp_path / "cache"))
-    assert first.meta.recon.updates == 63

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from fabricate import SHAPE, fabricate
+from scipy.ndimage import gaussian_filter
 from torch.utils.data import DataLoader
 
 from m2diff.data.augment import MARGIN, Augmentation, Draw, filtered, recontrasted, shifted
-from m2diff.data.cohort import PreparedSubject
+from m2diff.data.cohort import Box, PreparedSubject
 from m2diff.data.dataset import SlabDataset, StepSampler, collate, expected, window
 
 PLAIN = Augmentation(enabled=False)
@@ -76,6 +78,31 @@ def test_without_augmentation_a_slab_is_a_window_of_the_volume_on_the_low_dose_s
     torch.testing.assert_close(item.low, torch.from_numpy(cohort[0].low(item.drf).astype(np.float32)))
 
 
+@pytest.mark.parametrize("target", ["standard", "noise_free"])
+def test_a_slab_becomes_the_image_that_the_settings_name(tmp_path, target):
+    subject = fabricate(tmp_path, persons=1)[0]
+    np.save(subject.folder / "noise_free.npy", subject.standard + np.float16(0.25))
+    item = SlabDataset([subject], slices=SHAPE[0], crop=SHAPE[1:], augmentation=PLAIN, target=target)[0]
+    wanted = torch.from_numpy(getattr(subject, target).astype(np.float32)) * subject.meta.ratio[item.drf]
+    torch.testing.assert_close(item.target, wanted)
+
+
+def test_in_a_mixed_cohort_a_batch_has_an_mri_or_none_and_every_session_its_share(tmp_path):
+    subjects = fabricate(tmp_path, persons=4)
+    (subjects[1].folder / "mri.npy").unlink()
+    dataset = SlabDataset(subjects, slices=4, crop=(8, 8), batch=3)
+    batches = [[dataset.plan(3 * n + k).subject for k in range(3)] for n in range(600)]
+    assert all(len({subjects[number].mri is None for number in batch}) == 1 for batch in batches)
+    drawn = np.bincount(np.ravel(batches)) / np.size(batches)
+    np.testing.assert_allclose(drawn, 0.25, atol=0.05)
+
+
+def test_one_item_without_an_mri_leaves_its_batch_without(cohort):
+    item = SlabDataset(cohort, slices=4, crop=(8, 8))[0]
+    assert collate([item, item]).conditions.mri.shape == (2, 4, 8, 8)
+    assert collate([item, replace(item, mri=None)]).conditions.mri is None
+
+
 def test_low_and_target_are_scaled_and_smoothed_alike(cohort):
     """Where the input has no noise, it stays equal to its target whatever is drawn."""
     subject = cohort[0]
@@ -129,6 +156,36 @@ def _only(**settings: float) -> Augmentation:
     return Augmentation(**{**nothing, **settings})
 
 
+def test_the_mri_is_varied_as_was_drawn_and_the_scan_is_not(cohort):
+    plain, other = (
+        SlabDataset(cohort, slices=4, crop=(16, 16), augmentation=_only(**how))
+        for how in ({}, {"mri_gamma_sd": 0.5, "mri_gain_sd": 0.5})
+    )
+    for n in range(5):
+        one, two, draw = plain[n], other[n], other.plan(n).draw
+        assert torch.equal(one.low, two.low) and torch.equal(one.target, two.target)
+        torch.testing.assert_close(two.mri, draw.gain * one.mri.clamp(min=0) ** draw.gamma, rtol=1e-4, atol=1e-6)
+        assert abs(draw.gain - 1) > 0.001 and abs(draw.gamma - 1) > 0.001
+
+
+def test_variations_are_drawn_as_often_and_as_strongly_as_the_settings_say():
+    how, rng = (
+        Augmentation(flip=0.3, smooth=0.4, smooth_sigma=1.2, mri_shift=0.2, scale_sd=0.3),
+        np.random.default_rng(0),
+    )
+    draws = [Draw.random(rng, how) for _ in range(4000)]
+    assert np.mean([draw.flip for draw in draws]) == pytest.approx(0.3, abs=0.03)
+    sigmas = np.array([draw.sigma for draw in draws])
+    assert np.mean(sigmas > 0) == pytest.approx(0.4, abs=0.03)
+    assert sigmas[sigmas > 0].min() == pytest.approx(0.4, abs=0.01) and sigmas.max() == pytest.approx(1.2, abs=0.01)
+    shifts = np.array([draw.shift for draw in draws])
+    assert np.mean(shifts.any(axis=1)) == pytest.approx(0.2, abs=0.03)
+    assert (shifts.min(), shifts.max()) == (pytest.approx(-1, abs=0.02), pytest.approx(1, abs=0.02))
+    logs = np.log([[draw.scale, draw.gamma, draw.gain] for draw in draws])
+    assert logs.std(axis=0) == pytest.approx([0.3, how.mri_gamma_sd, how.mri_gain_sd], rel=0.05)
+    assert logs.mean(axis=0) == pytest.approx([0, 0, 0], abs=0.02)
+
+
 def test_slabs_taller_than_the_volume_repeat_its_edge(cohort):
     item = SlabDataset(cohort, slices=SHAPE[0] + 4, crop=(8, 8), augmentation=PLAIN)[0]
     assert torch.equal(item.low[-1], item.low[SHAPE[0] - 1])
@@ -143,6 +200,37 @@ def test_crops_larger_than_the_image_still_come_out_whole(cohort):
 def test_most_slabs_show_the_brain(cohort):
     dataset = SlabDataset(cohort, slices=4, crop=(16, 16), augmentation=PLAIN)
     assert np.mean([float((dataset[n].mri > 0.2).float().mean()) > 0.2 for n in range(50)]) > 0.9
+
+
+@pytest.fixture
+def small_brain(cohort):
+    """A session whose brain is a few slices of a head that fills more of the image."""
+    meta = replace(cohort[0].meta, brain=Box((7, 14, 12), (9, 20, 16)), head=Box((0, 4, 3), (12, 30, 26)))
+    return PreparedSubject(cohort[0].folder, meta)
+
+
+@pytest.mark.parametrize(("slices", "first", "last"), [(1, 7, 8), (4, 5, 6)])
+def test_nine_slabs_in_ten_are_centred_on_a_slice_of_the_brain_and_one_lies_anywhere_on_the_head(
+    small_brain, slices, first, last
+):
+    dataset = SlabDataset([small_brain], slices=slices, crop=(8, 8))
+    begins = [dataset.plan(n).corner[0] for n in range(1500)]
+    on_brain = np.mean([first <= begin <= last for begin in begins])
+    assert on_brain == pytest.approx(0.9 + 0.1 * 2 / 12, abs=0.02)
+    assert (min(begins), max(begins)) == (0, SHAPE[0] - slices)
+
+
+def test_a_crop_lies_anywhere_over_the_head_and_not_beside_it(small_brain):
+    dataset = SlabDataset([small_brain], slices=1, crop=(8, 6))
+    corners = np.array([dataset.plan(n).corner for n in range(1000)])
+    assert sorted(set(corners[:, 1])) == list(range(4, 30 - 8 + 1))
+    assert sorted(set(corners[:, 2])) == list(range(3, 26 - 6 + 1))
+
+
+def test_a_crop_larger_than_the_head_holds_all_of_it(small_brain):
+    dataset = SlabDataset([small_brain], slices=1, crop=(28, 24))
+    corners = np.array([dataset.plan(n).corner for n in range(300)])
+    assert sorted(set(corners[:, 1])) == [2, 3, 4] and sorted(set(corners[:, 2])) == [2, 3]
 
 
 @pytest.mark.parametrize(("power", "shares"), [(0.0, (1 / 3, 1 / 3, 1 / 3)), (0.5, (1 / 13, 2 / 13, 10 / 13))])
@@ -180,6 +268,14 @@ def test_a_post_filter_keeps_the_mean_of_a_flat_image():
     np.testing.assert_allclose(filtered(flat, 1.0), 2.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize("sigma", [0.4, 1.1, 1.3])
+def test_a_post_filtered_slab_is_cut_from_the_post_filtered_volume(sigma):
+    volume = np.random.default_rng(0).standard_normal((24, 24, 24)).astype(np.float32)
+    near, inner = (slice(10 - margin, 14 + margin) for margin in (MARGIN, 0))
+    whole = gaussian_filter(volume, sigma, mode="nearest", truncate=8.0)
+    np.testing.assert_allclose(filtered(volume[near, near, near], sigma), whole[inner, inner, inner], atol=3e-3)
+
+
 def test_a_shift_by_one_voxel_is_a_shift_by_one_voxel():
     cube = np.random.default_rng(0).standard_normal((4 + 2 * MARGIN,) * 3).astype(np.float32)
     inner = slice(MARGIN, -MARGIN)
@@ -192,6 +288,7 @@ def test_another_contrast_keeps_air_black_and_the_order_of_tissues():
     other = recontrasted(tissues, 1.7, 0.8)
     assert other[0] == 0 and other[2] == pytest.approx(0.8)
     assert (np.diff(other) > 0).all()
+    assert recontrasted(np.float32([-0.1]), 1.7, 0.8).tolist() == [0.0]
 
 
 def test_disabled_augmentation_draws_as_much_and_does_nothing():
@@ -219,15 +316,3 @@ def test_steps_after_a_resume_are_the_steps_that_were_left():
 def test_the_folder_of_a_subject_remembers_its_meta(cohort, tmp_path: Path):
     meta = cohort[0].meta
     assert type(meta).from_json(meta.to_json()) == meta
-
-
-def test_a_further_filter_is_part_of_how_an_item_was_reconstructed(cohort):
-    """Gaussians after each other: their variances add."""
-    dataset = SlabDataset(cohort, slices=4, crop=(16, 16), augmentation=Augmentation(smooth=0.5), seed=4)
-    for n in range(20):
-        sigma_mm = 2.0 * dataset.plan(n).draw.sigma
-        iterations, subsets, fwhm = dataset[n].recon
-        assert (iterations, subsets) == (2 + dataset.plan(n).subject, 21)
-        assert fwhm**2 == pytest.approx(4.0**2 + 8 * np.log(2) * sigma_mm**2)
-    assert {dataset.plan(n).draw.sigma > 0 for n in range(20)} == {True, False}
-    assert collate([dataset[n] for n in range(3)]).conditions.recon.shape == (3, 3)

@@ -33,7 +33,6 @@ def test_batches_are_those_of_the_dataset(cohort, how, crop, target):
         (there.conditions.low, read.conditions.low),
         (there.conditions.mri, read.conditions.mri),
         (there.conditions.drf, read.conditions.drf),
-        (there.conditions.recon, read.conditions.recon),
         (there.target, read.target),
     ):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)

@@ -47,6 +47,17 @@ def test_the_same_seed_holds_out_the_same_persons_whatever_the_order():
     assert len({s.person for s in first.valid}) == 3
 
 
+def test_another_seed_holds_out_others():
+    cohort = [Session(str(n), f"p{n}") for n in range(30)]
+    drawn = {tuple(s.person for s in by_person(cohort, fraction=0.2, seed=seed).valid) for seed in range(5)}
+    assert len(drawn) == 5
+
+
+def test_a_fraction_of_less_than_one_person_is_one():
+    split = by_person([Session(str(n), f"p{n}") for n in range(10)], fraction=0.01)
+    assert len({s.person for s in split.valid}) == 1
+
+
 def test_a_cohort_of_one_person_is_trained_on_whole():
     split = by_person([Session("1", "anna"), Session("2", "anna")], fraction=0.5)
     assert len(split.train) == 2 and not split.valid

@@ -20,12 +20,12 @@ SPEC = {
 def saved(tmp_path):
     torch.manual_seed(0)
     model = families.build(SPEC)
-    return model, cards.save(model, SPEC, {"tracers": ["FDG"], "licence": "CC0"}, tmp_path / "tiny.safetensors")
+    return model, cards.save_weights(model, SPEC, {"tracers": ["FDG"], "licence": "CC0"}, tmp_path / "tiny.safetensors")
 
 
 def test_saved_weights_come_back_to_half_precision(saved):
     model, path = saved
-    loaded = cards.load(path)
+    loaded = cards.load_weights(path)
     assert loaded.name == "tiny"
     assert loaded.card["tracers"] == ["FDG"]
     assert len(loaded.sha256) == 64
@@ -35,7 +35,7 @@ def test_saved_weights_come_back_to_half_precision(saved):
 
 
 def test_loaded_weights_only_answer(saved):
-    model = cards.load(saved[1]).model
+    model = cards.load_weights(saved[1]).model
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
@@ -45,40 +45,40 @@ def test_a_runs_folder_is_enough(saved, tmp_path):
     (tmp_path / "run").mkdir()
     path.rename(tmp_path / "run" / "weights.safetensors")
     path.with_suffix(".json").rename(tmp_path / "run" / "card.json")
-    assert cards.load(tmp_path / "run").card["licence"] == "CC0"
+    assert cards.load_weights(tmp_path / "run").card["licence"] == "CC0"
 
 
 @pytest.mark.parametrize("name", ["gaussian", "nlm", "bowsher", "mr-guided"])
 def test_filters_answer_to_their_names(name):
-    loaded = cards.load(name, drf=20)
+    loaded = cards.load_weights(name, drf=20)
     assert loaded.model.needs.view == "volume"
     assert loaded.sha256 is None
-    assert name in cards.names()
+    assert name in cards.weight_names()
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(BadInput, match=r"no-such-weights.*mr-guided"):
-        cards.load("no-such-weights")
+        cards.load_weights("no-such-weights")
 
 
 def test_weights_without_a_card_are_refused(saved):
     saved[1].with_suffix(".json").unlink()
     with pytest.raises(BadInput, match="card"):
-        cards.load(saved[1])
+        cards.load_weights(saved[1])
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"licence": "CC0"}'])
 def test_a_card_without_a_model_is_refused(saved, text):
     saved[1].with_suffix(".json").write_text(text)
     with pytest.raises(BadInput, match="card"):
-        cards.load(saved[1])
+        cards.load_weights(saved[1])
 
 
 def test_truncated_weights_are_refused(saved):
     content = saved[1].read_bytes()
     saved[1].write_bytes(content[: len(content) // 2])
     with pytest.raises(BadInput, match="damaged"):
-        cards.load(saved[1])
+        cards.load_weights(saved[1])
 
 
 def test_weights_of_another_model_are_refused(saved):
@@ -87,7 +87,7 @@ def test_weights_of_another_model_are_refused(saved):
     card["model"]["network"]["width"] = 16
     path.with_suffix(".json").write_text(json.dumps(card))
     with pytest.raises(BadInput, match="do not fit"):
-        cards.load(path)
+        cards.load_weights(path)
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(BadInput, match="do not fit"):
-        cards.load(path)
+        cards.load_weights(path)

@@ -7,14 +7,16 @@ import torch
 
 from m2diff import families
 from m2diff.enhancement import cards
-from m2diff.enhancement.results import Measured, Scores, measured, ship, with_measured
+from m2diff.enhancement.results import CardScores, Measured, measured, ship, with_measured
 from m2diff.errors import BadInput
 from m2diff.families import stored
-from m2diff.families.packed import packed, unpacked
+from m2diff.families.packed import pack, unpack
 
 SPEC = {"family": "regress", "network": {"slices": 4, "fold": 2, "width": 8, "multipliers": [1, 2], "groups": 4}}
 TEST = Measured(
-    on="4 scans", by="a command", by_drf={"100": Scores(psnr=27, input_psnr=18), "20": Scores(psnr=31, input_psnr=25)}
+    on="4 scans",
+    by="a command",
+    by_drf={"100": CardScores(psnr=27, input_psnr=18), "20": CardScores(psnr=31, input_psnr=25)},
 )
 
 
@@ -22,9 +24,9 @@ def test_a_shipped_run_answers_to_its_new_name_and_has_its_numbers(tmp_path):
     torch.manual_seed(0)
     run = tmp_path / "run" / "weights.safetensors"
     run.parent.mkdir()
-    cards.save(families.build(SPEC), SPEC, {"name": "regress-base", "results": {"gain": 2.0}}, run)
+    cards.save_weights(families.build(SPEC), SPEC, {"name": "regress-base", "results": {"gain": 2.0}}, run)
     weights = ship(tmp_path / "run", tmp_path / "regress-tiny", TEST)
-    loaded = cards.load(weights)
+    loaded = cards.load_weights(weights)
     assert weights.name == "regress-tiny.safetensors" and loaded.card["name"] == "regress-tiny"
     assert loaded.card["results"]["gain"] == 2.0 and measured(loaded.card) == TEST
     assert list(loaded.card["results"]["test"]["by_drf"]) == ["20", "100"]
@@ -32,8 +34,8 @@ def test_a_shipped_run_answers_to_its_new_name_and_has_its_numbers(tmp_path):
 
 
 def test_weights_ship_without_numbers_too(tmp_path):
-    weights = cards.save(families.build(SPEC), SPEC, {}, tmp_path / "a.safetensors")
-    assert measured(cards.load(ship(weights, tmp_path / "b")).card) is None
+    weights = cards.save_weights(families.build(SPEC), SPEC, {}, tmp_path / "a.safetensors")
+    assert measured(cards.load_weights(ship(weights, tmp_path / "b")).card) is None
 
 
 @pytest.mark.parametrize(
@@ -58,13 +60,12 @@ def test_the_shipped_cards_have_their_numbers_in_this_form(name):
     assert found is None or with_measured(card, found) == card
 
 
-def test_shipped_weights_may_be_packed_and_told_to_look_twice(tmp_path):
+def test_shipped_weights_may_be_packed(tmp_path):
     model, spec = families.build(SPEC), families.resolve(SPEC)
-    source = cards.save(model, spec, {"licence": "CC0"}, tmp_path / "run" / "weights.safetensors")
-    shipped = ship(source, tmp_path / "b", step=0.1, looks=2)
+    source = cards.save_weights(model, spec, {"licence": "CC0"}, tmp_path / "run" / "weights.safetensors")
+    shipped = ship(source, tmp_path / "b", step=0.1)
     assert shipped.stat().st_size < 0.75 * source.stat().st_size
-    loaded = cards.load(shipped)
-    assert loaded.model.needs.looks == 2
-    expected = unpacked(packed({key: value.half() for key, value in model.state_dict().items()}, 0.1))
+    loaded = cards.load_weights(shipped)
+    expected = unpack(pack({key: value.half() for key, value in model.state_dict().items()}, 0.1))
     for key, value in loaded.model.state_dict().items():
         assert torch.equal(value, expected[key].float())

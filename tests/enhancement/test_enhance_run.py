@@ -1,7 +1,6 @@
 """The main job on a small scan with small networks of random weights: what must hold whatever the weights."""
 
 import json
-from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +12,8 @@ import m2diff
 from m2diff import families
 from m2diff.enhancement import cards, volume
 from m2diff.enhancement.repeat import repeat, seed_of
-from m2diff.enhancement.run import Written, enhance, save
+from m2diff.enhancement.run import Written, enhance, save_result
+from m2diff.enhancement.run import _spread as spread_of
 from m2diff.enhancement.volume import Options
 from m2diff.errors import BadInput
 from m2diff.families import stored
@@ -21,7 +21,7 @@ from m2diff.io import atomic, nifti
 from m2diff.preparation.pair import prepare
 from m2diff.volume import Volume
 
-NETWORK = {"slices": 4, "fold": 2, "width": 8, "multipliers": [1, 2], "groups": 4, "residual": True}
+NETWORK = {"slices": 4, "fold": 2, "width": 8, "multipliers": [1, 2], "groups": 4}
 SPECS = {
     "m2diff": {
         "family": "m2diff",
@@ -56,7 +56,7 @@ def weights(tmp_path_factory):
             for parameter in model.parameters():
                 if not parameter.any():
                     parameter.normal_(0, 0.05)
-        cards.save(model, spec, {"tracers": ["FDG"], "licence": "CC0"}, folder / f"{name}.safetensors")
+        cards.save_weights(model, spec, {"tracers": ["FDG"], "licence": "CC0"}, folder / f"{name}.safetensors")
     return {name: folder / f"{name}.safetensors" for name in SPECS}
 
 
@@ -105,36 +105,11 @@ def test_the_seed_decides_and_the_batch_does_not(scans, weights):
 def test_the_estimates_of_a_chain_can_be_watched_as_whole_volumes(scans, weights):
     prepared, seen = prepare(*scans, drf=20.0, align=False), {}
     options = Options(steps=3, precision="fp32")
-    model = cards.load(weights["m2diff"]).model
-    result = volume.run(model, prepared, seed=0, options=options, watch=lambda t, image: seen.update({t: image}))
+    model = cards.load_weights(weights["m2diff"]).model
+    result = volume.run_volume(model, prepared, seed=0, options=options, watch=lambda t, image: seen.update({t: image}))
     assert list(seen) == [999, 666, 332]
     assert np.array_equal(seen[332], result) and not np.allclose(seen[999], result)
     assert seen[999].shape == prepared.low.shape
-
-
-def looking(weights, looks: int, name: str = "regress"):
-    """The model of those weights, told how often to look."""
-    model = cards.load(weights[name]).model
-    model.needs = replace(model.needs, looks=looks)
-    return model
-
-
-def test_a_second_look_is_the_mean_with_the_mirrored_scan(scans, weights):
-    """Where the mirrored scan is looked at first, the two looks change places but for where the boxes are cut."""
-    prepared, options = prepare(*scans, drf=20.0, align=False), Options(precision="fp32")
-    once, twice = (volume.run(looking(weights, n), prepared, seed=0, options=options) for n in (1, 2))
-    other = 2 * twice - once
-    assert 1e-3 < np.abs(other - once)[prepared.support].mean() < 0.2
-    alone = volume.run(looking(weights, 1), prepared.mirrored(), seed=0, options=options)[::-1]
-    assert np.abs(other - alone)[prepared.support].mean() < 0.5 * np.abs(once - alone)[prepared.support].mean()
-
-
-def test_a_chain_of_steps_is_run_once(scans, weights):
-    prepared = prepare(*scans, drf=20.0, align=False)
-    for steps, same in ((1, False), (2, True)):
-        options = Options(steps=steps, precision="fp32")
-        once, twice = (volume.run(looking(weights, n, "m2diff"), prepared, seed=0, options=options) for n in (1, 2))
-        assert np.array_equal(once, twice) == same
 
 
 def test_how_the_file_orders_its_axes_does_not_matter(scans, weights):
@@ -149,9 +124,9 @@ def test_how_the_file_orders_its_axes_does_not_matter(scans, weights):
 
 def test_several_draws_give_their_mean_and_spread(scans, weights):
     prepared = prepare(*scans, drf=20, align=False)
-    model = cards.load(weights["m2diff"]).model
+    model = cards.load_weights(weights["m2diff"]).model
     options = Options(precision="fp32")
-    draws = [volume.run(model, prepared, seed=seed_of(5, n), options=options) for n in range(3)]
+    draws = [volume.run_volume(model, prepared, seed=seed_of(5, n), options=options) for n in range(3)]
     both = repeat(model, prepared, samples=3, seed=5, options=options)
     assert np.allclose(both.mean, np.mean(draws, 0), atol=1e-5)
     assert np.allclose(both.spread, np.std(draws, 0, ddof=1), atol=1e-5)
@@ -177,7 +152,9 @@ def test_without_an_mri_the_pet_alone_is_read_and_said(scans, weights):
 def test_outside_the_head_the_input_stays(scans, weights):
     wide = Volume(np.pad(scans[0].data, 14), AFFINE, "Bq/mL")
     prepared = prepare(wide, drf=20)
-    answer = volume.run(cards.load(weights["regress"]).model, prepared, seed=0, options=Options(precision="fp32"))
+    answer = volume.run_volume(
+        cards.load_weights(weights["regress"]).model, prepared, seed=0, options=Options(precision="fp32")
+    )
     assert np.array_equal(answer[:2], prepared.low[:2])
     inside = prepared.support
     assert np.abs(answer[inside] - prepared.low[inside]).max() > 0.01
@@ -195,7 +172,7 @@ def test_the_anchor_brings_regional_means_back(scans):
 def test_written_results_carry_type_unit_place_and_provenance(files, weights, tmp_path):
     pet, mri = files
     result = enhance(pet, mri, weights=weights["m2diff"], samples=2, steps=2, align=False)
-    written = save(result, tmp_path / "out")
+    written = save_result(result, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         f"sub-1_desc-{what}_pet.{ending}" for what in ("enhanced", "spread") for ending in ("nii.gz", "json")
     }
@@ -211,43 +188,21 @@ def test_written_results_carry_type_unit_place_and_provenance(files, weights, tm
     assert settings["pet"]["sha256"] == nifti.sha256(pet)
     assert settings["weights"]["sha256"] == nifti.sha256(weights["m2diff"])
     assert settings["dose_reduction_factor"] == 20
-    assert settings["reconstruction"] == {"iterations": 3, "subsets": 21, "filter_mm": None}
+    assert about["ReconMethodName"] == "OSEM3D 3i21s"  # what the sidecar says of the reconstruction is carried on
     assert (settings["steps"], settings["samples"], settings["seed"]) == (2, 2, 0)
     assert settings["versions"]["torch"] == torch.__version__
-
-
-def test_the_network_is_told_what_the_sidecar_says_of_the_reconstruction(files, weights):
-    loaded, told = cards.load(weights["regress"]), []
-    answer = loaded.model.enhance
-
-    def listening(conditions, **options):
-        told.extend(conditions.recon.tolist())
-        return answer(conditions, **options)
-
-    loaded.model.enhance = listening
-    enhance(files[0], weights=loaded)
-    assert told and all(each[:2] == [3.0, 21.0] and np.isnan(each[2]) for each in told)
-
-
-def test_a_network_that_would_be_told_says_so_where_nothing_is_known(files, weights, tmp_path):
-    loaded = cards.load(weights["regress"])
-    loaded.model.needs = replace(loaded.model.needs, recon=True)
-    assert not any("reconstructed" in warning for warning in enhance(files[0], weights=loaded).warnings)
-    bare = tmp_path / "pet.nii.gz"
-    bare.write_bytes(files[0].read_bytes())
-    assert any("reconstructed" in warning for warning in enhance(bare, weights=loaded).warnings)
 
 
 def test_a_full_disk_leaves_nothing_of_the_result(scans, weights, tmp_path, monkeypatch):
     result = run(scans, weights, "regress")
     monkeypatch.setattr(atomic, "_settle", lambda file: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(BadInput, match="disk is full"):
-        save(result, tmp_path)
+        save_result(result, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_scan_from_memory_can_be_written(scans, weights, tmp_path):
-    written = save(run(scans, weights, "regress"), tmp_path)
+    written = save_result(run(scans, weights, "regress"), tmp_path)
     assert written == Written(tmp_path / "pet_desc-enhanced_pet.nii.gz", None, tmp_path / "pet_desc-enhanced_pet.json")
 
 
@@ -270,7 +225,7 @@ def test_options_that_mean_nothing_are_refused(scans, weights, options):
 
 
 def test_weights_that_answer_nan_are_refused(scans, weights, monkeypatch):
-    loaded = cards.load(weights["regress"])
+    loaded = cards.load_weights(weights["regress"])
     for parameter in loaded.model.parameters():
         torch.nn.init.constant_(parameter, float("nan"))
     monkeypatch.setattr(cards, "load", lambda *_, **__: loaded)
@@ -285,7 +240,7 @@ def test_the_package_is_called_as_its_verb(scans, weights):
 
 def test_weights_that_are_loaded_give_the_same_image_as_their_name(scans, weights):
     named = run(scans, weights, "regress")
-    loaded = run(scans, {"regress": cards.load(weights["regress"])}, "regress")
+    loaded = run(scans, {"regress": cards.load_weights(weights["regress"])}, "regress")
     assert np.array_equal(named.volume.data, loaded.volume.data)
     assert named.settings["weights"] == loaded.settings["weights"]
     assert named.settings["first_estimate"] is None
@@ -294,7 +249,7 @@ def test_weights_that_are_loaded_give_the_same_image_as_their_name(scans, weight
 def test_several_draws_take_the_weights_own_steps_unless_that_is_one(scans, tmp_path):
     for own, taken in ((1, 5), (2, 2)):
         spec = {"family": "m2diff", "network": NETWORK, "sampling": {"steps": own}}
-        cards.save(families.build(spec), spec, {}, tmp_path / f"{own}.safetensors")
+        cards.save_weights(families.build(spec), spec, {}, tmp_path / f"{own}.safetensors")
         given = {"it": tmp_path / f"{own}.safetensors"}
         assert run(scans, given, "it", samples=2).settings["steps"] == taken
         assert run(scans, given, "it").settings["steps"] == own
@@ -303,23 +258,23 @@ def test_several_draws_take_the_weights_own_steps_unless_that_is_one(scans, tmp_
 @pytest.mark.parametrize("width", ["x", -1, None])
 def test_a_card_whose_anchor_is_no_width_is_refused(scans, tmp_path, width):
     spec = {"family": "regress", "network": NETWORK}
-    cards.save(families.build(spec), spec, {"anchor_mm": width}, tmp_path / "a.safetensors")
+    cards.save_weights(families.build(spec), spec, {"anchor_mm": width}, tmp_path / "a.safetensors")
     with pytest.raises(BadInput, match="anchor_mm as a width"):
         run(scans, {"it": tmp_path / "a.safetensors"}, "it")
 
 
 def test_a_card_whose_tracers_are_no_list_is_refused(files, tmp_path):
     spec = {"family": "regress", "network": NETWORK}
-    cards.save(families.build(spec), spec, {"tracers": 5}, tmp_path / "a.safetensors")
+    cards.save_weights(families.build(spec), spec, {"tracers": 5}, tmp_path / "a.safetensors")
     with pytest.raises(BadInput, match="tracers as a list"):
         enhance(files[0], weights=tmp_path / "a.safetensors")
 
 
 def test_a_chain_starts_from_the_estimate_that_is_named(scans, weights, tmp_path):
     spec = {"family": "ddpet3d", "network": NETWORK, "sampling": {"steps": 1, "start": 500}}
-    cards.save(families.build(spec), spec, {}, tmp_path / "chain.safetensors")
+    cards.save_weights(families.build(spec), spec, {}, tmp_path / "chain.safetensors")
     chain = {"chain": tmp_path / "chain.safetensors"}
-    control = cards.load(weights["regress"])
+    control = cards.load_weights(weights["regress"])
     one = run(scans, chain, "chain", first_estimate=weights["regress"])
     two = run(scans, chain, "chain", first_estimate=control)
     assert np.array_equal(one.volume.data, two.volume.data)
@@ -327,10 +282,71 @@ def test_a_chain_starts_from_the_estimate_that_is_named(scans, weights, tmp_path
     assert run(scans, chain, "chain").settings["first_estimate"]["name"] == "regress-base"
 
 
+def test_the_first_estimate_is_the_controls_own_answer_whatever_the_chain_is_told(
+    scans, weights, tmp_path, monkeypatch
+):
+    """Its own number of steps, and no anchor: what is asked of the chain is asked of the chain alone."""
+    spec = {"family": "ddpet3d", "network": NETWORK, "sampling": {"steps": 1, "start": 500}}
+    cards.save_weights(families.build(spec), spec, {}, tmp_path / "chain.safetensors")
+    given = []
+
+    def listening(*arguments, first, **options):
+        given.append((first, options["options"]))
+        return repeat(*arguments, first=first, **options)
+
+    monkeypatch.setattr("m2diff.enhancement.run.repeat", listening)
+    chain = {"chain": tmp_path / "chain.safetensors"}
+    run(scans, chain, "chain", first_estimate=weights["m2diff"], steps=1, anchor_mm=30.0, seed=7)
+    ((first, options),) = given
+    assert (options.steps, options.anchor_mm) == (1, 30.0)
+    control, prepared = cards.load_weights(weights["m2diff"]).model, prepare(*scans, drf=20.0, align=False)
+    own = volume.run_volume(control, prepared, seed=0, options=Options(precision="fp32"))
+    assert np.array_equal(first, own)
+
+
+@pytest.mark.parametrize(("card", "asked", "width"), [(25.0, None, 25.0), (25.0, 0.0, 0.0), (None, 10.0, 10.0)])
+def test_the_anchor_is_the_cards_unless_another_is_asked_for(scans, tmp_path, card, asked, width):
+    spec = {"family": "regress", "network": NETWORK}
+    known = {} if card is None else {"anchor_mm": card}
+    cards.save_weights(families.build(spec), spec, known, tmp_path / "a.safetensors")
+    assert run(scans, {"it": tmp_path / "a.safetensors"}, "it", anchor_mm=asked).settings["anchor_mm"] == width
+
+
+@pytest.mark.parametrize(("asked", "told"), [(None, 20.0), (7.0, 7.0)])
+def test_the_dose_is_the_sidecars_unless_another_is_stated(files, weights, asked, told):
+    result = enhance(files[0], weights=weights["regress"], precision="fp32", drf=asked)
+    assert result.settings["dose_reduction_factor"] == told
+
+
+@pytest.mark.parametrize("value", [0.05, -20, float("inf"), "20", None])
+def test_a_sidecars_dose_that_is_no_reduction_factor_is_no_dose(files, weights, value):
+    pet = nifti.load(files[0])
+    pet.source.sidecar["DoseReductionFactor"] = value
+    assert enhance(pet, weights=weights["regress"], precision="fp32").settings["dose_reduction_factor"] is None
+
+
+def test_a_dose_that_is_not_known_is_told_where_the_network_reads_it(scans, weights):
+    said = [" ".join(run(scans, weights, drf=drf).warnings) for drf in (None, 20.0)]
+    assert ["The dose is not known" in each for each in said] == [True, False]
+
+
+def test_one_file_as_both_images_is_refused(files, weights):
+    with pytest.raises(BadInput, match="are one file"):
+        enhance(files[0], files[0], weights=weights["m2diff"], align=False)
+
+
+def test_the_spread_does_not_go_below_zero_on_a_finer_grid(scans):
+    prepared = prepare(scans[0])
+    spots = np.zeros(prepared.low.shape, dtype=np.float32)
+    spots[::5, ::5, ::5] = 1.0  # between which a spline swings below zero
+    assert prepared.restore(spots).data.min() < 0
+    assert spread_of(prepared, spots).data.min() == 0
+
+
 @pytest.mark.parametrize("name", [name for name in stored.shipped() if name.endswith("-small")])
 def test_every_small_checkpoint_answers_out_of_the_box_with_and_without_an_mri(scans, name):
     pet, mri = scans
-    reads_mri = cards.load(name).model.needs.mri
+    reads_mri = cards.load_weights(name).model.needs.mri
     images = {
         "both": enhance(pet, mri, weights=name, steps=2, drf=20.0, align=False),
         "alone": enhance(pet, None, weights=name, steps=2, drf=20.0),

@@ -52,10 +52,17 @@ def test_a_lucky_draw_at_a_lower_dose_does_not_turn_the_ladder_round():
     assert found == sorted(found)
 
 
+def test_a_lucky_draw_at_the_lowest_dose_leaves_an_error_within_the_ladder():
+    drf, extrapolated = equivalent_drf(math.sqrt(2), [(1, 1.0), (4, 2.0), (20, 1.2)])
+    assert (drf, extrapolated) == (pytest.approx(2.0), False)
+
+
 def test_a_perfect_image_is_worth_any_dose_and_an_impossible_ladder_is_refused():
     assert dose_equivalence(CLEAN, CLEAN, LADDER, MASK, given_drf=20).gain == math.inf
     with pytest.raises(BadInput, match="at least one"):
         dose_equivalence(CLEAN, CLEAN, {}, MASK, given_drf=20)
+    with pytest.raises(BadInput, match="positive dose reduction factors"):
+        dose_equivalence(LADDER[4], CLEAN, {0: LADDER[1], **LADDER}, MASK, given_drf=20)
     with pytest.raises(BadInput, match="no noise"):
         dose_equivalence(CLEAN, CLEAN, {1: CLEAN}, MASK, given_drf=20)
 
@@ -68,6 +75,14 @@ def test_the_interval_covers_the_true_mean_as_often_as_it_says():
         assert found.low < found.mean < found.high
         hits += found.low <= 3.0 <= found.high
     assert 0.88 <= hits / 200 <= 0.985
+
+
+@pytest.mark.parametrize(("confidence", "deviations"), [(0.95, 1.96), (0.8, 1.2816)])
+def test_the_interval_is_the_normal_one_where_persons_are_many(confidence, deviations):
+    values = np.random.default_rng(3).normal(3.0, 1.0, 400)
+    found = interval(values.tolist(), generator=np.random.default_rng(4), confidence=confidence, draws=4000)
+    half = deviations * values.std() / math.sqrt(len(values))
+    assert (found.mean - found.low, found.high - found.mean) == (pytest.approx(half, rel=0.06),) * 2
 
 
 def test_the_same_generator_gives_the_same_interval():

@@ -16,8 +16,8 @@ def white(sd: float, seed: int = 0) -> np.ndarray:
 
 
 def test_white_noise_has_one_whatever_the_truth_and_the_mask():
-    flat = MASK & (np.abs(AT[0]) < 0.3)
-    for mask in (MASK, flat):
+    flat = [MASK & (np.abs(AT[axis]) < 0.3) for axis in (0, 2)]
+    for mask in (MASK, *flat):
         found = [consistency(TRUTH + white(100, seed), TRUTH, mask) for seed in range(12)]
         assert np.mean([each.roughness for each in found]) == pytest.approx(1, abs=0.02)
         assert np.mean([each.flicker for each in found]) == pytest.approx(1, abs=0.1)
@@ -52,13 +52,22 @@ def test_another_unit_or_another_axis_changes_nothing():
     assert turned.flicker == pytest.approx(plain.flicker)
 
 
+def test_planes_that_share_next_to_no_voxels_have_no_say_in_the_flicker():
+    ball = (AT**2).sum(axis=0) < 0.4
+    stalk = ball.copy()
+    stalk[20, 22] = True  # one voxel wide, beyond the ball at both ends
+    image = TRUTH + white(100) + np.where(stalk & ~ball, 1e5 * (-1.0) ** np.arange(SHAPE[2]), 0.0)
+    with_it, without = (consistency(image, TRUTH, mask).flicker for mask in (stalk, ball))
+    assert with_it == pytest.approx(without, rel=0.1)
+
+
 def test_no_error_is_no_number():
     found = consistency(TRUTH, TRUTH, MASK)
     assert np.isnan(found.roughness) and np.isnan(found.flicker)
 
 
 def test_the_axis_is_that_of_the_body():
-    assert slice_axis(np.diag([2.0, 2, 2, 1])) == 2
+    assert slice_axis(np.diag([2.0, 2, 2, 1])) == slice_axis(np.diag([-2.0, 2, -2, 1])) == 2
     sagittal = np.zeros((4, 4))
     sagittal[1, 0], sagittal[2, 1], sagittal[0, 2], sagittal[3, 3] = -2, 2, 2, 1
     assert slice_axis(sagittal) == 1

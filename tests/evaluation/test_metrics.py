@@ -62,6 +62,19 @@ def test_known_noise_gives_the_known_psnr_nrmse_and_nmse():
     assert ours.nmae == pytest.approx(0.01 * math.sqrt(2 / math.pi), rel=0.02)
 
 
+def test_errors_are_shares_of_all_that_the_mask_holds(pair):
+    """The sums of the module's text, on an image and a reference that go below zero in places."""
+    image, reference, mask = pair
+    image, reference = image - 6000, reference - 4000
+    ours = score(image, reference, mask)
+    r = reference[mask].astype(np.float64)
+    error = image[mask].astype(np.float64) - r
+    assert (r < 0).any() and ours.voxels == len(r) < mask.size
+    assert ours.nmse == pytest.approx((error**2).sum() / (r**2).sum()) == ours.nrmse**2
+    assert ours.nmae == pytest.approx(np.abs(error).sum() / np.abs(r).sum())
+    assert ours.bias_percent == pytest.approx(100 * error.sum() / r.sum())
+
+
 def test_a_scale_error_is_an_error(pair):
     _, reference, mask = pair
     ours = score(1.1 * reference, reference, mask)
@@ -98,6 +111,16 @@ def test_the_peak_ignores_a_single_hot_voxel():
     assert peak_of(reference, np.ones(SHAPE, dtype=bool)) == pytest.approx(before, rel=1e-3)
 
 
+def test_the_peak_is_what_one_voxel_in_a_thousand_of_the_mask_exceeds():
+    """The values 0 to 1000, once each, inside; ten times as much around."""
+    values = np.full(14**3, 10_000.0, dtype=np.float32)
+    values[:1001] = np.random.default_rng(0).permutation(1001)
+    reference = values.reshape(14, 14, 14)
+    mask = reference <= 1000
+    assert peak_of(reference, mask) == pytest.approx(999.0)
+    assert score(reference + 9.99, reference, mask).psnr == pytest.approx(40.0, abs=1e-3)
+
+
 def test_ssim_of_a_small_mask_at_the_edge_is_that_of_the_whole_map(pair):
     image, reference, _ = pair
     corner = np.zeros(SHAPE, dtype=bool)
@@ -117,6 +140,12 @@ def test_what_cannot_be_compared_is_refused_in_one_sentence(pair):
         score(image, reference, np.zeros_like(mask))
     with pytest.raises(BadInput, match="image must be finite"):
         score(np.where(mask, np.nan, image), reference, mask)
+    with pytest.raises(BadInput, match="reference must be finite"):
+        score(image, np.where(mask, np.nan, reference), mask)
+    speck = np.zeros_like(reference)
+    speck[15, 17, 14] = 1.0
+    with pytest.raises(BadInput, match="must show activity"):
+        score(image, speck, mask)
     with pytest.raises(BadInput, match="zero everywhere"):
         score(image, 0 * reference, mask)
     with pytest.raises(BadInput, match="at least 11 voxels"):

@@ -48,6 +48,14 @@ def test_small_regions_and_fluid_spaces_are_listed_but_never_the_worst(brain):
     assert found.worst.bias_percent == pytest.approx(1.0, abs=1e-3)
 
 
+def test_a_region_without_activity_in_the_reference_has_no_bias_and_is_not_the_worst(brain):
+    reference, labels, names = brain
+    empty = np.where(labels == 3, 0, reference).astype(np.float32)
+    found = table(1.01 * reference, labels, voxel_size=VOXEL, names=names, reference=empty)
+    assert math.isnan({row.label: row for row in found.rows}[3].bias_percent)
+    assert found.worst.label == 41
+
+
 def test_without_a_reference_the_means_stand_alone(brain):
     reference, labels, names = brain
     found = table(reference, labels, voxel_size=VOXEL, names=names)
@@ -86,6 +94,39 @@ def test_erosion_is_in_millimetres_and_leaves_thin_things_alone():
     assert eroded(np.ones((9, 9, 9), dtype=bool), VOXEL, 3.0).sum() == 7**3  # the end of the grid is an edge
 
 
+@pytest.mark.parametrize(("edge", "first"), [(1.0, 3), (1.5, 2), (2.0, 1)])
+def test_the_core_of_the_white_matter_begins_more_than_3_mm_inside(edge, first):
+    """Planes of known values: those whose distance from outside is 3 mm or less do not enter."""
+    planes = np.concatenate([np.arange(1.0, 11.0), np.arange(10.0, 0.0, -1.0)]) ** 2
+    labels = np.full((20, 20, 20), 2, dtype=np.int16)
+    image = np.broadcast_to(planes[:, None, None], labels.shape).astype(np.float32)
+    found = table(image, labels, voxel_size=(edge, 10.0, 10.0), names={2: "White Matter"})
+    core = planes[first : 20 - first]
+    assert found.white_matter_cov_percent == pytest.approx(100 * core.std() / core.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("voxels", "counted"), [(124, False), (125, True)])  # of 8 microlitres
+def test_a_region_counts_from_one_millilitre_on(voxels, counted):
+    labels = np.ones((8, 8, 8), dtype=np.int16)
+    labels.ravel()[:voxels] = 2
+    image = np.where(labels == 2, 2.0, 1.0)
+    found = table(image, labels, voxel_size=VOXEL, reference=np.ones_like(image))
+    assert found.rows[1].counted == counted
+    assert found.worst.label == (2 if counted else 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Left-Lateral-Ventricle", "Left-Inf-Lat-Vent", "CSF", "left_cerebrospinal_fluid", "Left-vessel", "4th-Ventricle"],
+)
+def test_a_space_of_fluid_is_never_the_worst_region(name):
+    labels = np.ones((12, 12, 12), dtype=np.int16)
+    labels[:6] = 2
+    image = np.where(labels == 2, 9.0, 1.1)
+    found = table(image, labels, voxel_size=VOXEL, names={2: name}, reference=np.ones_like(image))
+    assert found.worst.label == 1 and found.mean_absolute_bias_percent == pytest.approx(10)
+
+
 @pytest.fixture()
 def lesion():
     """(truth, lesion labels, region labels): a hot ball of factor 1.8 in one of two tissues."""
@@ -115,6 +156,67 @@ def test_only_the_regions_that_a_lesion_touches_are_its_surroundings(lesion):
     (mixed,) = measure(truth, truth, codes, record, voxel_size=VOXEL)
     assert within.contrast == pytest.approx(1.8)
     assert mixed.contrast > 1.85
+
+
+@pytest.mark.parametrize(("edge", "first", "last"), [(1.0, 4, 9), (1.5, 3, 6), (2.0, 2, 4)])
+def test_the_surroundings_lie_more_than_3_and_at_most_9_mm_away(edge, first, last):
+    """A lesion of one plane in planes of known uptake."""
+    codes = np.zeros((31, 5, 5), dtype=np.int16)
+    codes[15] = 1
+    away = np.abs(np.arange(31) - 15)
+    uptake = np.where(away == 0, 60.0, 10.0 + away.astype(float) ** 2)
+    image = np.broadcast_to(uptake[:, None, None], codes.shape)
+    (found,) = measure(image, image, codes, [LesionTruth(1, "pet_hot", 6.0)], voxel_size=(edge, 7.0, 7.0))
+    assert found.contrast == pytest.approx(60.0 / uptake[15 + first : 15 + last + 1].mean())
+
+
+def line(*uptake: float, lesion: slice) -> tuple[np.ndarray, np.ndarray]:
+    """An image of planes 4 mm apart, and the labels of the lesion among them: its neighbours two planes on count."""
+    image = np.broadcast_to(np.array(uptake, dtype=np.float64)[:, None, None], (len(uptake), 3, 3)).copy()
+    codes = np.zeros(image.shape, dtype=np.int16)
+    codes[lesion] = 1
+    return image, codes
+
+
+PLANES = (4.0, 9.0, 9.0)
+
+
+def test_recovery_is_of_the_recorded_contrast_and_reference_recovery_of_that_which_the_reference_shows():
+    image, codes = line(1, 1, 1.2, 1, 1, lesion=slice(2, 3))
+    reference, _ = line(2, 2, 2.8, 2, 2, lesion=slice(2, 3))
+    (found,) = measure(image, reference, codes, [LesionTruth(1, "pet_hot", 1.8)], voxel_size=PLANES)
+    assert (found.contrast, found.reference_contrast) == (pytest.approx(1.2), pytest.approx(1.4))
+    assert (found.recovery, found.reference_recovery) == (pytest.approx(0.2 / 0.8), pytest.approx(0.2 / 0.4))
+
+
+@pytest.mark.parametrize(("expected", "known"), [(1.04, False), (1.06, True), (0.96, False), (0.94, True)])
+def test_a_contrast_of_next_to_nothing_has_no_recovery(expected, known):
+    image, codes = line(1, 1, expected, 1, 1, lesion=slice(2, 3))
+    (found,) = measure(image, image, codes, [LesionTruth(1, "pet_hot", 1.8)], voxel_size=PLANES)
+    assert math.isfinite(found.reference_recovery) == known
+
+
+def test_surroundings_are_taken_within_the_brain_and_never_from_another_lesion():
+    image, codes = line(7, 1, 3, 5, 7, lesion=slice(2, 3))
+    codes[3] = 2
+    within = np.ones(codes.shape, dtype=bool)
+    within[[0, 4]] = False
+    (found,) = measure(image, image, codes, [LesionTruth(1, "pet_hot", 3)], voxel_size=PLANES, within=within)
+    assert found.contrast == pytest.approx(3.0)  # over the plane of 1 alone
+    within[1] = False  # nothing is left to compare with
+    assert measure(image, image, codes, [LesionTruth(1, "pet_hot", 3)], voxel_size=PLANES, within=within) == ()
+
+
+def test_what_no_region_names_is_no_surroundings_unless_nothing_else_is_there():
+    image, codes = line(7, 1, 3, 3, 7, 7, lesion=slice(2, 4))
+    record = [LesionTruth(1, "pet_hot", 3)]
+    regions = np.zeros(codes.shape, dtype=np.int16)
+    regions[1:3] = 4  # one plane of the lesion lies in a region, the other in none
+    (found,) = measure(image, image, codes, record, voxel_size=PLANES, labels=regions)
+    assert found.contrast == pytest.approx(3.0)
+    regions[1] = 5
+    (found,) = measure(image, image, codes, record, voxel_size=PLANES, labels=regions)
+    assert found.contrast == pytest.approx(3 / np.mean([7, 1, 7, 7]))
 
 
 def test_other_lesions_are_no_background(lesion):

@@ -37,6 +37,15 @@ def test_difference_and_effect_of_known_groups():
     assert found.auc.low < found.auc.mean < found.auc.high
 
 
+def test_the_effect_is_the_difference_over_the_pooled_standard_deviation():
+    assert effect(np.array([1.0, 3.0]), np.array([4.0, 6.0, 8.0])) == pytest.approx(4 / np.sqrt((2 + 8) / 3))
+
+
+def test_groups_of_one_scan_or_without_spread_have_no_effect():
+    one, even, two = np.array([1.0]), np.array([2.0, 2.0]), np.array([3.0, 4.0])
+    assert all(np.isnan(effect(*groups)) for groups in ((one, two), (two, one), (even, even + 1)))
+
+
 def test_a_disease_that_raises_the_value_turns_the_auc_round():
     scans = [Labelled(str(n), n % 2 == 0, v) for n, v in enumerate(RNG.integers(0, 9, 30).astype(float))]
     lowered, raised = (separation(scans, raised=up, generator=np.random.default_rng(0)) for up in (False, True))

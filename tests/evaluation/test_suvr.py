@@ -46,6 +46,36 @@ def test_the_ratios_are_to_the_cerebellar_grey_of_both_sides(names):
     assert found.spared_ratio == pytest.approx((6 + cingulate + 8) / 3 / 12)
 
 
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        (2, "dorsolateral_parietal_cortex_right"), (2, "ctx-rh-inferiorparietal"), (2, "Inferior Parietal"),
+        (2, "Left-Angular-gyrus"), (4, "posterior_cingulate_cortex_left"), (4, "ctx-rh-posteriorcingulate"),
+        (4, "isthmus_cingulate_left"), (4, "ctx-lh-isthmuscingulate"), (4, "ctx-rh-precuneus"),
+        (5, "lateral_temporal_cortex_left"), (5, "ctx-rh-inferiortemporal"), (5, "ctx-rh-middletemporal"),
+        (5, "Inferior Temporal Gyrus"), (5, "middle_temporal_gyrus_left"), (7, "ctx-rh-postcentral"),
+        (7, "ctx-rh-paracentral"), (7, "precentral_gyrus_left"),
+    ],
+)  # fmt: skip
+def test_every_name_of_a_part_is_known(part, name):
+    """The part's region bears the name, and nothing else does."""
+    names = [*HOUSE[:3], "elsewhere", *HOUSE[4:]]
+    usual, found = suvr(measured(names)), suvr(measured([*names[:part], name, *names[part + 1 :]]))
+    assert (found.meta_roi, found.spared_ratio) == (usual.meta_roi, usual.spared_ratio)
+    assert np.isfinite([usual.meta_roi, usual.spared_ratio]).all()
+
+
+@pytest.mark.parametrize("part", [2, 4, 5])
+def test_a_meta_roi_that_lacks_one_of_its_parts_is_no_number(part):
+    names = [*HOUSE[:3], "elsewhere", *HOUSE[4:]]
+    assert np.isnan(suvr(measured([*names[:part], "elsewhere", *names[part + 1 :]])).meta_roi)
+
+
+@pytest.mark.parametrize("name", ["Left-Cerebellum-Cortex", "cerebellar_grey_matter", "Cerebellum Gray Left"])
+def test_the_grey_of_the_cerebellum_is_known_by_each_of_its_names(name):
+    assert suvr(measured([name, *HOUSE[1:]])).meta_roi == suvr(measured(HOUSE)).meta_roi
+
+
 def test_a_common_factor_changes_no_ratio_and_a_regional_one_only_its_own():
     truth = measured(HOUSE)
     other = LEVELS * 1.7 * np.where(np.arange(10) == 6, 1.1, 1.0)
@@ -58,6 +88,21 @@ def test_a_common_factor_changes_no_ratio_and_a_regional_one_only_its_own():
 def test_without_a_cerebellum_there_is_no_ratio():
     found = suvr(measured([f"region {n}" for n in range(9)]))
     assert np.isnan(found.meta_roi) and all(np.isnan(value) for value in found.regions.values())
+
+
+def test_a_cerebellum_without_activity_gives_no_ratio():
+    found = suvr(measured(HOUSE, np.where(np.isin(np.arange(10), (1, 2)), 0, LEVELS)))
+    assert np.isnan(found.meta_roi) and np.isfinite(found.spared_ratio)
+    assert errors_percent(suvr(measured(HOUSE)), found) == {}
+
+
+def test_a_region_of_a_few_voxels_has_no_ratio_of_its_own():
+    labels = np.ones((10, 10, 10), dtype=np.int16)
+    labels[:2, :2, :2] = 2
+    names = {1: "cerebellar_cortex_left", 2: "precuneus_left"}
+    assert suvr(table(labels.astype(float), labels, voxel_size=(2.0, 2.0, 2.0), names=names)).regions.keys() == {
+        "cerebellar_cortex_left"
+    }
 
 
 def test_bias_and_precision_are_mean_and_spread_over_persons():

@@ -27,12 +27,12 @@ import numpy as np
 import m2diff
 from conftest import SMALL
 from fabricate import fabricate
-from m2diff.families import names
+from m2diff.families import family_names
 from m2diff.training.config import load_preset
 from m2diff.volume import Volume
 
 out = Path(sys.argv[1])
-assert Path(m2diff.__file__).is_relative_to(out) and "{NAME}" in names()
+assert Path(m2diff.__file__).is_relative_to(out) and "{NAME}" in family_names()
 fabricate(out / "cohort")
 preset = load_preset("{NAME}-base", [*SMALL, "train.steps=2", "model.network.fit=null"])
 m2diff.train(preset, out / "cohort", out / "run", device="cpu", progress=False)
@@ -59,7 +59,7 @@ def copy(tmp_path_factory) -> Path:
     file, import_, row = blocks("python")
     (package / "families" / f"{NAME}.py").write_text(file)
     (package / "presets" / f"{NAME}-base.yaml").write_text(*blocks("yaml"))
-    registry = package / "families" / "__init__.py"
+    registry = package / "families" / "registry.py"
     text = registry.read_text()
     for before, line in (("from m2diff.families.m2diff import", import_), ('    "regress": (', row)):
         assert text.count(before) == 1
@@ -70,7 +70,7 @@ def copy(tmp_path_factory) -> Path:
 
 def run(copy: Path, *command: str) -> None:
     """A Python of its own that finds the copy first; its words, if it fails."""
-    here = (copy, *(ROOT / "tests" / folder for folder in ("data", "train")))
+    here = (copy, *(ROOT / "tests" / folder for folder in ("data", "training")))
     found = {"PYTHONPATH": os.pathsep.join(map(str, here)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *command], cwd=ROOT, env=os.environ | found, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

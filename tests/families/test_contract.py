@@ -17,7 +17,7 @@ from m2diff.training.config import load_preset
 SIZE = 16
 SMALL = {"slices": 4, "fold": 2, "width": 16, "multipliers": [1, 2], "groups": 4, "fit": None}
 SIZES = {
-    "in 2D": {**SMALL, "spatial": 2, "attention": [1], "middle_attention": True, "recon": False},
+    "in 2D": {**SMALL, "spatial": 2, "attention": [1], "middle_attention": True},
     "in 3D": {**SMALL, "spatial": 3},
     "with a fit": {**SMALL, "spatial": 3, "fit": {"windows": [1, 2]}},
     "with a judged fit": {**SMALL, "spatial": 3, "fit": {"windows": [1, 2], "judged": True}},
@@ -30,7 +30,7 @@ def shrunk(family, size):
     return {**spec, "network": {**spec["network"], **size}}
 
 
-SPECS = {f"{family} {size}": shrunk(family, SIZES[size]) for family in families.names() for size in SIZES}
+SPECS = {f"{family} {size}": shrunk(family, SIZES[size]) for family in families.family_names() for size in SIZES}
 
 each_family = pytest.mark.parametrize("name", SPECS)
 each_without_a_fit = pytest.mark.parametrize("name", [name for name in SPECS if "fit" not in name])
@@ -53,8 +53,7 @@ def make_batch(count=3, seed=0):
     anchors = torch.rand(count, 2, 4, SIZE, SIZE, generator=generator)
     classes = torch.rand(count, len(CLASSES), 4, SIZE, SIZE, generator=generator).softmax(dim=1)
     doses = torch.tensor([[2.0, 10.0]] * count)
-    recon = torch.tensor([[3.0, 21.0, 5.0], [float("nan"), float("nan"), 4.0], [2.0, 8.0, 0.0]] * count)[:count]
-    return Batch(Conditions(low, mri, dose, recon), target, classes, Anchors(anchors, doses))
+    return Batch(Conditions(low, mri, dose), target, classes, Anchors(anchors, doses))
 
 
 def seeded(seed=0):
@@ -66,7 +65,7 @@ def enhanced(model, conditions, seed=0):
         return model.enhance(conditions, generator=seeded(seed))
 
 
-@pytest.mark.parametrize("family", families.names())
+@pytest.mark.parametrize("family", families.family_names())
 def test_a_familys_presets_are_its_own(family):
     assert load_preset(f"{family}-base").model["family"] == family
 
@@ -117,7 +116,7 @@ def test_the_same_seed_gives_the_same_loss_and_image(name):
 @each_family
 def test_an_item_is_answered_the_same_alone_and_in_a_batch(name):
     model, low_mri_dose = shaken(name), make_batch().conditions
-    one = Conditions(*(each[:1] for each in (low_mri_dose.low, low_mri_dose.mri, low_mri_dose.drf, low_mri_dose.recon)))
+    one = Conditions(*(each[:1] for each in (low_mri_dose.low, low_mri_dose.mri, low_mri_dose.drf)))
     alone, together = (answer(model, c) for c in (one, low_mri_dose))
     torch.testing.assert_close(alone, together[:1], rtol=1e-4, atol=1e-5)
 
@@ -158,9 +157,6 @@ def test_what_is_needed_changes_the_answer_and_an_mri_that_is_not_changes_nothin
     assert model.needs.dose
     for changed in others:
         assert not torch.allclose(base, answer(model, changed), atol=1e-5)
-    for recon in (None, known.recon.flip(0)):
-        same = torch.allclose(base, answer(model, replace(known, recon=recon)), atol=1e-5)
-        assert same is not model.needs.recon
 
 
 @each_family
@@ -205,12 +201,10 @@ def test_what_goes_with_the_truth_is_a_term_where_it_is_weighted_with_an_mri_and
 
 
 @each_family
-def test_an_unknown_dose_or_reconstruction_is_the_same_absent_and_nan(name):
+def test_an_unknown_dose_is_the_same_absent_and_nan(name):
     model, known = shaken(name), make_batch().conditions
     nan = torch.full((3,), float("nan"))
     absent, missing = (answer(model, replace(known, drf=dose)) for dose in (None, nan))
-    torch.testing.assert_close(absent, missing)
-    absent, missing = (answer(model, replace(known, recon=recon)) for recon in (None, nan[:, None].expand(3, 3)))
     torch.testing.assert_close(absent, missing)
 
 
@@ -246,5 +240,5 @@ def test_a_balanced_loss_counts_every_dose(name):
 
 
 def test_an_unknown_family_is_an_error():
-    with pytest.raises(BadInput, match=", ".join(families.names())):
+    with pytest.raises(BadInput, match=", ".join(families.family_names())):
         families.build({"family": "wishes"})

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from m2diff.batch import Conditions
 from m2diff.errors import BadInput
 from m2diff.families import official
 from m2diff.families.m2diff import M2Diff, M2DiffConfig, M2DiffNetwork
@@ -25,7 +26,7 @@ needs_reference = pytest.mark.skipif(not WEIGHTS.exists(), reason="shared refere
 
 @needs_reference
 def test_the_released_network_gives_its_released_numbers(capsys):
-    assert official.main(["check", str(WEIGHTS), str(IO)]) == 0
+    assert official.check_command(["check", str(WEIGHTS), str(IO)]) == 0
     printed = capsys.readouterr().out
     for name in ("pet_head", "mri_head", "loss_pet", "loss_mri", "loss_agreement", "sample_pet", "sample_mri"):
         assert f"{name} " in printed
@@ -38,7 +39,7 @@ def test_another_network_does_not_pass(tmp_path, capsys):
     tensors = load_file(WEIGHTS)
     tensors["middle_block.1.proj_out.weight"] = -tensors["middle_block.1.proj_out.weight"]
     save_file(tensors, tmp_path / "other.safetensors")
-    assert official.main(["check", str(tmp_path / "other.safetensors"), str(IO)]) == 1
+    assert official.check_command(["check", str(tmp_path / "other.safetensors"), str(IO)]) == 1
     assert "DIFFERENT" in capsys.readouterr().out
 
 
@@ -56,7 +57,7 @@ def test_the_full_size_network_maps_without_a_tensor_left_over():
 def test_a_half_of_the_parameters_is_refused_in_one_sentence(tmp_path, capsys):
     tensors = {name: tensor for name, tensor in load_file(WEIGHTS).items() if not name.startswith("mri_")}
     save_file(tensors, tmp_path / "half.safetensors")
-    assert official.main(["check", str(tmp_path / "half.safetensors"), str(IO)]) == 2
+    assert official.check_command(["check", str(tmp_path / "half.safetensors"), str(IO)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -65,7 +66,7 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_sentence(tmp_path, capsys,
     path = tmp_path / "weights.safetensors"
     if content is not None:
         path.write_bytes(content)
-    assert official.main(["check", str(path), str(path)]) == 2
+    assert official.check_command(["check", str(path), str(path)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "expected a safetensors file" in said
@@ -107,6 +108,23 @@ def test_a_recording_of_several_images_at_steps_of_their_own_is_compared(tiny):
     assert set(names) == {"pet_head", "mri_head", *official.LOSSES, "timestep_map", "sample_pet", "sample_mri"}
 
 
+def test_a_recorded_batch_has_a_loss_for_each_item_or_their_mean(tiny):
+    record = small_record() | {"target": torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])}
+    ours = official._losses(tiny, record | dict.fromkeys(official.LOSSES, torch.zeros(2)), conditions(record))
+    assert ours["loss_pet"].shape == (2,) and ours["loss_pet"][0] != ours["loss_pet"][1]
+    alone = {name: value[1:] for name, value in record.items() if name in (*official.IMAGES, "t")}
+    one = official._losses(tiny, {**record, **alone}, conditions(alone))
+    torch.testing.assert_close(one["loss_pet"], ours["loss_pet"][1])
+    mean = official._losses(tiny, record, conditions(record))
+    torch.testing.assert_close(mean["loss_pet"], ours["loss_pet"].mean())
+    found = {d.name: d for d in official.compare(tiny, {**record, **ours})}
+    assert all(found[name].largest == 0 for name in official.LOSSES)
+
+
+def conditions(record):
+    return Conditions(low=record["low"], mri=record["mri"])
+
+
 @pytest.mark.parametrize(
     ("name", "wrong", "match"),
     [
@@ -121,7 +139,7 @@ def test_a_recording_of_several_images_at_steps_of_their_own_is_compared(tiny):
         ("x_t", torch.zeros(2, 1, 8, 8, dtype=torch.float16), "x_t is float16"),
         ("sample_pet", torch.zeros(1, 1, 8, 8), r"sample_pet is float32 of shape \(1, 1, 8, 8\)"),
         ("noise_tape", torch.zeros(2, 2, 1, 8, 8), "noise_tape is float32"),
-        ("loss_pet", torch.zeros(3), r"one number; loss_pet is float32 of shape \(3,\)"),
+        ("loss_pet", torch.zeros(3), r"one for each of the 2 images; loss_pet is float32 of shape \(3,\)"),
     ],
 )
 def test_a_recording_that_would_be_broadcast_or_break_is_refused(tiny, name, wrong, match):

@@ -7,8 +7,21 @@ import torch
 from torch import Tensor
 
 from m2diff.batch import Batch, Conditions, Losses
-from m2diff.families.config import DropoutConfig
-from m2diff.families.terms import hide, level_error, shrinkage_error, with_levels, with_shrinkage
+from m2diff.diffusion import Schedule, q_sample
+from m2diff.families.base import Answer
+from m2diff.families.config import DropoutConfig, SingleLoss
+from m2diff.families.terms import (
+    hide,
+    item_weights,
+    level_error,
+    of_answer,
+    shrinkage_error,
+    squared_error,
+    wiener,
+    with_classes,
+    with_levels,
+    with_shrinkage,
+)
 
 SLAB = (1, 16, 48, 48)
 
@@ -78,6 +91,12 @@ def test_lost_contrast_counts_and_the_same_error_that_does_not_go_with_the_truth
     assert of_shrinkage(target + lost, target) > 100 * of_shrinkage(target + lost * signs, target)
 
 
+@pytest.mark.parametrize(("uptake", "counts"), [(0.24, False), (0.26, True)])
+def test_a_voxel_is_inside_from_a_quarter_of_the_brains_uptake_on(uptake, counts) -> None:
+    target = torch.full(SLAB, uptake)
+    assert (of_shrinkage(0.9 * target, target) > 0) == counts
+
+
 def test_nothing_outside_counts_as_shrinkage() -> None:
     target = brain()
     assert of_shrinkage(target + 0.3 * (target == 0), target) == pytest.approx(0.0, abs=1e-9)
@@ -90,14 +109,64 @@ def test_shrinkage_is_weighted_by_item_and_left_out_where_it_has_no_weight() -> 
     assert with_shrinkage(before, target, batch(target), torch.ones(1), 4.0).weights["shrinkage"] == 4.0
 
 
-def test_doses_and_reconstructions_are_hidden_item_by_item_and_each_on_its_own() -> None:
+def test_a_balanced_item_weighs_the_inverse_of_its_inputs_error() -> None:
+    target = torch.ones(3, 2, 4, 4)
+    low = target + torch.tensor([0.0, 0.1, 2.0]).reshape(3, 1, 1, 1)
+    weights = item_weights(low, target, balance=True)
+    torch.testing.assert_close(weights[1:], torch.tensor([1 / 0.1, 1 / 2.0]), rtol=0.06, atol=0)
+    assert float(weights[0]) == pytest.approx(30, rel=0.1)  # an empty slab is no more than a very clean one
+    assert item_weights(low, target, balance=False).tolist() == [1.0] * 3
+
+
+def test_the_squared_error_is_each_items_mean_times_its_weight() -> None:
+    target = torch.zeros(2, 2, 4, 4)
+    estimate = torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1).expand_as(target)
+    assert float(squared_error(estimate, target, torch.tensor([2.0, 0.5]))) == (2 * 1 + 0.5 * 9) / 2
+
+
+def test_the_classes_are_held_against_the_tissues_by_cross_entropy() -> None:
+    shares = two_tissues()
+    logits = torch.randn(2, *shares.shape, generator=torch.Generator().manual_seed(0)).unbind(0)
+    before = Losses({"pet": torch.tensor(1.0)}, {"pet": 1.0})
+    found = with_classes(before, logits, batch(torch.zeros(SLAB)), 0.3)
+    expected = torch.stack([torch.nn.functional.cross_entropy(each, shares) for each in logits]).mean()
+    torch.testing.assert_close(found.terms["classes"], expected)
+    assert found.weights["classes"] == 0.3
+
+
+def test_the_scaled_image_is_the_best_guess_that_is_linear_in_it() -> None:
+    schedule, generator = Schedule.linear(), torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 3, 1, 1, 100_000, generator=generator).unbind(0)
+    t = torch.tensor([50, 300, 800])
+    x_t = q_sample(clean, t, noise, schedule)
+    slopes = (clean * x_t).sum(dim=(1, 2, 3)) / x_t.square().sum(dim=(1, 2, 3))
+    torch.testing.assert_close(wiener(x_t, t, schedule), slopes[:, None, None, None] * x_t, rtol=0, atol=0.06)
+
+
+def test_an_emphasis_is_of_the_first_term_alone() -> None:
+    target = torch.full(SLAB, 0.5)
+    here = Batch(Conditions(torch.ones(SLAB)), target, two_tissues())
+    settings = SingleLoss(levels=1.0, shrinkage=1.0)
+    plain, threefold = (
+        of_answer(Answer(torch.full(SLAB, 0.4)), here, here.conditions, settings, emphasis=emphasis)
+        for emphasis in (None, torch.tensor([3.0]))
+    )
+    assert float(threefold.terms["pet"]) == pytest.approx(3 * float(plain.terms["pet"]))
+    assert all(threefold.terms[name] == plain.terms[name] > 0 for name in ("levels", "shrinkage"))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_mri_is_hidden_as_often_as_the_settings_say(share) -> None:
+    slab = torch.zeros(2, 1, 1, 1)
+    generator = torch.Generator().manual_seed(0)
+    settings = DropoutConfig(mri=share, dose=0.0)
+    hidden = [hide(Conditions(slab, slab), settings, generator=generator).mri is None for _ in range(400)]
+    assert sum(hidden) / 400 == pytest.approx(share, abs=0.06)
+
+
+def test_doses_are_hidden_item_by_item() -> None:
     count = 400
-    known = Conditions(torch.zeros(count, 1, 1, 1), None, torch.full((count,), 20.0), torch.full((count, 3), 5.0))
-    hidden = hide(known, DropoutConfig(mri=0.0, dose=0.3, recon=0.6), generator=torch.Generator().manual_seed(0))
-    dose, recon = hidden.drf.isnan(), hidden.recon.isnan()
-    assert bool((recon.all(dim=1) == recon.any(dim=1)).all())  # all three numbers or none
-    assert float(dose.float().mean()) == pytest.approx(0.3, abs=0.07)
-    assert float(recon[:, 0].float().mean()) == pytest.approx(0.6, abs=0.07)
-    both = float((dose & recon[:, 0]).float().mean())
-    assert both == pytest.approx(0.18, abs=0.06)
-    assert not known.drf.isnan().any() and not known.recon.isnan().any()
+    known = Conditions(torch.zeros(count, 1, 1, 1), None, torch.full((count,), 20.0))
+    hidden = hide(known, DropoutConfig(mri=0.0, dose=0.3), generator=torch.Generator().manual_seed(0))
+    assert float(hidden.drf.isnan().float().mean()) == pytest.approx(0.3, abs=0.07)
+    assert not known.drf.isnan().any()

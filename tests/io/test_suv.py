@@ -6,7 +6,7 @@ import pytest
 
 from dicom_files import pet_header
 from m2diff.io.phi import without_phi
-from m2diff.io.suv import PHILIPS_ACTIVITY, PHILIPS_SUV, quantity
+from m2diff.io.suv import HALF_LIFE_S, PHILIPS_ACTIVITY, PHILIPS_SUV, quantity, timing
 
 
 def info(header):
@@ -85,6 +85,15 @@ def test_suv_images_and_philips_counts():
     assert quantity(header).factor == pytest.approx(0.000516)
 
 
+def test_suv_by_lean_mass_or_surface_is_named():
+    header = pet_header()
+    header.Units = "GML"
+    for kind, problems in (("BW", 0), ("LBM", 1)):
+        header.SUVType = kind
+        found = quantity(header)
+        assert len(found.problems) == problems and all(kind in problem for problem in found.problems)
+
+
 def test_patient_data_is_dropped_from_sidecars_and_the_scanner_stays():
     sidecar = {
         "PatientName": "x", "PatientID": "x", "PatientBirthDate": "x", "AcquisitionDateTime": "x", "StudyDate": "x",
@@ -95,6 +104,17 @@ def test_patient_data_is_dropped_from_sidecars_and_the_scanner_stays():
     kept = {"PatientPosition", "Units", "TracerName", "Manufacturer", "Deep"}
     assert set(without_phi(sidecar)) == kept
     assert without_phi(sidecar)["Deep"] == [{"Kept": 1}]
+
+
+@pytest.mark.parametrize(
+    ("nuclide", "minutes"),
+    [
+        ("F18", 109.77), ("C11", 20.39), ("Ga68", 67.71), ("O15", 2.037), ("N13", 9.965), ("Cu64", 762.06),
+        ("Rb82", 1.2575), ("Zr89", 78.41 * 60), ("I124", 4.176 * 1440),
+    ],
+)  # fmt: skip
+def test_half_lives_are_those_of_the_tables_of_nuclides(nuclide, minutes):
+    assert HALF_LIFE_S[nuclide] == pytest.approx(60 * minutes, rel=2e-3)
 
 
 def test_a_half_life_in_minutes_is_named_and_the_nuclides_own_is_used():
@@ -146,3 +166,73 @@ def test_an_injection_after_the_scan_is_no_injection_of_the_day_before():
     info(header).RadiopharmaceuticalStartTime = "111500"
     found = quantity(header)
     assert found.factor is None and "1.0 h after the scan" in found.problems[0]
+
+
+def test_an_injection_dated_the_day_after_the_scan_is_none():
+    header = pet_header()
+    header.SeriesTime = header.AcquisitionTime = "200000"
+    info(header).RadiopharmaceuticalStartDateTime = "20250315100000"
+    found = quantity(header)
+    assert found.factor is None and "14.0 h after the scan" in found.problems[0]
+
+
+def test_a_nuclide_that_decays_in_minutes_may_still_be_named_an_hour_before_the_scan():
+    header = pet_header()
+    info(header).RadionuclideHalfLife = "122.2"
+    info(header).RadionuclideCodeSequence[0].CodeMeaning = "^15^Oxygen"
+    assert quantity(header).wait_s == 2700
+
+
+@pytest.mark.parametrize(("weight", "dose", "word"), [("500", "250e6", "PatientWeight"), ("70", "2e11", "TotalDose")])
+def test_amounts_that_no_scan_has_are_named(weight, dose, word):
+    header = pet_header()
+    header.PatientWeight, info(header).RadionuclideTotalDose = weight, dose
+    found = quantity(header)
+    assert found.factor is None and len(found.problems) == 1
+    assert word in found.problems[0] and "impossible" in found.problems[0]
+
+
+def test_numbers_without_their_scale_have_no_suv():
+    header = pet_header()
+    del header.RescaleSlope
+    found = quantity(header)
+    assert found.factor is None and "RescaleSlope is missing" in found.problems[0]
+
+
+def test_the_moment_that_an_enhanced_file_is_corrected_to_is_taken():
+    header = pet_header()
+    header.DecayCorrectionDateTime = f"{header.SeriesDate}101600"
+    assert quantity(header).wait_s == 2760
+
+
+@pytest.mark.parametrize("text", ["20250314", "20250314093000.000000+0100", "20250314093000-0500"])
+def test_a_date_without_a_time_is_none_and_a_zone_is_left_out(text):
+    header = pet_header()
+    info(header).RadiopharmaceuticalStartDateTime = text
+    assert quantity(header).wait_s == 2700
+
+
+def test_a_private_factor_below_zero_is_none():
+    header = pet_header()
+    header.Units = "CNTS"
+    header.add_new(PHILIPS_SUV, "DS", "-1")
+    assert quantity(header).factor is None
+
+
+@pytest.mark.parametrize("decay", ["START", "ADMIN"])
+def test_the_suv_factor_is_found_again_from_what_the_sidecar_keeps(decay):
+    """By BIDS's own words: seconds from TimeZero, of the injection and of the moment that the activity refers to."""
+    header = pet_header()
+    header.DecayCorrection = decay
+    kept = timing(header)
+    waited = kept["ImageDecayCorrectionTime"] - kept["InjectionStart"]
+    factor = kept["BodyWeight"] * 1000 / (250e6 * 2 ** (-waited / HALF_LIFE_S["F18"]))
+    assert factor == pytest.approx(quantity(header).factor)
+    assert (kept["TimeZero"], kept["ScanStart"], kept["InjectionStart"]) == ("10:15:00", 0.0, -2700.0)
+
+
+def test_the_sidecar_keeps_how_late_a_frame_began_and_no_weight_that_nobody_has():
+    header = pet_header()
+    header.AcquisitionTime, header.PatientWeight = "104500", "0"
+    kept = timing(header)
+    assert kept["FrameTimesStart"] == [1800.0] and "BodyWeight" not in kept

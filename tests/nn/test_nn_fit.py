@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from m2diff.nn import FitHead, Folding
@@ -37,6 +38,17 @@ def test_noise_is_averaged_over_theneighbours() -> None:
     # Three levels from the 12 x 12 x 6 voxels of the narrow window at least: a variance below 3 / 864.
     assert narrow.var() < 2 * 3 / (9 * CELL**2 * 6)
     assert wide.var() < 0.6 * narrow.var()
+
+
+@pytest.mark.parametrize(("axis", "cell"), [(0, 2), (1, 4), (2, 4)])
+def test_levels_are_means_of_cells_and_linear_between_their_middles(axis: int, cell: int) -> None:
+    """Of one class and a ramp: the ramp itself, but for the halves of the outermost cells, which hold their mean."""
+    size = (8, 24, 24)
+    ramp = torch.arange(size[axis]).float()
+    image = ramp.reshape([-1 if a == axis else 1 for a in range(3)]).expand(size)
+    fit = local_fits(image[None], torch.ones(1, 1, *size), (0,))[0, 0]
+    expected = ramp.clamp((cell - 1) / 2, size[axis] - 1 - (cell - 1) / 2)
+    torch.testing.assert_close(fit.movedim(axis, 0)[:, 3, 3], expected)
 
 
 def test_it_is_least_squares() -> None:

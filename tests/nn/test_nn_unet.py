@@ -39,6 +39,41 @@ def test_the_decoder_comes_back_to_the_finest_level_with_any_number_of_guides(gu
     assert out.shape == (2, 8, 16, 16)
 
 
+def filled(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with the layers filled that start as zero, so that all of it has a say."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.1)
+    return module
+
+
+def test_every_parameter_and_every_skip_of_every_encoder_has_a_say():
+    encoder, middle = filled(Encoder(SHAPE)), filled(Middle(SHAPE, attention=True))
+    decoder, embedding = filled(Decoder(SHAPE, guides=1)), torch.randn(2, 10)
+    own, other = (encoder(torch.randn(2, 8, 16, 16, requires_grad=True), embedding) for _ in range(2))
+    for skip in (*own, *other):
+        skip.retain_grad()
+    decoder(middle(own[-1].detach(), embedding), embedding, own, other).square().sum().backward()
+    for part in (middle, decoder):
+        assert all(parameter.grad is not None and parameter.grad.any() for parameter in part.parameters())
+    assert all(skip.grad is not None and skip.grad.any() for skip in (*own, *other))
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in encoder.parameters())
+
+
+def test_attention_stands_behind_every_block_of_its_levels_and_nowhere_else():
+    def count(module):
+        return sum(isinstance(part, SelfAttention) for part in module.modules())
+
+    assert (count(Encoder(SHAPE)), count(Decoder(SHAPE))) == (2, 3)
+    assert (count(Middle(SHAPE, attention=True)), count(Middle(SHAPE, attention=False))) == (1, 0)
+
+
+def test_the_coarsest_map_is_smaller_by_what_sizes_must_divide_by():
+    skips = Encoder(SHAPE)(torch.randn(1, 8, 24, 16), torch.randn(1, 10))
+    assert skips[-1].shape[-2:] == (24 // SHAPE.multiple, 16 // SHAPE.multiple)
+
+
 def test_too_few_skips_are_an_error():
     skips = Encoder(SHAPE)(torch.randn(1, 8, 16, 16), torch.randn(1, 10))
     with pytest.raises(ValueError, match="zip"):
@@ -109,6 +144,15 @@ def test_step_embeddings_are_cosines_then_sines():
     torch.testing.assert_close(features[0], torch.tensor([1.0, 1, 1, 0, 0, 0]))
     torch.testing.assert_close(features[1, 3], torch.sin(torch.tensor(1.0)))
     assert TimeEmbedding(6, 10)(torch.tensor([3, 4])).shape == (2, 10)
+
+
+def test_the_dose_is_read_in_octaves_of_which_seven_are_one():
+    embed = DoseEmbedding(1)
+    for layer in (embed.first, embed.second):
+        torch.nn.init.ones_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    found = embed(torch.tensor([1.0, 2.0, 8.0, 128.0]), 4)[:, 0]
+    torch.testing.assert_close(found, torch.nn.functional.silu(torch.tensor([0.0, 1 / 7, 3 / 7, 1.0])))
 
 
 def test_an_unknown_dose_is_a_vector_of_its_own_and_leaks_no_nan_into_gradients():

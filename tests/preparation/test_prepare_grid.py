@@ -120,6 +120,66 @@ def test_sampling_follows_the_placement():
     assert np.allclose(moved[5:-5, 5:-5, 5:-5], volume.data[3:-7, 5:-5, 5:-5], atol=1e-4)
 
 
+def ball(shape, edge, fwhm, centre=(0.0, 0.0, 0.0)):
+    """A Gaussian spot of ``fwhm`` mm and height 1, ``centre`` mm from the middle of a grid of one voxel size."""
+    axes = [(np.arange(n) - (n - 1) / 2) * edge - at for n, at in zip(shape, centre, strict=True)]
+    squares = sum(x**2 for x in np.meshgrid(*axes, indexing="ij"))
+    return np.exp(-0.5 * squares * (grid.FWHM_PER_SIGMA / fwhm) ** 2).astype(np.float32)
+
+
+def centred(shape, edge):
+    """The affine that puts the middle of a grid at the world's origin."""
+    return affine((edge,) * 3, [-(n - 1) / 2 * edge for n in shape])
+
+
+def test_an_image_of_finer_voxels_is_sampled_at_the_resolution_of_the_grid():
+    """A Gaussian stays one: its width after a filter that brings 1 mm voxels to 2 mm is known, and so its height."""
+    fine, coarse, fwhm = (41, 41, 41), (21, 21, 21), 4.0
+    sampled = grid.onto(Volume(ball(fine, 1.0, fwhm), centred(fine, 1.0)), centred(coarse, 2.0), coarse)
+    wider = np.sqrt(fwhm**2 + 2.0**2 - 1.0**2)
+    assert np.allclose(sampled, (fwhm / wider) ** 3 * ball(coarse, 2.0, wider), atol=0.02)
+
+
+def test_a_pattern_finer_than_the_grid_leaves_no_false_one():
+    """Stripes of 2.5 mm, sampled every 2 mm as they are, would show as stripes of 10 mm."""
+    fine, coarse = (80, 20, 20), (36, 8, 8)
+    stripes = np.cos(2 * np.pi * np.arange(80) / 2.5)[:, None, None] * np.ones(fine)
+    sampled = grid.onto(Volume(stripes.astype(np.float32), centred(fine, 1.0)), centred(coarse, 2.0), coarse)
+    assert np.abs(sampled[2:-2]).max() < 0.25
+
+
+@pytest.mark.parametrize("shift", [0.1, 1.0])
+def test_a_part_of_a_voxel_is_followed_too(shift):
+    shape, fwhm = (24, 24, 24), 8.0
+    moved = np.eye(4)
+    moved[1, 3] = shift
+    found = grid.onto(Volume(ball(shape, 2.0, fwhm), centred(shape, 2.0)), centred(shape, 2.0), shape, moved)
+    assert np.abs(found - ball(shape, 2.0, fwhm, (0.0, shift, 0.0))).max() < 0.01
+
+
+@pytest.mark.parametrize("fwhm", [5.0, 10.0])
+def test_a_gaussian_of_known_width_widens_a_spot_by_the_rule(fwhm):
+    shape, before = (30, 30, 30), 8.0
+    after = np.hypot(before, fwhm)
+    expected = (before / after) ** 3 * ball(shape, 2.0, after)
+    assert np.allclose(grid.smoothed(ball(shape, 2.0, before), fwhm), expected, atol=0.01)
+
+
+@pytest.mark.parametrize(("edge", "inside"), [(1.0, True), (1.7, True), (2.7, False), (3.27, False)])
+def test_the_working_grid_stays_inside_a_finer_scan_and_covers_a_coarser_one(edge, inside):
+    for size in (30, 31, 32):
+        image = Volume(np.zeros((size, 4, 4), np.float32), affine((edge, 2, 2)))
+        (steps, *_), span = grid.to_working(image).data.shape, (size - 1) * edge
+        assert ((steps - 1) * 2.0 <= span + 1e-6) == inside
+
+
+def test_beyond_the_last_working_voxel_its_value_holds():
+    working = grid.to_working(Volume(np.zeros((50, 8, 8), np.float32), affine((1, 2, 2))))
+    data = np.random.default_rng(0).normal(size=working.data.shape).astype(np.float32)
+    back = working.undo(data)
+    assert np.allclose(back[0], data[0], atol=1e-5) and np.allclose(back[-1], data[-1], atol=1e-5)
+
+
 def test_a_large_scan_takes_seconds_of_computing():
     volume = Volume(np.ones((256, 256, 258), np.float32), affine((1, 1, 1)))
     begin = time.process_time()

@@ -65,7 +65,8 @@ def mri(stripped=False, gain=1.0):
 
 
 def test_a_whole_head_and_a_stripped_brain_get_the_same_mri_values():
-    brain = intensity.foreground(pet())
+    calm = mask.calmed(pet())
+    brain = mask.brain(calm, mask.level(calm))
     whole, stripped = (intensity.normalise_mri(mri(s), within=brain) for s in (False, True))
     inside = ndimage.binary_erosion(BRAIN, iterations=3)
     assert np.allclose(whole[inside], stripped[inside], rtol=0.02)
@@ -81,6 +82,60 @@ def test_mri_values_are_limited():
     bright = mri()
     bright[40, 45, 35] = 1e4
     assert intensity.normalise_mri(bright).max() == intensity.MRI_CEILING
+
+
+def test_the_mri_lies_between_nothing_and_four_times_its_tissue():
+    """What the networks were trained on; a vessel may shine, and a spline may swing below zero."""
+    odd = mri() - 0.05 * ~HEAD
+    odd[40, 45, 35] = 1e4
+    found = intensity.normalise_mri(odd.astype(np.float32))
+    assert found.min() == 0.0 and found.max() == 4.0
+
+
+def test_a_few_vessels_that_shine_do_not_move_the_scale_of_the_mri():
+    bright, brain = mri(), intensity.foreground(pet())
+    bright[40:44, 45:49, 35:39] = 1e4
+    whole, plain = (intensity.normalise_mri(image, within=brain) for image in (bright, mri()))
+    far = BRAIN & (np.linalg.norm(np.indices(SHAPE).T - [42, 47, 37], axis=-1).T > 10)
+    assert np.allclose(whole[far], plain[far], rtol=0.02)
+
+
+def neck():
+    """A brain of 1 in a body of 3 that has many times its volume, and where the brain is."""
+    body = np.full(SHAPE, 3.0, np.float32)
+    brain = (PLACE**2).sum(0) < 0.4**2
+    body[(PLACE**2).sum(0) < 0.5**2] = 0.0
+    body[brain] = 1.0
+    return body, brain
+
+
+def test_the_scale_of_the_mri_is_that_of_the_brain_however_much_else_it_shows():
+    body, brain = neck()
+    inside = ndimage.binary_erosion(brain, iterations=3)
+    assert np.median(intensity.normalise_mri(body)[inside]) == pytest.approx(1 / 3, rel=0.01)
+    assert np.median(intensity.normalise_mri(body, within=brain)[inside]) == pytest.approx(1.0, rel=0.01)
+
+
+def test_a_brain_that_the_mri_hardly_shows_has_no_say_in_its_scale():
+    body, brain = neck()
+    body[((PLACE**2).sum(0) < 0.8**2) & ~brain] = 0.0
+    elsewhere = np.abs((PLACE**2).sum(0) ** 0.5 - 0.6) < 0.1
+    elsewhere[brain & (np.abs(PLACE[0]) < 0.05)] = True  # a slice of the brain
+    assert np.array_equal(intensity.normalise_mri(body, within=elsewhere), intensity.normalise_mri(body))
+
+
+def test_bright_fat_does_not_cut_grey_matter_from_the_tissue():
+    radius = (PLACE**2).sum(0)
+    head = np.select([radius < 0.35**2, radius < 0.7**2, (radius > 0.8**2) & HEAD], [1.0, 0.7, 1.8], 0.0)
+    found = intensity.normalise_mri(head.astype(np.float32), within=BRAIN)
+    assert np.median(found[BRAIN]) == pytest.approx(1.0, abs=0.01)  # grey is most of the brain
+
+
+def test_the_level_is_what_100_ml_exceed_or_a_twentieth_of_a_small_image():
+    rng = np.random.default_rng(0)
+    for size, voxels in ((64, 12_500), (20, 400)):
+        image = rng.permutation(size**3).astype(np.float32).reshape(size, size, size)
+        assert (image > intensity.level(image)).sum() == voxels
 
 
 def test_an_empty_mri_is_refused():
@@ -99,6 +154,39 @@ def test_the_support_is_one_piece_without_the_neighbours():
     noisy = pet()
     noisy[:4, :4, :4] = 1.0
     assert not mask.support(noisy)[:3, :3, :3].any()
+
+
+def test_the_support_reaches_as_far_beyond_a_sharp_edge_as_its_settings_say():
+    """A Gaussian of 10 mm leaves 12 % of an edge's height 5 mm outside; with the margin that is 11 mm."""
+    block = np.zeros((70, 70, 70), np.float32)
+    block[20:50, 10:60, 10:60] = 1.0
+    reach = 2.0 * (mask.support(block)[:, 35, 35].sum() - 30) / 2
+    assert reach == pytest.approx(11.0, abs=1.1)
+
+
+def test_what_is_cold_inside_a_head_belongs_to_it_though_the_neck_is_cut():
+    hollow = ((PLACE**2).sum(0) < 0.9**2) & ((PLACE**2).sum(0) > 0.6**2)
+    hollow[:, :, :8] = False
+    hollow[38:42, 43:47, :30] = False  # a way in from below
+    found = mask.support(hollow.astype(np.float32))
+    assert found[40, 45, 35] and found[(PLACE**2).sum(0) < 0.5**2].all()
+
+
+def test_where_nothing_stands_out_the_whole_image_is_the_support():
+    assert mask.support(np.zeros((12, 12, 12), np.float32)).all()
+
+
+def test_the_tissue_of_an_mri_is_one_piece():
+    apart = mri()
+    apart[:6, :6, :6] = 1.0
+    found = mask.tissue(apart)
+    assert found[40, 45, 35] and not found[:6, :6, :6].any()
+
+
+def test_a_mask_grown_by_a_voxel_takes_the_neighbours_that_share_a_face():
+    point = np.zeros((5, 5, 5), dtype=bool)
+    point[2, 2, 2] = True
+    assert mask.grown(point, 1).sum() == 7
 
 
 def test_a_box_holds_its_mask_and_stays_inside():

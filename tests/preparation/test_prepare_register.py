@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from m2diff.errors import BadInput
 from m2diff.preparation import register
+from m2diff.preparation.intensity import foreground
 from m2diff.preparation.pair import prepare
 from m2diff.volume import Volume
 
@@ -138,6 +139,18 @@ def test_a_prepared_pair_lies_on_one_grid_and_goes_back():
     assert prepared.low[prepared.support].max() < 5
 
 
+def test_the_brain_of_the_mri_is_near_1_however_bright_the_rest_of_the_head_is():
+    mri, pet = pair()
+    brain = mri.data > 0
+    bright = mri.with_data(np.where(brain, mri.data, np.float32(1.5 * mri.data.max())), "in a bright body")
+    prepared = prepare(pet, bright, align=False)
+    assert np.median(prepared.mri[foreground(prepared.low)]) == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_scan_of_the_full_dose_is_prepared_as_one():
+    assert prepare(pair()[1], drf=1).drf == 1.0
+
+
 def test_a_thousandfold_scan_is_prepared_alike():
     _, pet = pair()
     once, often = prepare(pet), prepare(pet.with_data(pet.data * 1000, "x 1000"))
@@ -151,6 +164,21 @@ def test_the_placement_found_is_the_one_applied():
     straight = prepare(pet, mri, align=False).mri
     mended = prepare(pet, moved(mri, displacement(8, 15))).mri
     assert np.corrcoef(straight.ravel(), mended.ravel())[0, 1] > 0.95
+
+
+def test_a_placement_that_is_known_is_taken_as_it_is():
+    mri, pet = pair()
+    place = displacement(8, 15)
+    known = register.Alignment(np.linalg.inv(place), register.Quality(1.0, 1.0))
+    found = prepare(pet, moved(mri, place), align=known)
+    assert found.alignment is known
+    assert np.allclose(found.mri, prepare(pet, mri, align=False).mri, atol=1e-4)
+
+
+def test_the_mri_that_is_shown_beside_the_scan_is_the_mri():
+    mri, pet = pair()
+    shown = prepare(pet, mri, align=False).mri_on_pet()
+    assert np.corrcoef(shown.data.ravel(), mri.data.ravel())[0, 1] > 0.95
 
 
 def test_an_mri_elsewhere_is_refused_where_nothing_is_aligned():

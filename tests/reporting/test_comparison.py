@@ -10,7 +10,16 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from m2diff.reporting import curves as curves_module
-from m2diff.reporting.comparison import Cell, ComparisonPage, Grid, Line, Picture, Section, render, write
+from m2diff.reporting.comparison import (
+    ComparisonPage,
+    PagePicture,
+    PageTable,
+    Section,
+    TableCell,
+    TableLine,
+    comparison_html,
+    write_comparison,
+)
 from m2diff.reporting.curves import Curve, Panel, against_dose
 from m2diff.reporting.page import KeyNumber
 from m2diff.reporting.strips import side_by_side
@@ -30,25 +39,25 @@ def truth() -> Volume:
 
 
 def page() -> ComparisonPage:
-    cells = (Cell("30.1", ("29 to 31", "p 0.5"), 30.1, "best"), Cell("–"))
-    grid = Grid("DRF 20", ("method", "PSNR", "x<y"), (Line("m2diff <b>", cells, "ours"),), note="A <note>.")
+    cells = (TableCell("30.1", ("29 to 31", "p 0.5"), 30.1, "best"), TableCell("–"))
+    grid = PageTable("DRF 20", ("method", "PSNR", "x<y"), (TableLine("m2diff <b>", cells, "ours"),), note="A <note>.")
     png = against_dose([Panel("PSNR", (Curve("a", ((20.0, 1.0, 0.5, 1.5),)),))])
-    section = Section("Quality & more", "Means.", (grid,), (Picture("Curves", png, "All."),), "Small.")
+    section = Section("Quality & more", "Means.", (grid,), (PagePicture("Curves", png, "All."),), "Small.")
     return ComparisonPage(
         "Two <methods>", "What.", ("Simulated.",), (KeyNumber("Budget", "5 steps"),), (section,), {"jobs": 1}
     )
 
 
 def test_the_page_needs_nothing_from_outside_and_takes_names_as_data(tmp_path):
-    text = render(page())
+    text = comparison_html(page())
     assert re.findall(r"https?:|//[a-z]+\.|<link|@import|src=\"(?!data:)|url\(", text) == []
     assert "Two &lt;methods&gt;" in text and "m2diff &lt;b&gt;" in text and "A &lt;note&gt;." in text
-    assert write(tmp_path / "index.html", page()).read_text() == text
+    assert write_comparison(tmp_path / "index.html", page()).read_text() == text
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
 
 def test_every_number_has_its_interval_and_the_value_that_sorts_it():
-    text = render(page())
+    text = comparison_html(page())
     assert '<td class="best" data-value="30.1">30.1<small>29 to 31</small><small>p 0.5</small></td>' in text
     assert "addEventListener" in text and 'class="sortable"' in text
 

@@ -13,9 +13,9 @@ from nibabel.processing import resample_to_output
 from m2diff.evaluation.regions import table
 from m2diff.evaluation.study import MethodRow, evaluate
 from m2diff.reporting import figures
-from m2diff.reporting.figures import Shown
-from m2diff.reporting.page import ReportInputs, flat, number, percent, render, write_page
-from m2diff.reporting.planes import stage
+from m2diff.reporting.figures import ShownVolumes
+from m2diff.reporting.page import ReportInputs, flat, number_text, percent, report_html, write_page
+from m2diff.reporting.planes import scene_of
 from m2diff.volume import Volume
 
 AFFINE = np.array([[3.0, 0, 0, -45], [0, 2.0, 0, -40], [0, 0, 4.0, -50], [0, 0, 0, 1]])
@@ -58,7 +58,7 @@ def inputs(head) -> ReportInputs:
 
 @pytest.fixture(scope="module")
 def page(inputs) -> str:
-    return render(inputs)
+    return report_html(inputs)
 
 
 def test_the_page_needs_nothing_from_outside(page):
@@ -93,7 +93,7 @@ def test_the_best_of_every_column_is_marked_once(page):
 def test_sections_without_content_are_left_out(inputs, head):
     regions = table(inputs.enhanced.data, head[1], voxel_size=inputs.enhanced.voxel_size, names=NAMES)
     bare = ReportInputs(title="t", low=inputs.low, enhanced=inputs.enhanced, regions=regions)
-    page = render(bare)
+    page = report_html(bare)
     for heading in ("Methods compared", "Recorded lesions", "How it was made", "Read this first", "Bias"):
         assert heading not in page
     assert "Regions" in page
@@ -127,14 +127,14 @@ def turned(image: Volume, axes: str) -> Volume:
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "SAL", "PIR"])
 def test_a_picture_does_not_depend_on_how_the_file_stores_the_image(head, axes):
     image = volume(head[0])
-    scene, other = stage(image), stage(turned(image, axes))
+    scene, other = scene_of(image), scene_of(turned(image, axes))
     for plane in ("axial", "coronal", "sagittal"):
         np.testing.assert_allclose(other.cut(turned(image, axes), plane), scene.cut(image, plane), atol=1.0)
 
 
 def test_pictures_are_to_scale_whatever_the_voxels(head):
     image = volume(head[0])
-    scene = stage(image)
+    scene = scene_of(image)
     for plane, (width, height) in {"axial": (66, 66), "coronal": (66, 88), "sagittal": (66, 88)}.items():
         shown = scene.cut(image, plane) > 2000  # pixels of 1 mm
         assert shown.any(axis=0).sum() == pytest.approx(width, abs=4)
@@ -145,14 +145,14 @@ def test_an_mri_on_its_own_grid_lies_over_the_pet(head):
     image = volume(head[0])
     fine = resample_to_output(nib.Nifti1Image(image.data, AFFINE), (1.5, 1.5, 1.5), order=1)
     mri = Volume(fine.get_fdata(dtype=np.float32), fine.affine)
-    scene = stage(image)
+    scene = scene_of(image)
     ours, theirs = scene.cut(image, "axial"), scene.cut(mri, "axial")
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
 
 
 def test_every_pet_shares_one_scale_and_the_difference_is_symmetric(inputs):
-    shown = Shown(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, spread=inputs.enhanced)
-    columns = {column.title: column for column in figures._columns(shown, stage(inputs.reference), "gray_r")}
+    shown = ShownVolumes(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, spread=inputs.enhanced)
+    columns = {column.title: column for column in figures._columns(shown, scene_of(inputs.reference), "gray_r")}
     ranges = {(columns[f"{name} PET"].low, columns[f"{name} PET"].high) for name in ("Low-dose", "Enhanced")}
     assert ranges == {(columns["Standard-dose PET"].low, columns["Standard-dose PET"].high)}
     difference = columns["Enhanced − standard"]
@@ -165,13 +165,13 @@ def test_the_right_of_the_patient_is_on_the_left_of_the_picture(head):
     from matplotlib.image import imread
 
     for data, hot_is_left in ((head[0], True), (head[0][::-1], False)):
-        png = figures.axial_levels(Shown(volume(data), volume(data)), number=1)
+        png = figures.axial_levels(ShownVolumes(volume(data), volume(data)), number=1)
         grey = imread(io.BytesIO(base64.b64decode(png)))[..., :3].mean(-1)
         hot, warm = (np.median(np.nonzero(where)[1]) for where in (grey < 0.1, (grey > 0.45) & (grey < 0.65)))
         assert (hot < warm) == hot_is_left
 
 
 def test_numbers_and_settings_read_well():
-    assert (number(float("inf"), 2), number(float("nan")), number(31.4159, 2)) == ("∞", "–", "31.42")
+    assert (number_text(float("inf"), 2), number_text(float("nan")), number_text(31.4159, 2)) == ("∞", "–", "31.42")
     assert (percent(-1.26), percent(None), percent(3, sign=False)) == ("−1.3 %", "–", "3.0 %")
     assert flat({"a": {"b": 1}, "c": None, "d": [1, 2]}) == [("a · b", "1"), ("c", "none"), ("d", "1, 2")]

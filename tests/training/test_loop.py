@@ -16,14 +16,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn.modules.module import register_module_forward_hook
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from m2diff.batch import Losses
+from m2diff.data.cohort import open_cohort
 from m2diff.errors import BadInput
 from m2diff.families import build
 from m2diff.nn import Decoder, Encoder
 from m2diff.training import loop
-from m2diff.training.checkpoint import load_latest, save
+from m2diff.training.checkpoint import load_latest, save_checkpoint
 from m2diff.training.loop import train
+from m2diff.training.schedule import learning_rate
+from m2diff.training.validate import ScanScore, Validation, validate
 
 
 def run(preset, cache: Path, out: Path, **options) -> Path:
@@ -42,7 +46,7 @@ def test_twenty_steps_are_ten_steps_and_ten_more_bit_for_bit(small, cache, tmp_p
     assert state(tmp_path / "resumed").step == 10
     run(small("train.steps=20", *constant, name=name), cache, tmp_path / "resumed")
     one, two = state(tmp_path / "straight"), state(tmp_path / "resumed")
-    for part in ("model", "ema"):
+    for part in ("model", "averaged"):
         mine, theirs = getattr(one, part), getattr(two, part)
         assert all(torch.equal(mine[key], theirs[key]) for key in mine)
     moments = one.optimizer["state"]
@@ -69,9 +73,9 @@ def test_a_run_leaves_weights_that_load_and_a_card_that_says_where_they_come_fro
 
 def test_the_weights_are_the_averaged_ones_in_half_precision(small, cache, tmp_path):
     weights = load_file(run(small("train.steps=4"), cache, tmp_path))
-    averaged = state(tmp_path).ema
+    averaged = state(tmp_path).averaged
     assert all(value.dtype == torch.float16 for value in weights.values() if value.is_floating_point())
-    assert all(torch.equal(weights[key], averaged[key].half()) for key in weights)
+    assert all(torch.equal(weights[key], averaged[f"module.{key}"].half()) for key in weights)
 
 
 def test_the_best_weights_are_kept_with_their_own_card(small, cache, tmp_path):
@@ -125,6 +129,110 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_not_saved(small, cache, t
     assert state(tmp_path) is None
 
 
+@pytest.fixture
+def optimised():
+    """What each optimiser step finds: the gradients' norm, its settings, and whether the network was in training."""
+    seen = []
+
+    def look(optimizer, *_):
+        (group,) = optimizer.param_groups
+        gradients = [p.grad.norm() for p in group["params"] if p.grad is not None]
+        seen.append({**group, "norm": float(torch.stack(gradients).norm())})
+
+    hook = register_optimizer_step_pre_hook(look)
+    yield seen
+    hook.remove()
+
+
+@pytest.mark.parametrize("most", ["null", "0.001"])
+def test_gradients_are_held_to_the_norm_that_the_settings_name(small, cache, tmp_path, optimised, most):
+    run(small("train.steps=3", f"train.grad_clip={most}", name="regress-base"), cache, tmp_path)
+    norms = [step["norm"] for step in optimised]
+    assert len(norms) == 3
+    assert min(norms) > 0.01 if most == "null" else norms == pytest.approx([0.001] * 3, rel=1e-3)
+
+
+def test_every_step_takes_the_rate_of_the_schedule_and_the_optimisers_settings(small, cache, tmp_path, optimised):
+    preset = small("train.steps=5", "train.weight_decay=0.07", "train.betas=[0.8, 0.95]", name="regress-base")
+    run(preset, cache, tmp_path)
+    assert [step["lr"] for step in optimised] == [learning_rate(step, preset.train) for step in range(5)]
+    assert all((step["weight_decay"], step["betas"]) == (0.07, (0.8, 0.95)) for step in optimised)
+
+
+def test_a_step_forgets_the_gradients_of_the_one_before(small, cache, tmp_path, optimised):
+    """At a rate of next to nothing the same network meets other slabs: their gradients must not pile up."""
+    still = ("train.steps=12", "train.lr=1e-12", "train.grad_clip=null", "train.warmup=0")
+    run(small(*still, name="regress-base"), cache, tmp_path)
+    norms = [step["norm"] for step in optimised]
+    assert norms[-1] < 3 * norms[0]
+
+
+def draws(small, cache, out, monkeypatch, *settings):
+    """The seeds that each step draws from, and whether the network was in training."""
+    seen, forward = [], loop._Loss.forward
+
+    def listening(self, batch, generator, precision):
+        seen.append((generator.initial_seed(), torch.initial_seed(), self.model.training))
+        return forward(self, batch, generator, precision)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Loss, "forward", listening)
+        run(small("train.steps=4", "train.validate_every=2", *settings, name="regress-base"), cache, out)
+    return seen
+
+
+def test_every_step_draws_anew_from_the_runs_seed_and_the_network_trains(small, cache, tmp_path, monkeypatch):
+    one, again, other = (
+        draws(small, cache, tmp_path / str(n), monkeypatch, f"train.seed={seed}") for n, seed in enumerate((0, 0, 1))
+    )
+    assert one == again and not {seeds[0] for seeds in one} & {seeds[0] for seeds in other}
+    assert len({noise for noise, _, _ in one}) == len({dropout for _, dropout, _ in one}) == 4
+    assert all(training for _, _, training in one)  # after a validation, too
+
+
+def test_slabs_are_drawn_as_the_settings_say(small, cache, tmp_path, monkeypatch):
+    made = []
+
+    class Recording(loop.SlabDataset):
+        def __init__(self, subjects, **settings):
+            made.append(settings)
+            super().__init__(subjects, **settings)
+
+    monkeypatch.setattr(loop, "SlabDataset", Recording)
+    data = ("data.dose_power=0.7", "data.target=noise_free", "data.augmentation.flip=0.1", "train.seed=5")
+    preset = small("train.steps=1", *data, name="regress-base")
+    run(preset, cache, tmp_path)
+    (settings,) = made
+    named = ("crop", "augmentation", "target", "dose_power", "batch")
+    assert {name: settings[name] for name in named} == {name: getattr(preset.data, name) for name in named}
+    assert settings["seed"] == 5 and settings["slices"] == 4
+
+
+def test_the_scores_are_those_of_the_averaged_weights_on_so_many_scans(small, cache, tmp_path):
+    preset = small("train.steps=3", "train.lr=0.05", "data.held_out_fraction=0.6", name="regress-base")
+    run(preset, cache, tmp_path)
+    kept, model = state(tmp_path), build(preset.model)
+    model.load_state_dict(
+        {key.removeprefix("module."): kept.averaged[key] for key in kept.averaged if key != "n_averaged"}
+    )
+    assert len(kept.results["scans"]) == 2  # one of the two who are held out, at two doses
+    held_out = [subject for subject in open_cohort(cache) if subject.label == kept.results["scans"][0]["label"]]
+    again = validate(model.eval(), held_out, device=torch.device("cpu"), precision="fp32")
+    assert kept.results["gain"] == pytest.approx(again.gain, abs=1e-3)
+
+
+def test_the_best_weights_are_those_of_the_best_score_and_not_of_the_last(small, cache, tmp_path, monkeypatch):
+    gains = iter((1.0, 3.0, 2.0))
+
+    def scored(*_, **__):
+        return Validation((ScanScore("000", 20.0, 20.0 + next(gains), 20.0),))
+
+    monkeypatch.setattr(loop, "validate", scored)
+    run(small("train.steps=6", "train.validate_every=2", name="regress-base"), cache, tmp_path)
+    best = json.loads((tmp_path / "best.json").read_text())
+    assert (best["training"]["steps"], best["results"]["gain"], state(tmp_path).best) == (4, 3.0, 3.0)
+
+
 def test_a_truncated_checkpoint_costs_its_steps_and_no_more(small, cache, tmp_path):
     run(small("train.steps=6", "train.checkpoint_every=2"), cache, tmp_path)
     newest = sorted((tmp_path / "checkpoints").glob("step-*.pt"))[-1]
@@ -147,7 +255,7 @@ def test_a_run_of_before_a_setting_existed_is_resumed(small, cache, tmp_path):
     begun = state(tmp_path)
     older = json.loads(begun.spec)
     del older["sampling"]["clip"]  # which the preset leaves at its default
-    save(replace(begun, spec=json.dumps(older)), tmp_path / "checkpoints")
+    save_checkpoint(replace(begun, spec=json.dumps(older)), tmp_path / "checkpoints")
     run(small("train.steps=2"), cache, tmp_path)
     assert state(tmp_path).step == 2
 
@@ -235,7 +343,7 @@ def test_the_best_weights_of_a_chain_are_those_of_its_few_steps(small, cache, tm
 
 def test_a_score_by_other_calls_is_no_measure_for_a_resumed_run(small, cache, tmp_path):
     run(small("train.steps=2", *CHAIN), cache, tmp_path)
-    save(replace(state(tmp_path), best=1000.0), tmp_path / "checkpoints")
+    save_checkpoint(replace(state(tmp_path), best=1000.0), tmp_path / "checkpoints")
     run(small("train.steps=3", *CHAIN), cache, tmp_path)
     assert state(tmp_path).best == 1000.0
     run(small("train.steps=4", *CHAIN, "train.validate_steps=2"), cache, tmp_path)

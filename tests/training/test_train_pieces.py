@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from fabricate import fabricate
 from torch import nn
 
 from m2diff.batch import Conditions, Estimate, Needs
-from m2diff.data.cohort import open_cohort
+from m2diff.data.cohort import Box, PreparedSubject, open_cohort
 from m2diff.diffusion import Schedule
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily
 from m2diff.families.config import SamplingConfig
 from m2diff.nn.precision import autocast, best_precision
-from m2diff.training.checkpoint import Checkpoint, clear, load_latest, save
+from m2diff.training.checkpoint import Checkpoint, clear, load_latest, save_checkpoint
 from m2diff.training.config import TrainConfig
-from m2diff.training.ema import Ema
 from m2diff.training.export import export
 from m2diff.training.journal import Means
+from m2diff.training.loop import averaging
 from m2diff.training.schedule import learning_rate
 from m2diff.training.validate import calls_of, enhance_stack, psnr, validate
 
@@ -48,43 +50,24 @@ def test_a_constant_rate_does_not_know_how_long_the_run_will_be():
     assert [learning_rate(s, short) for s in range(100)] == [learning_rate(s, long) for s in range(100)]
 
 
-# --- slow copy ---------------------------------------------------------------------------------------------------
+# --- averaged weights --------------------------------------------------------------------------------------------
 
 
-def test_the_slow_copy_goes_where_constant_weights_are():
-    trained = nn.Linear(3, 2)
-    ema = Ema(trained, decay=0.9)
-    with torch.no_grad():
-        trained.weight.fill_(5.0)
-    for step in range(300):
-        ema.update(trained, step)
-    torch.testing.assert_close(ema.model.weight, trained.weight)
+def test_an_average_goes_where_constant_weights_are_and_its_first_updates_forget_faster():
+    weights = [torch.ones(3)]
+    for k, decay in ((0, 0.1), (10_000, 0.999)):
+        averaged = [torch.zeros(3)]
+        averaging(0.999)(averaged, weights, k)
+        torch.testing.assert_close(averaged[0], torch.full((3,), 1 - decay))
+    for k in range(300):
+        averaging(0.9)(averaged, weights, k)
+    torch.testing.assert_close(averaged, weights)
 
 
-def test_one_update_is_the_formula_and_the_first_ones_forget_faster():
-    trained = nn.Linear(1, 1, bias=False)
-    for step, decay in ((0, 0.1), (10_000, 0.999)):
-        nn.init.zeros_(trained.weight)
-        ema = Ema(trained, decay=0.999)
-        nn.init.ones_(trained.weight)
-        ema.update(trained, step)
-        assert ema.model.weight.item() == pytest.approx(1 - decay, rel=1e-4)
-
-
-def test_without_an_average_the_slow_copy_is_the_trained_one():
-    torch.manual_seed(0)
-    trained = nn.Linear(3, 2)
-    ema = Ema(trained, decay=0.0)
-    for step in range(3):
-        nn.init.normal_(trained.weight)
-        ema.update(trained, step)
-        assert torch.equal(ema.model.weight, trained.weight)
-
-
-def test_the_slow_copy_is_never_trained_itself():
-    ema = Ema(nn.Linear(3, 2), decay=0.9)
-    assert not any(parameter.requires_grad for parameter in ema.model.parameters())
-    assert not ema.model.training
+def test_without_an_average_the_weights_are_the_last_ones():
+    averaged, weights = [torch.zeros(3)], [torch.randn(3)]
+    averaging(0.0)(averaged, weights, 5)
+    assert torch.equal(averaged[0], weights[0])
 
 
 # --- checkpoints -------------------------------------------------------------------------------------------------
@@ -95,7 +78,7 @@ def checkpoint(step: int) -> Checkpoint:
 
 
 def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path):
-    save(checkpoint(3), tmp_path)
+    save_checkpoint(checkpoint(3), tmp_path)
     back = load_latest(tmp_path)
     assert back is not None and back.step == 3 and back.best == -math.inf and back.results == {"gain": 1.0}
     assert torch.equal(back.model["w"], torch.full((100,), 3.0))
@@ -103,7 +86,7 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path):
 
 def test_the_last_two_are_kept_and_nothing_else_lies_about(tmp_path):
     for step in (1, 2, 30, 100):
-        save(checkpoint(step), tmp_path)
+        save_checkpoint(checkpoint(step), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000030.pt", "step-000000100.pt"]
 
 
@@ -118,9 +101,9 @@ def full_disk():
 
 
 def test_a_write_that_fails_leaves_the_former_checkpoint(tmp_path, full_disk):
-    save(checkpoint(1), tmp_path)
+    save_checkpoint(checkpoint(1), tmp_path)
     with pytest.raises(BadInput, match="larger than"):
-        save(replace(checkpoint(2), model={"w": torch.zeros(5000)}), tmp_path)
+        save_checkpoint(replace(checkpoint(2), model={"w": torch.zeros(5000)}), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001.pt"]
     assert load_latest(tmp_path).step == 1
 
@@ -133,16 +116,34 @@ def test_weights_and_card_are_both_written_or_neither(tmp_path, full_disk):
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", None])
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, damage):
-    save(checkpoint(1), tmp_path)
-    newest = save(checkpoint(2), tmp_path)
+    save_checkpoint(checkpoint(1), tmp_path)
+    newest = save_checkpoint(checkpoint(2), tmp_path)
     newest.write_bytes(newest.read_bytes()[:-200] if damage is None else damage)
     with pytest.warns(UserWarning, match="cannot be read"):
         assert load_latest(tmp_path).step == 1
 
 
+class Harmful:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,)
+
+
+def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
+    save_checkpoint(checkpoint(1), tmp_path)
+    torch.save({**vars(checkpoint(2)), "results": Harmful(tmp_path / "made")}, tmp_path / "step-000000002.pt")
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert load_latest(tmp_path).step == 1
+    assert not (tmp_path / "made").exists()
+
+
 def test_no_checkpoint_is_no_error_and_clearing_forgets_them(tmp_path):
     assert load_latest(tmp_path / "none") is None
-    save(checkpoint(1), tmp_path)
+    save_checkpoint(checkpoint(1), tmp_path)
     clear(tmp_path)
     assert load_latest(tmp_path) is None
 
@@ -160,27 +161,6 @@ class Identity(nn.Module):
         return conditions.low
 
 
-class Attentive(Identity):
-    """Keeps what it is told of how the scans were reconstructed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.told = []
-
-    def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> torch.Tensor:
-        self.told += conditions.recon.tolist()
-        return super().enhance(conditions, generator=generator)
-
-
-def test_a_validated_network_is_told_how_each_scan_was_reconstructed(cache):
-    subjects = open_cohort(cache)
-    for subject in subjects:
-        model = Attentive()
-        validate(model, [subject], device=torch.device("cpu"), precision="fp32")
-        assert model.told and all(each == list(subject.meta.recon) for each in model.told)
-    assert len({tuple(subject.meta.recon) for subject in subjects}) == len(subjects)
-
-
 def test_a_network_that_changes_nothing_gains_nothing(cache):
     result = validate(Identity(), open_cohort(cache), device=torch.device("cpu"), precision="fp32")
     assert len(result.scans) == 6
@@ -188,6 +168,64 @@ def test_a_network_that_changes_nothing_gains_nothing(cache):
     rows = result.by_dose()
     assert rows["4"]["input_psnr"] > rows["20"]["input_psnr"]  # less dose, more noise
     assert rows["4"]["scans"] == 3
+
+
+class Noiseless(PreparedSubject):
+    """Its low-dose scans are the standard scan, each on its own scale."""
+
+    def low(self, drf):
+        return self.standard.astype(np.float32) * self.meta.ratio[drf]
+
+
+def test_a_scan_is_held_against_its_standard_on_the_scale_of_its_own_dose(cache):
+    subject = open_cohort(cache)[0]
+    even = Noiseless(subject.folder, replace(subject.meta, ratio={4.0: 0.8, 20.0: 1.3}))
+    result = validate(Identity(), [even], device=torch.device("cpu"), precision="fp32")
+    assert [scan.drf for scan in result.scans] == [4.0, 20.0]
+    assert all(scan.input_psnr > 100 and scan.psnr > 100 for scan in result.scans)
+
+
+class Heated(Noiseless):
+    """The same, and hot outside the brain."""
+
+    def low(self, drf):
+        return super().low(drf) + 5.0 * ~self.mask
+
+
+def test_only_the_brain_is_scored_and_against_the_standard_scan(tmp_path):
+    subject = fabricate(tmp_path, persons=1)[0]
+    np.save(subject.folder / "noise_free.npy", subject.standard + np.float16(0.25))
+    hot = Heated(subject.folder, subject.meta)
+    result = validate(Identity(), [hot], device=torch.device("cpu"), precision="fp32")
+    assert all(scan.psnr > 100 for scan in result.scans)
+
+
+class Curious(Identity):
+    """Answers the MRI, and keeps what else it is told and how large a part it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doses, self.sizes = set(), set()
+
+    def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> torch.Tensor:
+        self.doses |= set(conditions.drf.tolist())
+        self.sizes.add(tuple(conditions.low.shape[-2:]))
+        return conditions.mri
+
+
+def test_a_validated_network_sees_the_scans_own_mri_its_dose_and_8_voxels_around_the_brain(cache):
+    subject = open_cohort(cache)[0]
+    subject = PreparedSubject(subject.folder, replace(subject.meta, brain=Box((4, 9, 10), (8, 17, 18))))
+    model = Curious()
+    result = validate(model, [subject], device=torch.device("cpu"), precision="fp32")
+    assert model.doses == {4.0, 20.0} and model.sizes == {(24, 24)}
+    seen = (slice(None), slice(1, 25), slice(2, 26))
+    mri, standard, mask = (
+        torch.from_numpy(np.array(stack[seen])) for stack in (subject.mri, subject.standard, subject.mask)
+    )
+    for scan in result.scans:
+        reference = standard[mask].float() * subject.meta.ratio[scan.drf]
+        assert scan.psnr == pytest.approx(psnr(mri[mask].float(), reference), abs=1e-3)
 
 
 def test_a_whole_stack_comes_back_in_its_own_size():
@@ -281,6 +319,11 @@ def test_psnr_is_that_of_known_noise():
     noisy = reference + torch.from_numpy(rng.normal(0, 0.1, 200_000).astype(np.float32))
     assert psnr(noisy, reference) == pytest.approx(20.0, abs=0.05)
     assert psnr(1000 * noisy, 1000 * reference) == pytest.approx(psnr(noisy, reference), abs=1e-3)
+
+
+def test_the_peak_of_the_psnr_is_what_one_voxel_in_a_thousand_exceeds():
+    reference = torch.randperm(1001, generator=torch.Generator().manual_seed(0)).float()
+    assert psnr(reference + 9.99, reference) == pytest.approx(40.0, abs=1e-3)
 
 
 # --- the rest ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The methods of a comparison, as text: what answers, and with which options.
+"""The methods of a comparison: from the text that names one to the weights that answer.
 
     low-dose                      the input itself, always among them
     gaussian, mr-guided ...       a filter
@@ -12,37 +12,47 @@ Several stand behind one another with commas. A plain name that is both a preset
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from hashlib import sha256
 from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
+from m2diff.enhancement import cards
+from m2diff.enhancement.run import FIRST, Enhanced, enhance
 from m2diff.errors import BadInput, Notice
+from m2diff.families import stored
+from m2diff.families.filters import FILTERS
+from m2diff.families.filters import presets as filter_settings
+from m2diff.training.config import preset_names
+from m2diff.volume import Volume
 
-Kind = Literal["input", "filter", "preset", "weights"]
-INPUT, STANDARD, TRUTH = "low-dose", "standard", "noise-free"
+_INPUT, STANDARD_SCAN, TRUTH = "low-dose", "standard", "noise-free"
 """What the tables call the scans themselves."""
-DEFAULT = (
+DEFAULT_METHODS = (
     "gaussian", "mr-guided", "regress-small", "ddpm-small", "m2diff-small", "mdaa-small", "mapdiff-small",
     "mfdiff-small", "ddpet3d-small",
 )  # fmt: skip
-OPTIONS = ("steps", "samples", "anchor_mm", "mri")
-_OPTION = re.compile(rf"({'|'.join(OPTIONS)})=")
+_Kind = Literal["input", "filter", "preset", "weights"]
+_NUMBERS: dict[str, Callable[[str], float]] = {"steps": int, "samples": int, "anchor_mm": float}
+"""Options that are numbers, and how they are read."""
+_OPTION = re.compile(rf"({'|'.join(_NUMBERS)}|mri)=")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Method:
     """One line of the comparison. ``name`` is what tables call it; ``source`` what is loaded, trained or applied."""
 
     name: str
-    kind: Kind
+    kind: _Kind
     source: str
-    steps: int | None = None
-    samples: int = 1
-    anchor_mm: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of ``enhance``."""
     mri: bool = True
 
     @property
@@ -50,23 +60,79 @@ class Method:
         """The name of its training run, which all variants of a preset share."""
         return Path(self.source).stem if self.kind == "preset" else ""
 
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A method that can answer: with its weights, and the hash of all that makes its answer."""
+
+    method: Method
+    identity: str
+    weights: str | None = None
+    """Name or path; None for the input and for filters."""
+    first: str | None = None
+    """The weights of its first estimate, where its chain starts from one."""
+    card: Mapping[str, Any] = field(default_factory=dict)
+    """The card of its weights; empty where it has none."""
+
     @property
-    def options(self) -> dict[str, Any]:
-        """The arguments of ``enhance``."""
-        return {"steps": self.steps, "samples": self.samples, "anchor_mm": self.anchor_mm}
+    def terms(self) -> tuple[int, frozenset[str]] | None:
+        """Steps and persons of the training, all stages together; None where the card does not tell."""
+        steps = stored.steps_of(self.card)
+        return (steps, stored.seen_persons(self.card)) if steps and stored.tells_all(self.card) else None
 
 
-def parse(texts: Sequence[str]) -> tuple[Method, ...]:
+def parse_methods(texts: Sequence[str]) -> tuple[Method, ...]:
     """The methods of comma-separated texts, the input first; BadInput for what nobody knows."""
-    found = {INPUT: Method(INPUT, "input", INPUT)}
+    found = {_INPUT: Method(_INPUT, "input", _INPUT)}
     for item in _items(texts):
         method = _method(item)
-        if method.name in (STANDARD, TRUTH):
+        if method.name in (STANDARD_SCAN, TRUTH):
             raise BadInput(f"The tables call a scan {method.name}, and so no method can be; rename {method.source}.")
         known = found.setdefault(method.name, method)
         if known.source != method.source:
             raise BadInput(f"Two methods are called {method.name}: {known.source} and {method.source}; rename one.")
     return tuple(found.values())
+
+
+def with_weights(methods: Sequence[Method], trained: Mapping[str, Path]) -> tuple[Entry, ...]:
+    """Each method with its weights; ``trained``: the weights of the runs made here, by the run's name.
+
+    A chain that starts from a first estimate takes it from a regression that was trained as it was, where there is one:
+    both here, or both with the same steps on the same persons by their cards.
+    """
+    made = [_entry(method, trained) for method in methods]
+    return tuple(_with_first_estimate(entry, made) for entry in made)
+
+
+def enhanced_by(entry: Entry, pet: Volume, mri: Volume | None, *, drf: float, device: str, seed: int = 0) -> Enhanced:
+    """What the method makes of a scan. The MRI lies on the PET as simulated: registration is no part of a method."""
+    weights, first = weights_of(entry)
+    return enhance(
+        pet, mri if entry.method.mri else None, weights=weights, first_estimate=first, drf=drf, seed=seed, align=False,
+        device=device, **entry.method.options,
+    )  # fmt: skip
+
+
+def weights_of(entry: Entry) -> tuple[cards.Weights | str, cards.Weights | None]:
+    """The weights (of a filter its name) and those of its first estimate, loaded."""
+    first = None if entry.first is None else loaded_weights(entry.first)
+    return loaded_weights(entry.weights) if entry.weights else entry.method.source, first
+
+
+def loaded_weights(name: str) -> cards.Weights:
+    """Weights by name or path, read once a process unless their file has changed since."""
+    path = Path(name)
+    return _loaded_weights(name, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+def weights_label(file: Path) -> str:
+    """What tables call weights at a path: their run, or their file."""
+    return file.resolve().parent.name if file.stem == "weights" else file.stem
+
+
+def hash_of(content: Any) -> str:
+    """The SHA-256 of plain values, whatever the order of their keys."""
+    return sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _items(texts: Iterable[str]) -> list[str]:
@@ -85,37 +151,31 @@ def _method(text: str) -> Method:
     options = dict(_option(part, text) for part in re.split(r"[@+]", rest) if part)
     name, kind, source = _known(base)
     if options and kind == "input":
-        raise BadInput(f"{INPUT} is the input itself and takes no options, got {text!r}; leave them out.")
+        raise BadInput(f"{_INPUT} is the input itself and takes no options, got {text!r}; leave them out.")
     if kind == "filter" and options.keys() - {"mri"}:
         raise BadInput(f"A filter takes no option but mri=none, got {text!r}; leave the others out.")
     suffix = "+".join(f"{key}={value}" for key, value in options.items())
     whole = f"{name}@{suffix}" if options else name
-    return Method(whole, kind, source, **{key: _value(key, value) for key, value in options.items()})
+    numbers = {key: _NUMBERS[key](value) for key, value in options.items() if key != "mri"}
+    return Method(whole, kind, source, numbers, "mri" not in options)
 
 
 def _option(part: str, text: str) -> tuple[str, str]:
-    key, equals, value = part.partition("=")
+    """An option's key and its value as it is written; BadInput where either cannot be."""
+    key, _, value = part.partition("=")
     try:
-        right = bool(equals) and key in OPTIONS and (value == "none" if key == "mri" else 0 <= float(value) < inf)
-        right = right and (key not in ("steps", "samples") or int(value) >= 1)
-    except ValueError:
+        least = 0 if key == "anchor_mm" else 1
+        right = value == "none" if key == "mri" else least <= _NUMBERS[key](value) < inf
+    except (KeyError, ValueError):
         right = False
     if not right:
         raise BadInput(f"Options look like @steps=5, @samples=4, @anchor_mm=10 or @mri=none, got {text!r}; correct it.")
     return key, value
 
 
-def _value(key: str, value: str) -> Any:
-    return False if key == "mri" else float(value) if key == "anchor_mm" else int(value)
-
-
-def _known(base: str) -> tuple[str, Kind, str]:
+def _known(base: str) -> tuple[str, _Kind, str]:
     """(name, kind, source) of what stands before the options."""
-    from m2diff.enhancement import cards
-    from m2diff.families.filters import FILTERS
-    from m2diff.training.config import preset_names
-
-    if base == INPUT:
+    if base == _INPUT:
         return base, "input", base
     if base in FILTERS:
         return base, "filter", base
@@ -126,17 +186,42 @@ def _known(base: str) -> tuple[str, Kind, str]:
         return Path(base).stem, "preset", base
     plain = base.removeprefix("weights:")
     path = Path(plain)
-    if plain in cards.names():
+    if plain in cards.weight_names():
         return f"weights:{plain}", "weights", plain
     for file in (path / "weights.safetensors", path):
         if file.is_file():
-            return label(file), "weights", str(file)
+            return weights_label(file), "weights", str(file)
     raise BadInput(
-        f"No method is called {base}; choose {INPUT}, a filter ({', '.join(FILTERS)}), a preset "
+        f"No method is called {base}; choose {_INPUT}, a filter ({', '.join(FILTERS)}), a preset "
         f"({', '.join(preset_names())}), or weights: a shipped name, a run folder or a .safetensors file."
     )
 
 
-def label(file: Path) -> str:
-    """What tables call weights at a path: their run, or their file."""
-    return file.resolve().parent.name if file.stem == "weights" else file.stem
+def _entry(method: Method, trained: Mapping[str, Path]) -> Entry:
+    if method.kind == "input":
+        return Entry(method, method.name)
+    if method.kind == "filter":
+        return Entry(method, hash_of(filter_settings().get(method.source, {})))
+    name = str(trained[method.run]) if method.kind == "preset" else method.source
+    found = loaded_weights(name)
+    return Entry(method, hash_of([found.sha256, found.card["model"]]), name, card=found.card)
+
+
+def _with_first_estimate(entry: Entry, among: Sequence[Entry]) -> Entry:
+    """``entry``, and where its chain starts from a first estimate, with the weights of that."""
+    sampling = None if entry.weights is None else getattr(loaded_weights(entry.weights).model, "sampling", None)
+    if sampling is None or sampling.start is None:
+        return entry
+    regressions = (each for each in among if each.card and each.card["model"].get("family") == "regress")
+    own = (each.weights for each in regressions if _trained_alike(each, entry))
+    first = next(own, None) or str(entry.card.get("first_estimate", FIRST))
+    return replace(entry, first=first, identity=hash_of([entry.identity, loaded_weights(first).sha256]))
+
+
+def _trained_alike(one: Entry, other: Entry) -> bool:
+    return one.method.kind == other.method.kind == "preset" or (one.terms is not None and one.terms == other.terms)
+
+
+@lru_cache(maxsize=12)
+def _loaded_weights(name: str, stamp: int) -> cards.Weights:
+    return cards.load_weights(name)

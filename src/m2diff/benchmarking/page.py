@@ -1,30 +1,31 @@
-"""The page of a comparison: which tables there are, in which words, and what a reader is told first."""
+"""The page of a comparison: its pictures and tables, in which words, and what a reader is told first.
+
+Each picture goes on the page and lies as a PNG file in OUT/pictures.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
-from m2diff.benchmarking import grids, pictures
-from m2diff.benchmarking.about import about, first_of, trained_alike
-from m2diff.benchmarking.measures import LESIONS, MARKERS, QUALITY
+from m2diff.benchmarking import summary, tables
 from m2diff.benchmarking.methods import TRUTH
-from m2diff.benchmarking.outcome import Outcome
-from m2diff.benchmarking.pictures import TRUE_PSNR
-from m2diff.benchmarking.seen import untold
-from m2diff.benchmarking.summary import Compared, mean_of, told_apart
-from m2diff.benchmarking.table import Measured
-from m2diff.benchmarking.training import differences
-from m2diff.evaluation.compare import smallest_p
-from m2diff.reporting.comparison import ComparisonPage, Section
-from m2diff.reporting.page import KeyNumber, number
-
-USUAL = 20.0
-"""The dose reduction factor whose tables are open at first: the nearest to it."""
+from m2diff.benchmarking.outcome import Outcome, benchmark_record, first_estimate_words, usual_drf
+from m2diff.benchmarking.people import not_told_in_full
+from m2diff.benchmarking.training import preset_differences
+from m2diff.evaluation.compare import Interval, smallest_p
+from m2diff.io import nifti
+from m2diff.io.atomic import replacing
+from m2diff.reporting.comparison import ComparisonPage, PagePicture, Section
+from m2diff.reporting.curves import Curve, Panel, against_dose
+from m2diff.reporting.page import KeyNumber, number_text
+from m2diff.reporting.strips import side_by_side
 
 
-def page_of(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -> ComparisonPage:
+def comparison_page(outcome: Outcome) -> ComparisonPage:
     """The page, from what was measured."""
     sides = outcome.sides
     scans, persons = len(sides.test), len(sides.test_persons)
@@ -32,22 +33,21 @@ def page_of(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -> 
         title=f"{len(outcome.names)} methods on the same {scans} scans of {persons} persons",
         what=_what(outcome),
         warnings=tuple(_warnings(outcome)),
-        key_numbers=tuple(_key_numbers(outcome, measured)),
-        sections=tuple(_sections(outcome, measured, found)),
-        settings=about(outcome),
+        key_numbers=tuple(_key_numbers(outcome)),
+        sections=tuple(_sections(outcome)),
+        settings=benchmark_record(outcome),
     )
 
 
 def _what(outcome: Outcome) -> str:
-    trained = [method.name for method in outcome.methods if method.kind == "preset"]
     sides = outcome.sides
     doing = (
         f"{len(outcome.runs)} presets were trained alike ({outcome.terms.budget.words}, the same "
         f"{len(sides.train)} scans of {len(sides.train_persons)} persons)"
-        if trained
+        if outcome.runs
         else "Nothing was trained here"
     )
-    unseen = "" if untold(outcome.entries) else " of people whom no training saw"
+    unseen = "" if not_told_in_full(outcome.entries) else " of people whom no training saw"
     return (
         f"{doing}; every method then answered the same low-dose scans{unseen}. All scores are "
         "taken inside the brain, against the standard-dose scan and against the noise-free image, which only a "
@@ -76,8 +76,8 @@ def _warnings(outcome: Outcome) -> list[str]:
         found.append(
             f"Not trained on: dose reduction factor {doses} (marked * and shaded). Filters were tuned elsewhere."
         )
-    found += [_given(terms, names) for terms, names in trained_alike(outcome.entries).items()]
-    hidden = untold(outcome.entries)
+    found += [_given(terms, names) for terms, names in _given_weights(outcome).items()]
+    hidden = not_told_in_full(outcome.entries)
     if hidden:
         found.append(
             "Whether a scored person was trained on is not known of all: no card names the people of every run of "
@@ -85,18 +85,16 @@ def _warnings(outcome: Outcome) -> list[str]:
         )
     found += [
         f"The presets differ in {key}: {', '.join(f'{name} {_value(value)}' for name, value in each.items())}."
-        for key, each in differences({name: run.preset for name, run in outcome.runs.items()}).items()
+        for key, each in preset_differences({name: run.preset for name, run in outcome.runs.items()}).items()
     ]
     short = [name for name, run in outcome.runs.items() if run.steps <= run.preset.train.warmup]
     if short:
         found.append(f"{', '.join(short)}: the budget ended before the learning rate had risen (train.warmup).")
-    for entry in outcome.entries:
-        first = first_of(entry, outcome.runs)
-        if first is not None:
-            found.append(
-                f"{entry.method.name} starts its chain from a first estimate: {first}; its seconds include it."
-            )
-    return found
+    firsts = {entry.method.name: first_estimate_words(entry, outcome) for entry in outcome.entries if entry.first}
+    return found + [
+        f"{name} starts its chain from a first estimate: {first}; its seconds include it."
+        for name, first in firsts.items()
+    ]
 
 
 def _value(value: Any) -> str:
@@ -104,28 +102,35 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _given(terms: tuple[Any, ...] | None, names: Sequence[str]) -> str:
+def _given_weights(outcome: Outcome) -> dict[tuple[int, frozenset[str]] | None, list[str]]:
+    """Weights that were not trained here, by steps and persons as their cards tell; None: not told."""
+    found: dict[tuple[int, frozenset[str]] | None, list[str]] = {}
+    for entry in outcome.entries:
+        if entry.method.kind == "weights":
+            found.setdefault(entry.terms, []).append(entry.method.name)
+    return found
+
+
+def _given(terms: tuple[int, frozenset[str]] | None, names: Sequence[str]) -> str:
     """What is known of weights that were not trained here."""
     several = len({name.partition("@")[0] for name in names}) > 1
     if terms is None or not several:
         return f"{', '.join(names)}: trained elsewhere, with a budget and data of their own; not on equal terms."
-    steps, slabs, scans, persons = terms
     return (
-        f"{', '.join(names)}: trained beforehand, and alike by their cards ({steps} steps of {slabs} slabs, {scans} "
-        f"scans of {len(persons)} persons)."
+        f"{', '.join(names)}: trained beforehand; by their cards for the same {terms[0]} steps on the same "
+        f"{len(terms[1])} persons."
     )
 
 
 def _budget(outcome: Outcome) -> str:
     """The budget of what was trained here, or else that on which all given weights agree."""
-    alike = trained_alike(outcome.entries)
-    if outcome.runs or len(alike) != 1:
-        return outcome.terms.budget.words.removesuffix(" each") if outcome.runs else "as it came"
-    terms = next(iter(alike))
-    return f"{terms[0]} steps" if terms is not None else "as it came"
+    if outcome.runs:
+        return outcome.terms.budget.words.removesuffix(" each")
+    terms = [*_given_weights(outcome)]
+    return f"{terms[0][0]} steps" if len(terms) == 1 and terms[0] is not None else "as it came"
 
 
-def _key_numbers(outcome: Outcome, measured: Measured) -> list[KeyNumber]:
+def _key_numbers(outcome: Outcome) -> list[KeyNumber]:
     sides = outcome.sides
     groups = [f"{sum(s.group == group for s in sides.test)} {group}" for group in sorted({s.group for s in sides.test})]
     numbers = [
@@ -133,33 +138,27 @@ def _key_numbers(outcome: Outcome, measured: Measured) -> list[KeyNumber]:
         KeyNumber("Doses", " ".join(f"{drf:g}" for drf in sides.doses), "dose reduction factors"),
         KeyNumber("Budget", _budget(outcome), "of training, for each method that learns"),
     ]
-    drf = min(sides.doses, key=lambda each: abs(each - USUAL))
-    means = {name: mean_of(measured, name, drf, TRUE_PSNR) for name in outcome.names}
-    best = max((name for name in means if means[name]), key=lambda name: means[name].mean)  # type: ignore[union-attr]
-    value = means[best].mean  # type: ignore[union-attr]
-    return [*numbers, KeyNumber(f"Nearest to the truth, DRF {drf:g}", best, f"PSNR {number(value, 2)} dB")]
+    drf = usual_drf(outcome.sides.doses)
+    means = {name: summary.mean_of(outcome.measured, name, drf, summary.TRUE_PSNR) for name in outcome.names}
+    best, value = max(((n, mean.mean) for n, mean in means.items() if mean is not None), key=lambda each: each[1])
+    return [*numbers, KeyNumber(f"Nearest to the truth, DRF {drf:g}", best, f"PSNR {number_text(value, 2)} dB")]
 
 
-def _sections(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -> list[Section]:
-    """All parts, in the order in which they are read."""
-    usual = min(outcome.sides.doses, key=lambda each: abs(each - USUAL))
-    several = [section for section in (_alzheimer(outcome, measured),) if section is not None]
-    lesions = grids.measures(outcome, measured, LESIONS, usual)
-    return [
+def _sections(outcome: Outcome) -> list[Section]:
+    """All parts that have something to show, in the order in which they are read."""
+    sections = [
         Section(
             "At a glance",
             "Three questions against the dose: how near is the answer to the truth, how much dose is that worth, and "
             "do patients stay apart from the healthy?",
-            pictures=(pictures.curves(outcome, measured),),
+            pictures=(_curves(outcome),),
         ),
-        Section(
-            "Pictures", "The same slices of one person through every method.", pictures=tuple(pictures.slices(outcome))
-        ),
+        Section("Pictures", "The same slices of one person through every method.", pictures=tuple(_slices(outcome))),
         Section(
             "Image quality",
             "Mean over persons, and its 95 % bootstrap interval. Bold: the best of a column, where the best value is 0 "
             "or 1 by the mean distance from it: opposite errors do not cancel.",
-            grids.measures(outcome, measured, QUALITY, usual),
+            tables.measure_tables(outcome, summary.QUALITY),
             note="PSNR, SSIM, NRMSE: against the standard-dose scan, which is noisy itself, and against the truth. "
             "Worth: the dose whose plain scan is as near to the truth, over the dose given. Texture: white matter's "
             "coefficient of variation over the standard scan's; below 1 is smoother. Roughness and flicker: how much "
@@ -170,7 +169,7 @@ def _sections(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -
             f"Against {outcome.against}",
             f"Each method minus {outcome.against} on the same persons: mean difference, 95 % interval, and p of "
             "Wilcoxon's signed-rank test after Holm's correction over the methods of a dose and measure.",
-            grids.comparisons(outcome, found, usual),
+            tables.comparison_tables(outcome),
             note="For k of n: persons for whom the method is the better one. Where the best value is 0 or 1 (bias, "
             "texture, recovery, leakage), distances from it are compared. "
             f"Green: the interval lies wholly in the method's favour; red: in favour of {outcome.against}.",
@@ -179,16 +178,25 @@ def _sections(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -
             "Regional uptake",
             "SUVR of every region of at least 1 mL (reference: cerebellar grey matter) against the truth's: bias is "
             "the mean over persons, precision the standard deviation over persons.",
-            grids.regions(outcome, measured, usual),
+            tables.regional_tables(outcome),
             note="All regions: regions.tsv.",
         ),
-        *several,
+        Section(
+            "Alzheimer's disease against healthy",
+            "Does the meta-ROI (parietal, posterior cingulate with precuneus, temporal) still tell patients from "
+            "healthy people? AUC: 1 always, 0.5 no better than a coin. Healthy − AD: what is left of the disease's "
+            "mark, and d, the same over the spread within the groups.",
+            tables.separation_tables(outcome),
+            note="Two ratios: over the sensorimotor cortex, which the disease spares, and SUVR over the cerebellar "
+            "grey matter, in which a person's thin cortex looks like disease. Look at the truth first: no image can "
+            "honestly tell apart what it does not. Intervals: persons drawn with all of their scans.",
+        ),
         Section(
             "Lesions",
             "Recovery: the lesion's contrast over what the truth shows; 1 keeps it, 0 erases it. These lesions have no "
             "sign in the MRI. Leakage: the contrast that a lesion of the MRI alone leaves in the PET, towards what the "
             "MRI shows; 0 is none.",
-            lesions,
+            tables.measure_tables(outcome, summary.LESION_MEASURES),
             note="Few persons have lesions of each kind: n is in the table. An interval of one person is that person.",
         ),
         Section(
@@ -196,22 +204,63 @@ def _sections(outcome: Outcome, measured: Measured, found: Sequence[Compared]) -
             f"Seconds for one brain on one thread ({', '.join(outcome.devices)}), after the weights are loaded and "
             f"without registration: the median over all scans, {' or '.join(map(str, outcome.processes)) or 1} scored "
             "at once; and of one brain alone. Memory: the peak of a process of its own.",
-            (grids.cost(outcome, measured),),
+            (tables.cost_table(outcome),),
         ),
     ]
+    return [section for section in sections if section.tables or section.pictures]
 
 
-def _alzheimer(outcome: Outcome, measured: Measured) -> Section | None:
-    """Patients against healthy; None where one group is missing."""
-    if told_apart(measured, TRUTH, 1.0, MARKERS[0]) is None:
-        return None
-    return Section(
-        "Alzheimer's disease against healthy",
-        "Does the meta-ROI (parietal, posterior cingulate with precuneus, temporal) still tell patients from healthy "
-        "people? AUC: 1 always, 0.5 no better than a coin. Healthy − AD: what is left of the disease's mark, and d, "
-        "the same over the spread within the groups.",
-        grids.separation(outcome, measured),
-        note="Two ratios: over the sensorimotor cortex, which the disease spares, and SUVR over the cerebellar grey "
-        "matter, in which a person's thin cortex looks like disease. Look at the truth first: no image can honestly "
-        "tell apart what it does not. Intervals: persons drawn with all of their scans.",
-    )
+def _curves(outcome: Outcome) -> PagePicture:
+    """Nearness to the truth, worth, and separation, each against the dose."""
+    panels = [
+        Panel(measure.title, _lines(outcome, partial(summary.mean_of, outcome.measured, measure=measure)))
+        for measure in (summary.TRUE_PSNR, summary.DOSE_GAIN)
+    ]
+    truth = _gap(outcome.measured, TRUTH, 1.0)
+    if truth is not None:
+        curves = _lines(outcome, partial(_gap, outcome.measured))
+        panels.append(Panel("healthy minus AD, meta-ROI ratio", curves, (("truth", truth.mean),)))
+    shaded = " Shaded: doses that nobody was trained on." if outcome.untrained else ""
+    caption = f"Means and 95 % intervals over persons.{shaded} Thick: {outcome.against}."
+    return PagePicture("Against the dose", _kept(outcome, "curves", against_dose(panels, outcome.untrained)), caption)
+
+
+def _lines(outcome: Outcome, mean: Callable[[str, float], Interval | None]) -> tuple[Curve, ...]:
+    """A curve for every method that has a ``mean`` (by name and dose) at some dose."""
+    lines = []
+    for name in outcome.names:
+        found = [(drf, mean(name, drf)) for drf in outcome.sides.doses]
+        points = tuple((drf, each.mean, each.low, each.high) for drf, each in found if each is not None)
+        lines += [Curve(name, points, name == outcome.against)] if points else []
+    return tuple(lines)
+
+
+def _gap(measured: summary.Measurements, name: str, drf: float) -> Interval | None:
+    """How far patients are from the healthy."""
+    found = summary.told_apart(measured, name, drf, summary.MARKERS[0])
+    return None if found is None else found.difference
+
+
+def _slices(outcome: Outcome) -> Iterable[PagePicture]:
+    """The shown person at each shown dose."""
+    subject = outcome.shown.subject
+    assert subject.noise_free is not None  # a case that was scored has one
+    truth, standard = nifti.load(subject.noise_free), nifti.load(subject.standard)
+    for place, drf in enumerate(outcome.shown.doses):
+        images = {"truth": truth, "standard dose": standard, "low dose": nifti.load(subject.low[drf])}
+        images |= {name: nifti.load(path) for (name, dose), path in outcome.images.items() if dose == drf}
+        star = ", not trained on" if drf in outcome.untrained else ""
+        caption = (
+            f"sub-{subject.label} ({subject.group}), dose reduction factor {drf:g}{star}. One scale for all; "
+            "radiological view. Error: image minus truth, red is too much, blue too little, cut off at a quarter of "
+            "the scale."
+        )
+        png = _kept(outcome, f"drf{drf:g}", side_by_side(images, truth))
+        yield PagePicture(f"DRF {drf:g}{star}", png, caption, open=place == 0)
+
+
+def _kept(outcome: Outcome, name: str, png: str) -> str:
+    """The picture, also written to OUT/pictures."""
+    with replacing(outcome.out / "pictures" / f"{name}.png") as temporary:
+        temporary.write_bytes(base64.b64decode(png))
+    return png

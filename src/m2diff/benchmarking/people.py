@@ -1,21 +1,29 @@
-"""Who is trained on and who is scored: whole persons, nobody on both sides."""
+"""Who is trained on and who is scored: whole persons, nobody on both sides.
+
+Nobody who is scored was seen in training: not in the runs made here, and not by given weights or first estimates, as
+far as their cards tell.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import log
 from pathlib import Path
+from typing import Any
 
+from m2diff.benchmarking.methods import Entry, Method, loaded_weights, weights_label
 from m2diff.data.cohort import PreparedSubject, is_cache, open_cohort
 from m2diff.data.splits import by_person, in_both, tell_of_template
+from m2diff.enhancement.run import FIRST
 from m2diff.errors import BadInput
+from m2diff.families import stored
 from m2diff.io import bids
 
-SAME_DOSE = 0.05
+_SAME_DOSE = 0.05
 """Doses this near (in logarithm) count as one: cohorts to train on may draw theirs."""
-FEWEST = 2
+_FEWEST_HELD_OUT = 2
 """Persons that are held out of a cohort, at least."""
 
 
@@ -60,7 +68,7 @@ class Sides:
 
     def trained_on(self, drf: float) -> bool:
         """Whether the training cohort holds this dose."""
-        return any(abs(log(drf / dose)) <= SAME_DOSE for dose in self.train_doses)
+        return any(abs(log(drf / dose)) <= _SAME_DOSE for dose in self.train_doses)
 
 
 def sides(
@@ -97,8 +105,59 @@ def sides(
     return Sides(tuple(learners), _whole(scored), test, (), _doses(scored, drf))
 
 
-def record_hash(subject: bids.Subject) -> str:
-    """The hash of the record of a scan's making: the same label may be another scan in another cohort."""
+def refuse_seen_beforehand(chosen: Sequence[Method], models: Mapping[str, Mapping[str, Any]], sides: Sides) -> None:
+    """Refuse, before anything is trained, given weights that saw a scored person, and the shipped first estimate.
+
+    ``models``: the model of every preset, by the method's name. A regression among the methods may serve as the first
+    estimate instead; then ``refuse_seen`` decides when all weights are there.
+    """
+    cards = {method.name: loaded_weights(method.source).card for method in chosen if method.kind == "weights"}
+    for name, card in cards.items():
+        _refuse_card(name, card, sides)
+    if "regress" in {model.get("family") for model in (*models.values(), *(card["model"] for card in cards.values()))}:
+        return
+    for name, model in models.items():
+        if (model.get("sampling") or {}).get("start") is not None:
+            _refuse_card(_first_estimate(name, FIRST), loaded_weights(FIRST).card, sides)
+
+
+def refuse_seen(entries: Sequence[Entry], sides: Sides) -> None:
+    """Refuse methods that saw a scored person, themselves or by their first estimate, as far as cards tell."""
+    for name, card in _cards(entries):
+        _refuse_card(name, card, sides)
+
+
+def not_told_in_full(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """The weights whose card does not name everybody whom they saw."""
+    return tuple(dict.fromkeys(name for name, card in _cards(entries) if not stored.tells_all(card)))
+
+
+def scan_id(subject: bids.Subject) -> str:
+    """What a scan is known by: its label, and the hash of its record, since another cohort may use the same label."""
+    return f"{subject.label} {_record_hash(subject)}"
+
+
+def _cards(entries: Sequence[Entry]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The card of all weights behind the answers, with the words for these weights."""
+    own = [(entry.method.name, entry.card) for entry in entries if entry.weights is not None]
+    first = [(_first_estimate(e.method.name, e.first), loaded_weights(e.first).card) for e in entries if e.first]
+    return [*own, *first]
+
+
+def _first_estimate(name: str, source: str) -> str:
+    return f"the first estimate of {name} ({weights_label(stored.find(source))})"
+
+
+def _refuse_card(name: str, card: Mapping[str, Any], sides: Sides) -> None:
+    both = in_both(stored.seen_persons(card), sides.test_persons)
+    if both:
+        raise BadInput(
+            f"{name} was trained on {', '.join(both)}, who would be scored; score other people, or leave these "
+            "weights out."
+        )
+
+
+def _record_hash(subject: bids.Subject) -> str:
     record = subject.record.read_bytes() if subject.record is not None else b""
     return sha256(record).hexdigest()
 
@@ -124,7 +183,7 @@ def _learners(data: Path) -> list[Learner]:
         raise BadInput(f"The data must be a cohort folder, but {data} is none; make one with m2diff simulate.")
     if is_cache(data):
         return [Learner(each.label, each.person, each.doses, _meta_hash(each)) for each in open_cohort(data)]
-    return [Learner(each.label, each.person, tuple(each.low), record_hash(each)) for each in bids.find_subjects(data)]
+    return [Learner(each.label, each.person, tuple(each.low), _record_hash(each)) for each in bids.find_subjects(data)]
 
 
 def _meta_hash(subject: PreparedSubject) -> str:
@@ -133,14 +192,14 @@ def _meta_hash(subject: PreparedSubject) -> str:
 
 
 def _share(learners: list[Learner], fraction: float) -> float:
-    """The share of all persons to hold out, at least ``FEWEST``; refuses a cohort that leaves nobody to train on."""
+    """The share of all persons to hold out, at least two; refuses a cohort that leaves nobody to train on."""
     persons = {learner.person for learner in learners}
-    if len(persons) <= FEWEST:
+    if len(persons) <= _FEWEST_HELD_OUT:
         raise BadInput(
-            f"A comparison holds out at least {FEWEST} persons and trains on others, but the cohort has "
+            f"A comparison holds out at least {_FEWEST_HELD_OUT} persons and trains on others, but the cohort has "
             f"{len(persons)} ({', '.join(sorted(persons))}); give more anatomies, or others by --test."
         )
-    return max(fraction, FEWEST / len(persons))
+    return max(fraction, _FEWEST_HELD_OUT / len(persons))
 
 
 def _doses(subjects: Iterable[bids.Subject], wanted: Iterable[float]) -> tuple[float, ...]:

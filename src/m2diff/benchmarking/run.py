@@ -13,34 +13,31 @@ be asked for later: only what is new is trained and scored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from m2diff.benchmarking import methods as method_texts
-from m2diff.benchmarking import overrides as settings
-from m2diff.benchmarking import page, people, plan, seen, summary, training
-from m2diff.benchmarking.about import about
-from m2diff.benchmarking.budget import Budget
-from m2diff.benchmarking.cost import costs
-from m2diff.benchmarking.methods import STANDARD, TRUTH, Method
-from m2diff.benchmarking.outcome import Outcome, Shown
-from m2diff.benchmarking.page import USUAL
+from m2diff.benchmarking import people, summary, training
+from m2diff.benchmarking.cost import measured_costs
+from m2diff.benchmarking.methods import DEFAULT_METHODS, STANDARD_SCAN, TRUTH, Method, parse_methods, with_weights
+from m2diff.benchmarking.outcome import Outcome, benchmark_record, usual_drf
+from m2diff.benchmarking.page import comparison_page
 from m2diff.benchmarking.people import Sides
-from m2diff.benchmarking.rows import Row, RowsFile
-from m2diff.benchmarking.score import Task, score
-from m2diff.benchmarking.table import Measured, tidy, write_tsv
-from m2diff.benchmarking.training import Terms
+from m2diff.benchmarking.score import Row, ShownScan, Task, append_row, read_rows, scored_row, scoring_tasks
 from m2diff.errors import BadInput
+from m2diff.families import resolve
+from m2diff.io.atomic import replacing
 from m2diff.io.bids import write_json
 from m2diff.nn.precision import best_device
-from m2diff.reporting.comparison import write
+from m2diff.reporting.comparison import write_comparison
 
 
 def benchmark(
     data: Path | str,
     out: Path | str,
     *,
-    methods: Sequence[str] = method_texts.DEFAULT,
+    methods: Sequence[str] = DEFAULT_METHODS,
     budget: str | None = None,
     test: Path | str | None = None,
     against: str | None = None,
@@ -59,41 +56,34 @@ def benchmark(
     default. ``jobs``: processes that score, one thread each. BadInput, before anything is trained, for a method that
     nobody knows, terms that are not equal, a setting that nothing reads, and a person on both sides.
     """
-    _check_numbers(jobs, seed)
-    device = best_device(device)
-    chosen = method_texts.parse(methods)
-    reference = _reference(chosen, against)
-    names = list(dict.fromkeys(method.source for method in chosen if method.kind == "preset"))
-    spending = Budget.parse(budget)
-    settings.check(overrides, presets=bool(names), test=test is not None)
-    sides = _sides(Path(data), None if test is None else Path(test), drf, overrides)
-    terms = Terms(Path(data), sides, spending, tuple(overrides), device, jobs, progress)
-    training.check(names, terms)
-    seen.check_beforehand(chosen, terms)
-    runs = training.all_trained(names, Path(out), terms)
-    entries = plan.entries(chosen, {name: run.weights for name, run in runs.items()})
-    seen.check(entries, sides)
-    shown = _shown(sides)
-    tasks = plan.tasks(
-        entries,
-        sides,
-        seed=seed,
-        device=device,
-        shown=(shown.subject.label, shown.doses),
-        images=Path(out) / "images",
-    )
-    shown.images.update({(task.method.name, task.drf): task.image for task in tasks if task.image is not None})
-    rows = _scored(tasks, sides, Path(out), jobs=jobs, device=device, progress=progress)
-    spent = costs(entries, sides, Path(out), device=device, progress=progress)
-    return _written(Outcome(Path(out), entries, sides, terms, runs, rows, spent, reference, shown, device))
-
-
-def _check_numbers(jobs: int, seed: int) -> None:
-    """Refuse what would fail after hours of training."""
+    data, out, test = Path(data), Path(out), None if test is None else Path(test)
     if jobs < 1:
         raise BadInput(f"--jobs is the number of processes, 1 or more, got {jobs}; correct it.")
     if seed < 0:
         raise BadInput(f"--seed must be 0 or more, got {seed}; correct it.")
+    device = best_device(device)
+    chosen = parse_methods(methods)
+    reference = _reference(chosen, against)
+    presets = {method.name: method.source for method in chosen if method.kind == "preset"}
+    names = list(dict.fromkeys(presets.values()))
+    spending = training.Budget.parse(budget)
+    training.refuse_unread_settings(overrides, presets=bool(names), test=test is not None)
+    sides = _sides(data, test, drf, overrides)
+    terms = training.Terms(data, sides, spending, tuple(overrides), device, jobs, progress)
+    training.refuse_unequal_budgets(names, terms)
+    models = {name: resolve(terms.preset(source).model) for name, source in presets.items()}
+    people.refuse_seen_beforehand(chosen, models, sides)
+
+    runs = training.trained_runs(names, out, terms)
+    entries = with_weights(chosen, {name: run.weights for name, run in runs.items()})
+    people.refuse_seen(entries, sides)
+
+    shown = _shown(sides)
+    tasks = scoring_tasks(entries, sides, shown, out / "images", seed=seed, device=device)
+    images = {(task.entry.method.name, task.drf): task.image for task in tasks if task.image is not None}
+    rows = _scored(tasks, sides, out, jobs=jobs, device=device, progress=progress)
+    costs = measured_costs(entries, sides, out, device=device, progress=progress)
+    return _written(Outcome(out, entries, sides, terms, runs, rows, costs, reference, shown, images))
 
 
 def _reference(chosen: Sequence[Method], against: str | None) -> str:
@@ -108,59 +98,71 @@ def _sides(data: Path, test: Path | None, drf: Sequence[float], overrides: Seque
     """Who is trained on and who is scored; who of one cohort is held out follows the overrides."""
     if test is not None:
         return people.sides(data, test, drf=drf)
-    chosen = settings.hold_out(overrides)
-    return people.sides(data, None, drf=drf, held_out=chosen.persons, fraction=chosen.fraction, seed=chosen.seed)
+    split = training.hold_out_settings(overrides)
+    persons, fraction = split.data.held_out, split.data.held_out_fraction
+    return people.sides(data, None, drf=drf, held_out=persons, fraction=fraction, seed=split.train.seed)
 
 
 def _scored(tasks: list[Task], sides: Sides, out: Path, *, jobs: int, device: str, progress: bool) -> tuple[Row, ...]:
     """The rows of all tasks: those that are there, and those that are missing, made now."""
-    kept = RowsFile(out / "rows.jsonl")
-    missing = [task for task in tasks if task.id not in kept or (task.image is not None and not task.image.is_file())]
-    failed = []
-    for row in _made(missing, sides.root, jobs=jobs, device=device, progress=progress):
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    path = out / "rows.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept, failed = read_rows(path), []
+    missing = [t for t in tasks if t.id not in kept or (t.image is not None and not t.image.is_file())]
+    work = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
+        delayed(scored_row)(task, sides.root, device) for task in missing
+    )
+    for row in tqdm(work, total=len(missing), desc="score", unit="image", disable=not (progress and missing)):
         if "failed" in row:
             failed.append(f"{row['method']}, {row['scan']}: {row['failed']}")
         elif row["id"] not in kept:
-            kept.add({**row, "processes": jobs})  # its seconds depend on who else was at work
+            kept[row["id"]] = row | {"processes": jobs}  # its seconds depend on who else was at work
+            append_row(path, kept[row["id"]])
     if failed:
         raise BadInput(
             f"{len(failed)} of {len(missing)} images could not be scored (the others are): {' '.join(failed[:3])} "
             "Leave such methods out, or mend what they need."
         )
-    return tuple(kept.rows[task.id] for task in tasks)
+    return tuple(kept[task.id] for task in tasks)
 
 
-def _made(tasks: list[Task], root: Path, *, jobs: int, device: str, progress: bool) -> Iterator[Row]:
-    """The rows as they are finished; this process alone writes them."""
-    from joblib import Parallel, delayed
-    from tqdm import tqdm
-
-    work = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
-        delayed(score)(task, root, device) for task in tasks
-    )
-    yield from tqdm(work, total=len(tasks), desc="score", unit="image", disable=not (progress and tasks))
-
-
-def _shown(sides: Sides) -> Shown:
+def _shown(sides: Sides) -> ShownScan:
     """The scan and the two doses of the pictures: a patient where there is one; a middle dose and the lowest."""
     there = [subject for subject in sides.test if set(sides.doses) & set(subject.low)]
     scan = next((subject for subject in there if subject.group == "ad"), there[0])
     doses = [drf for drf in sides.doses if drf in scan.low]
-    middle = min(doses, key=lambda drf: abs(drf - USUAL))
+    middle = usual_drf(doses)
     other = doses[-1] if doses[-1] != middle else doses[0]
-    return Shown(scan, tuple(dict.fromkeys((middle, other))), {})
+    return ShownScan(scan, tuple(dict.fromkeys((middle, other))))
 
 
 def _written(outcome: Outcome) -> Path:
     """All tables and the page."""
-    out, doses = outcome.out, outcome.sides.doses
-    measured = Measured(outcome.rows)
-    whole = [*((name, drf) for name in outcome.names for drf in doses), (STANDARD, 1.0), (TRUTH, 1.0)]
-    found = summary.all_compared(measured, outcome.names, doses, outcome.against)
-    write_tsv(out / "table.tsv", tidy(measured, outcome.trained_on))
-    write_tsv(out / "summary.tsv", summary.summary_lines(measured, whole))
-    write_tsv(out / "comparisons.tsv", summary.comparison_lines(found))
-    write_tsv(out / "regions.tsv", summary.region_lines(measured, whole))
-    write_tsv(out / "separation.tsv", summary.separation_lines(measured, whole))
-    write_json(out / "benchmark.json", about(outcome))
-    return write(out / "index.html", page.page_of(outcome, measured, found))
+    measured = outcome.measured
+    whole = [
+        *((name, drf) for name in outcome.names for drf in outcome.sides.doses),
+        (STANDARD_SCAN, 1.0),
+        (TRUTH, 1.0),
+    ]
+    tables = {
+        "table": summary.table_lines(measured, outcome.trained_on),
+        "summary": summary.summary_lines(measured, whole),
+        "comparisons": summary.comparison_lines(outcome.compared),
+        "regions": summary.region_lines(measured, whole),
+        "separation": summary.separation_lines(measured, whole),
+    }
+    for name, lines in tables.items():
+        _write_tsv(outcome.out / f"{name}.tsv", lines)
+    write_json(outcome.out / "benchmark.json", benchmark_record(outcome))
+    return write_comparison(outcome.out / "index.html", comparison_page(outcome))
+
+
+def _write_tsv(path: Path, lines: Iterable[Sequence[str]]) -> None:
+    """A table of tab-separated values, whole or not at all."""
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t", lineterminator="\n").writerows(lines)
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")

@@ -1,29 +1,142 @@
 """What the rows say over persons: means with intervals, paired comparisons, regional SUVR, groups told apart.
 
+    OUT/table.tsv         method, person, scan, group, drf, trained_on, against, where, metric, value
     OUT/summary.tsv       method, drf, group, against, metric, persons, mean, low, high
     OUT/comparisons.tsv   each method against one, by dose and metric: difference, interval, p, and p after Holm over
                           the methods of that dose and metric
     OUT/regions.tsv       bias and precision of every region's SUVR
     OUT/separation.tsv    AUC, difference and effect size of the meta-ROI, patients against healthy
 
-Intervals are 95 % bootstrap intervals over persons (docs/metrics.md).
+The unit is the person: scans of one person are averaged before anything is said of several. Intervals are 95 %
+bootstrap intervals over persons (docs/metrics.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from m2diff.benchmarking.measures import ALL, COMPARED, MARKERS, Measure, name
-from m2diff.benchmarking.methods import TRUTH
-from m2diff.benchmarking.table import Measured
+from m2diff.benchmarking.methods import STANDARD_SCAN, TRUTH
+from m2diff.benchmarking.score import NO_REFERENCE, WHOLE_BRAIN, Row
 from m2diff.evaluation.compare import Interval, Paired, holm, interval, paired, smallest_p
 from m2diff.evaluation.separation import Labelled, Separation, separation
 from m2diff.evaluation.suvr import Agreement, agreement
 
-GROUPS = ("all", "healthy", "ad")
+_Lines = Iterator[list[str]]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number a scan (or the mean over the lesions of some kind), and how it is read."""
+
+    against: str
+    metric: str
+    title: str
+    goal: Literal["high", "low", "zero", "one"]
+    digits: int = 2
+    lesions: str = ""
+    """The kind of lesions; empty: of the whole brain."""
+
+    @property
+    def name(self) -> str:
+        """The metric with the lesions' kind, as the tables call it."""
+        return f"{self.metric}, {self.lesions}" if self.lesions else self.metric
+
+    def counts(self, where: str) -> bool:
+        """Whether a measurement at this place counts."""
+        return where.split(" ")[0] == self.lesions if self.lesions else where == WHOLE_BRAIN
+
+    def distance(self, value: float) -> float:
+        """The number by which methods are compared: how far from the goal where that is a value, else the number."""
+        return {"zero": abs(value), "one": abs(value - 1.0)}.get(self.goal, value)
+
+    def better(self, difference: float) -> bool:
+        """Whether a difference of distances (this - other) is in favour of this."""
+        return difference > 0 if self.goal == "high" else difference < 0
+
+
+TRUE_PSNR = Measure(TRUTH, "psnr", "PSNR to the truth, dB", "high")
+DOSE_GAIN = Measure(TRUTH, "dose_gain", "worth × its dose", "high", 1)
+QUALITY = (
+    Measure(STANDARD_SCAN, "psnr", "PSNR, dB", "high"),
+    Measure(STANDARD_SCAN, "ssim", "SSIM", "high", 3),
+    Measure(STANDARD_SCAN, "nrmse", "NRMSE", "low", 4),
+    TRUE_PSNR,
+    Measure(TRUTH, "ssim", "SSIM to the truth", "high", 3),
+    Measure(TRUTH, "nrmse", "NRMSE to the truth", "low", 4),
+    DOSE_GAIN,
+    Measure(TRUTH, "bias_percent", "bias, %", "zero"),
+    Measure(STANDARD_SCAN, "white_matter_cov_ratio", "texture / standard's", "one"),
+    Measure(TRUTH, "roughness", "roughness along z", "low"),
+    Measure(TRUTH, "flicker", "flicker along z", "low"),
+)
+_REGIONAL = (
+    Measure(TRUTH, "regional_error_percent", "mean regional error, %", "low"),
+    Measure(TRUTH, "meta_roi_bias_percent", "meta-ROI SUVR bias, %", "zero"),
+)
+LESION_MEASURES = (
+    Measure(TRUTH, "recovery", "recovery, hot", "one", 2, "pet_hot"),
+    Measure(TRUTH, "recovery", "recovery, cold", "one", 2, "pet_cold"),
+    Measure(TRUTH, "leakage", "leakage, MRI only", "zero", 3, "mri_only"),
+)
+SECONDS = Measure(NO_REFERENCE, "seconds", "seconds a brain", "low", 1)
+_SUMMED_UP = (*QUALITY, *_REGIONAL, *LESION_MEASURES, SECONDS)
+
+COMPARED = (*(m for m in QUALITY if m.metric not in ("roughness", "nrmse")), *_REGIONAL, *LESION_MEASURES)
+"""What methods are tested on; NRMSE and PSNR tell the same, and roughness is told by flicker with less noise."""
+
+MARKERS = (
+    Measure(NO_REFERENCE, "meta_roi_spared_ratio", "meta-ROI over sensorimotor cortex", "low"),
+    Measure(NO_REFERENCE, "meta_roi_suvr", "meta-ROI SUVR (over cerebellar grey matter)", "low"),
+)
+"""What tells patients from the healthy: FDG's uptake is lower in disease, an amyloid tracer's higher."""
+
+_GROUPS = ("all", "healthy", "ad")
+_SEED = 0
+"""The same draws for every method, so that a table does not depend on its order."""
+
+
+@dataclass(frozen=True)
+class _Value:
+    """One measurement of one scan."""
+
+    person: str
+    group: str
+    where: str
+    value: float
+
+
+class Measurements:
+    """All measurements of some rows, findable by method, dose and metric."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self._by: dict[tuple[str, float, str, str], list[_Value]] = defaultdict(list)
+        for row in rows:
+            for against, where, metric, value in _measured(row):
+                found = _Value(row["person"], row["group"], where, value)
+                self._by[row["method"], float(row["drf"]), against, metric].append(found)
+
+    def values(self, method: str, drf: float, against: str, metric: str) -> list[_Value]:
+        """Every measurement of a kind, of all scans and places."""
+        return self._by.get((method, drf, against, metric), [])
+
+    def by_person(
+        self, method: str, drf: float, measure: Measure, group: str = "all", of: Callable[[float], float] = float
+    ) -> dict[str, float]:
+        """One number a person, the mean over their scans (and lesions); ``of``: what is averaged of each value."""
+        values = self.values(method, drf, measure.against, measure.metric)
+        return _averaged(
+            (v.person, of(v.value)) for v in values if measure.counts(v.where) and group in ("all", v.group)
+        )
+
+    def distances(self, method: str, drf: float, measure: Measure) -> dict[str, float]:
+        """One distance from the goal a person: of each scan, then averaged, so that opposite errors do not cancel."""
+        return self.by_person(method, drf, measure, of=measure.distance)
 
 
 @dataclass(frozen=True)
@@ -36,53 +149,54 @@ class Compared:
     holm: float
     wins: int
     """Persons for whom the method is the better one."""
-    favours: str
-    """The method whose mean is the better one; nobody's where both are equal."""
+
+    @property
+    def favours(self) -> str:
+        """The method whose mean is the better one; nobody's where both are equal."""
+        difference = self.paired.difference.mean
+        return "" if difference == 0 else self.paired.a if self.measure.better(difference) else self.paired.b
 
 
-def mean_of(measured: Measured, method: str, drf: float, measure: Measure, group: str | None = None) -> Interval | None:
+def mean_of(measured: Measurements, method: str, drf: float, measure: Measure, group: str = "all") -> Interval | None:
     """The mean over persons with its interval; None where nobody has the measure."""
-    values = list(_values(measured, method, drf, measure, group).values())
-    return interval(values, generator=_generator()) if values else None
+    values = list(measured.by_person(method, drf, measure, group).values())
+    return interval(values, generator=np.random.default_rng(_SEED)) if values else None
 
 
-def mean_distance(measured: Measured, method: str, drf: float, measure: Measure) -> float | None:
+def mean_distance(measured: Measurements, method: str, drf: float, measure: Measure) -> float | None:
     """The mean over persons of what methods are ranked and compared by; None where nobody has the measure."""
-    values = list(_distances(measured, method, drf, measure).values())
+    values = measured.distances(method, drf, measure).values()
     return sum(values) / len(values) if values else None
 
 
 def compared(
-    measured: Measured, methods: Sequence[str], drf: float, measure: Measure, reference: str
+    measured: Measurements, methods: Sequence[str], drf: float, measure: Measure, reference: str
 ) -> list[Compared]:
     """Every method against ``reference`` on the persons that both have, p values corrected together."""
-    theirs = _distances(measured, reference, drf, measure)
+    theirs = measured.distances(reference, drf, measure)
     pairs, wins = [], []
     for method in methods:
-        ours = _distances(measured, method, drf, measure)
+        ours = measured.distances(method, drf, measure)
         both = ours.keys() & theirs.keys()
         if method == reference or not both:
             continue
         a, b = ({person: side[person] for person in both} for side in (ours, theirs))
-        pairs.append(paired(a, b, names=(method, reference), generator=_generator()))
+        pairs.append(paired(a, b, names=(method, reference), generator=np.random.default_rng(_SEED)))
         wins.append(sum(measure.better(a[person] - b[person]) for person in both))
     corrected = holm([pair.p_value for pair in pairs])
-    return [
-        Compared(drf, measure, pair, p, won, _favours(measure, pair))
-        for pair, p, won in zip(pairs, corrected, wins, strict=True)
-    ]
+    return [Compared(drf, measure, *each) for each in zip(pairs, corrected, wins, strict=True)]
 
 
-def regional(measured: Measured, method: str, drf: float) -> dict[str, Agreement]:
+def regional(measured: Measurements, method: str, drf: float) -> dict[str, Agreement]:
     """Bias and precision of every region's SUVR against the noise-free image's."""
-    regions = dict.fromkeys(cell.where for cell in measured.cells_of(method, drf, TRUTH, "suvr_bias_percent"))
+    values = measured.values(method, drf, TRUTH, "suvr_bias_percent")
     return {
-        region: agreement(measured.by_person(method, drf, TRUTH, "suvr_bias_percent", where=region).values())
-        for region in regions
+        region: agreement(_averaged((v.person, v.value) for v in values if v.where == region).values())
+        for region in dict.fromkeys(v.where for v in values)
     }
 
 
-def told_apart(measured: Measured, method: str, drf: float, marker: Measure) -> Separation | None:
+def told_apart(measured: Measurements, method: str, drf: float, marker: Measure) -> Separation | None:
     """How well ``marker`` tells patients from healthy; None where one group is missing.
 
     Which way the disease moves it (FDG's uptake down, an amyloid tracer's up) is the truth's to say.
@@ -90,21 +204,31 @@ def told_apart(measured: Measured, method: str, drf: float, marker: Measure) -> 
     truth = _labelled(measured, TRUTH, 1.0, marker)
     patients, healthy = ([scan.value for scan in truth if scan.patient == ill] for ill in (True, False))
     raised = bool(patients and healthy and np.mean(patients) > np.mean(healthy))
-    return separation(_labelled(measured, method, drf, marker), raised=raised, generator=_generator())
+    return separation(_labelled(measured, method, drf, marker), raised=raised, generator=np.random.default_rng(_SEED))
 
 
-def summary_lines(measured: Measured, methods: Sequence[tuple[str, float]]) -> Iterator[list[str]]:
+def table_lines(measured: Measurements, trained_on: Mapping[tuple[str, float], str]) -> _Lines:
+    """table.tsv; ``trained_on``: yes or no by (method, drf), where there is an answer."""
+    yield ["method", "person", "scan", "group", "drf", "trained_on", "against", "where", "metric", "value"]
+    for row in measured.rows:
+        method, drf = row["method"], float(row["drf"])
+        start = [method, row["person"], row["scan"], row["group"], f"{drf:g}", trained_on.get((method, drf), "n/a")]
+        for against, where, metric, value in _measured(row):
+            yield [*start, against, where, metric, f"{value:.8g}"]
+
+
+def summary_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -> _Lines:
     """summary.tsv; ``methods``: each method at each dose."""
     yield ["method", "drf", "group", "against", "metric", "persons", "mean", "low", "high"]
     for method, drf in methods:
-        for measure in ALL:
-            for group in GROUPS:
-                found = mean_of(measured, method, drf, measure, None if group == "all" else group)
+        for measure in _SUMMED_UP:
+            for group in _GROUPS:
+                found = mean_of(measured, method, drf, measure, group)
                 if found is not None:
-                    yield [method, f"{drf:g}", group, measure.against, name(measure), *_interval(found)]
+                    yield [method, f"{drf:g}", group, measure.against, measure.name, *_interval(found)]
 
 
-def comparison_lines(found: Sequence[Compared]) -> Iterator[list[str]]:
+def comparison_lines(found: Sequence[Compared]) -> _Lines:
     """comparisons.tsv: of distances, where a measure's goal is 0 or 1."""
     yield [
         "method", "reference", "drf", "against", "metric", "goal", "persons", "better_in", "difference", "low",
@@ -114,11 +238,11 @@ def comparison_lines(found: Sequence[Compared]) -> Iterator[list[str]]:
         pair, measure = each.paired, each.measure
         persons, *rest = _interval(pair.difference)
         ps = [f"{p:.6g}" for p in (pair.p_value, each.holm, smallest_p(pair.difference.persons))]
-        start = [pair.a, pair.b, f"{each.drf:g}", measure.against, name(measure), measure.goal, persons, str(each.wins)]
+        start = [pair.a, pair.b, f"{each.drf:g}", measure.against, measure.name, measure.goal, persons, str(each.wins)]
         yield [*start, *rest, *ps, each.favours]
 
 
-def region_lines(measured: Measured, methods: Sequence[tuple[str, float]]) -> Iterator[list[str]]:
+def region_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -> _Lines:
     """regions.tsv."""
     yield ["method", "drf", "region", "persons", "suvr_bias_percent", "suvr_precision_percent"]
     for method, drf in methods:
@@ -127,7 +251,7 @@ def region_lines(measured: Measured, methods: Sequence[tuple[str, float]]) -> It
             yield [method, f"{drf:g}", region, str(found.persons), *numbers]
 
 
-def separation_lines(measured: Measured, methods: Sequence[tuple[str, float]]) -> Iterator[list[str]]:
+def separation_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -> _Lines:
     """separation.tsv; empty but for its header where only one group was scored."""
     yield [
         "method", "drf", "marker", "persons", "patients", "healthy", "auc", "auc_low", "auc_high", "difference",
@@ -142,49 +266,25 @@ def separation_lines(measured: Measured, methods: Sequence[tuple[str, float]]) -
                 yield [*start, *area, *_interval(found.difference)[1:], f"{found.effect:.6g}"]
 
 
-def all_compared(measured: Measured, methods: Sequence[str], doses: Sequence[float], reference: str) -> list[Compared]:
-    """Every comparison of the page."""
-    return [
-        each for drf in doses for measure in COMPARED for each in compared(measured, methods, drf, measure, reference)
-    ]
+def _measured(row: Row) -> Iterator[tuple[str, str, str, float]]:
+    for against, where, metric, value in row["measured"]:
+        yield against, where, metric, float(value)
+    if "seconds" in row:
+        yield NO_REFERENCE, WHOLE_BRAIN, SECONDS.metric, float(row["seconds"])
 
 
-def _labelled(measured: Measured, method: str, drf: float, marker: Measure) -> list[Labelled]:
-    cells = measured.cells_of(method, drf, marker.against, marker.metric)
-    return [Labelled(cell.person, cell.group == "ad", cell.value) for cell in cells if cell.group in GROUPS]
+def _averaged(values: Iterator[tuple[str, float]]) -> dict[str, float]:
+    """The mean of each person's values."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for person, value in values:
+        found[person].append(value)
+    return {person: sum(each) / len(each) for person, each in sorted(found.items())}
 
 
-def _values(
-    measured: Measured, method: str, drf: float, measure: Measure, group: str | None = None
-) -> dict[str, float]:
-    where = None if measure.kinds else "brain"
-    return measured.by_person(
-        method, drf, measure.against, measure.metric, where=where, kinds=measure.kinds, group=group
-    )
-
-
-def _distances(measured: Measured, method: str, drf: float, measure: Measure) -> dict[str, float]:
-    """One distance from the goal a person: of each scan, then averaged, so that opposite errors do not cancel."""
-    return measured.by_person(
-        method,
-        drf,
-        measure.against,
-        measure.metric,
-        where=None if measure.kinds else "brain",
-        kinds=measure.kinds,
-        of=measure.distance,
-    )
-
-
-def _favours(measure: Measure, pair: Paired) -> str:
-    difference = pair.difference.mean
-    return "" if difference == 0 else pair.a if measure.better(difference) else pair.b
+def _labelled(measured: Measurements, method: str, drf: float, marker: Measure) -> list[Labelled]:
+    values = measured.values(method, drf, marker.against, marker.metric)
+    return [Labelled(v.person, v.group == "ad", v.value) for v in values if v.group in _GROUPS]
 
 
 def _interval(found: Interval) -> list[str]:
     return [str(found.persons), f"{found.mean:.6g}", f"{found.low:.6g}", f"{found.high:.6g}"]
-
-
-def _generator() -> np.random.Generator:
-    """The same draws for every method, so that a table does not depend on its order."""
-    return np.random.default_rng(0)

@@ -3,31 +3,99 @@
 OUT/runs/NAME/             what ``m2diff train`` leaves
 OUT/runs/NAME/equal.json   what the run was asked for, the seconds spent, whether it is finished
 
-A run that was begun under other terms is refused, not mixed in. A time budget is spent in stretches, so that a killed
-run loses count of one at most.
+Settings that would make one preset's training unlike another's are set for all: nobody is validated on the way (a chain
+of many steps would spend its time on that), everybody but the scored is trained on, and under a time budget, whose
+number of steps nobody knows, the learning rate stays constant. A run that was begun under other terms is refused, not
+mixed in. A time budget is spent in stretches, so that a killed run loses count of one at most.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from m2diff.benchmarking.budget import Budget
 from m2diff.benchmarking.people import Sides
 from m2diff.data.cohort import is_cache, prepare_cohort
 from m2diff.errors import BadInput
 from m2diff.families import stored
 from m2diff.io.bids import write_json
-from m2diff.training.config import Preset, load_preset
+from m2diff.training.config import UNBOUNDED, Preset, defaults, load_preset
 from m2diff.training.scans import CACHE
 
-STRETCH_MINUTES = 10.0
-FREE = {"threads", "workers", "resident", "checkpoint_every", "log_every", "validate_every", "validate_steps"}
+_MINUTES = {"min": 1.0, "m": 1.0, "h": 60.0, "s": 1 / 60, "d": 1440.0}
+_STRETCH_MINUTES = 10.0
+_EQUAL = ("train.validate_scans=0", "data.held_out_fraction=0")
+_PEOPLE = ("data.held_out", "data.held_out_fraction")
+_SPLIT = (*_PEOPLE, "train.seed")
+_FREE = {"threads", "workers", "resident", "checkpoint_every", "log_every", "validate_every", "validate_steps"}
 """Settings of a run that do not change its weights."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Steps or minutes; neither is each preset's own number of steps, which must then be one and the same."""
+
+    steps: int | None = None
+    minutes: float | None = None
+
+    @classmethod
+    def parse(cls, text: str | None) -> Budget:
+        """From ``1500steps`` or ``20min`` (also h, s, d); BadInput for anything else."""
+        if text is None:
+            return cls()
+        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(steps?|min|m|h|s|d)?\s*", text)
+        amount = float(match[1]) if match else 0.0
+        unit = (match[2] or "") if match else ""
+        if unit in _MINUTES and amount > 0:
+            return cls(minutes=amount * _MINUTES[unit])
+        if unit.startswith("step") and amount >= 1 and amount == int(amount):
+            return cls(steps=int(amount))
+        raise BadInput(f"A budget looks like 1500steps or 20min, got {text!r}; correct it.")
+
+    @property
+    def words(self) -> str:
+        """The budget as the page and the table state it."""
+        if self.minutes is not None:
+            return f"{self.minutes:g} min of training each"
+        return "the presets' own steps" if self.steps is None else f"{self.steps} steps each"
+
+    def overrides(self) -> list[str]:
+        """What it sets in every preset, before the user's own settings."""
+        if self.minutes is not None:
+            return [*_EQUAL, f"train.steps={UNBOUNDED}", "train.schedule=constant", "train.cooldown=0"]
+        return [*_EQUAL] if self.steps is None else [*_EQUAL, f"train.steps={self.steps}"]
+
+
+def refuse_unread_settings(overrides: Sequence[str], *, presets: bool, test: bool) -> None:
+    """Refuse ``--set`` where nothing reads it: who is held out beside a ``test`` cohort, settings without a preset."""
+    for text in overrides:
+        key = _key(text)
+        if key in ("data", "train"):
+            raise BadInput(f"--set takes one value, as train.lr=0.001, got the whole section {text!r}; set its keys.")
+        if test and key in _PEOPLE:
+            raise BadInput(
+                f"With --test everybody in --data is trained on, but {key} is set; leave it out, or make --data "
+                "without these people (m2diff simulate --without)."
+            )
+        if not presets and (test or key not in _SPLIT):
+            raise BadInput(f"No preset is trained, so that nothing reads --set {text}; leave it out, or ask for one.")
+
+
+def hold_out_settings(overrides: Sequence[str]) -> Preset:
+    """Who of one cohort is held out (``data.held_out``, ``data.held_out_fraction``, ``train.seed``).
+
+    The overrides alone say it, the defaults where they do not: no preset's file decides on whom the others are scored.
+    """
+    return defaults([text for text in overrides if _key(text) in _SPLIT], "--set")
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].strip()
 
 
 @dataclass(frozen=True)
@@ -49,7 +117,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRun:
     """A finished run: its weights, the steps it took, the seconds that they took."""
 
     weights: Path
@@ -58,7 +126,7 @@ class Trained:
     preset: Preset
 
 
-def check(names: Sequence[str], terms: Terms) -> None:
+def refuse_unequal_budgets(names: Sequence[str], terms: Terms) -> None:
     """Refuse presets that nobody knows, and budgets that are not equal, before anything is trained."""
     steps = {name: terms.preset(name).train.steps for name in names}
     if len(set(steps.values())) > 1:
@@ -66,7 +134,7 @@ def check(names: Sequence[str], terms: Terms) -> None:
         raise BadInput(f"The presets have budgets of their own ({told}); give one for all, as in --budget 1500steps.")
 
 
-def differences(presets: Mapping[str, Preset]) -> dict[str, dict[str, Any]]:
+def preset_differences(presets: Mapping[str, Preset]) -> dict[str, dict[str, Any]]:
     """The settings of data and training in which presets differ, each with every preset's value."""
     told = {name: dict(_settings(preset)) for name, preset in presets.items()}
     keys = dict.fromkeys(key for each in told.values() for key in each)
@@ -78,15 +146,15 @@ def _settings(preset: Preset) -> Iterator[tuple[str, Any]]:
     """All that may change the weights, by the keys that ``--set`` takes."""
     tree = preset.model_dump(mode="json", include={"data", "train"})
     for section, settings in tree.items():
-        yield from ((f"{section}.{key}", value) for key, value in settings.items() if key not in FREE)
+        yield from ((f"{section}.{key}", value) for key, value in settings.items() if key not in _FREE)
 
 
-def all_trained(names: Sequence[str], out: Path, terms: Terms) -> dict[str, Trained]:
+def trained_runs(names: Sequence[str], out: Path, terms: Terms) -> dict[str, TrainedRun]:
     """Every run by its name. One that cannot be trained does not keep the others: it is told when they are done."""
     found, failed = {}, []
     for name in names:
         try:
-            found[Path(name).stem] = trained(name, out, terms)
+            found[Path(name).stem] = trained_run(name, out, terms)
         except BadInput as refusal:
             failed.append(f"{Path(name).stem}: {refusal}")
     if failed:
@@ -97,7 +165,7 @@ def all_trained(names: Sequence[str], out: Path, terms: Terms) -> dict[str, Trai
     return found
 
 
-def trained(name: str, out: Path, terms: Terms) -> Trained:
+def trained_run(name: str, out: Path, terms: Terms) -> TrainedRun:
     """The run of the preset ``name`` under ``out``: taken as it is where finished, resumed or begun otherwise."""
     preset = terms.preset(name)
     folder = out / "runs" / Path(name).stem
@@ -108,13 +176,13 @@ def trained(name: str, out: Path, terms: Terms) -> Trained:
         _stretch(preset, folder, terms, record)
         write_json(folder / "equal.json", record)
     weights = folder / "weights.safetensors"
-    return Trained(weights, stored.training(stored.read_card(weights)).told["steps"], record["seconds"], preset)
+    return TrainedRun(weights, stored.steps_of(stored.read_card(weights)), record["seconds"], preset)
 
 
 def _asked(preset: Preset, terms: Terms) -> dict[str, Any]:
     """The terms of a run as plain values."""
     settings = preset.model_dump(mode="json")
-    settings["train"] = {key: value for key, value in settings["train"].items() if key not in FREE}
+    settings["train"] = {key: value for key, value in settings["train"].items() if key not in _FREE}
     train = sorted([learner.label, learner.person, learner.record] for learner in terms.sides.train)
     doses = list(terms.sides.train_doses)
     return {"budget": asdict(terms.budget), "scans": train, "doses": doses, "preset": settings}
@@ -140,7 +208,7 @@ def _stretch(preset: Preset, folder: Path, terms: Terms, record: dict[str, Any])
 
     minutes = terms.budget.minutes
     left = None if minutes is None else minutes - record["seconds"] / 60
-    limit = None if left is None else min(left, STRETCH_MINUTES)
+    limit = None if left is None else min(left, _STRETCH_MINUTES)
     begun = time.monotonic()
 
     def spent() -> float:
@@ -149,14 +217,9 @@ def _stretch(preset: Preset, folder: Path, terms: Terms, record: dict[str, Any])
 
     try:
         train(
-            preset,
-            terms.data,
-            folder,
-            limit_minutes=limit,
-            device=terms.device,
-            jobs=terms.jobs,
+            preset, terms.data, folder, limit_minutes=limit, device=terms.device, jobs=terms.jobs,
             progress=terms.progress,
-        )
+        )  # fmt: skip
     except SystemExit:  # a signal: a checkpoint is left, and what was spent is spent
         record["seconds"] += spent()
         write_json(folder / "equal.json", record)

@@ -21,9 +21,9 @@ from typing import Any
 
 from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
-from m2diff.io.bids import BIDS_VERSION, write_json
+from m2diff.io.bids import BIDS_VERSION, drf_in, write_json
 from m2diff.io.bids_scans import PetSession
-from m2diff.io.reconstruction import reconstruction
+from m2diff.io.hashes import sha256
 
 
 @dataclass(frozen=True)
@@ -133,20 +133,40 @@ def _asked(options: HowToEnhance) -> dict[str, Any]:
 
 
 def is_done(scan: PetSession, out: Path, options: HowToEnhance) -> bool:
-    """True when the result of these very files with these options is there, whole."""
+    """True when the result of these very files, read in the same way, with these options is there, whole."""
     image = out / scan.folder / f"{scan.name}_desc-enhanced_pet.nii.gz"
     sidecar = nifti.sidecar_path(image)
     if not (image.is_file() and sidecar.is_file()):
         return False
     try:
         made = json.loads(sidecar.read_text())["m2diff"]
-        mri = scan.mri if options.use_mri else None
-        same_mri = (made["mri"] or {}).get("sha256") == (None if mri is None else nifti.sha256(mri))
-        same = made["asked"] == _asked(options) and made["weights"]["sha256"] == options.sha256
-        told = made["reconstruction"] == reconstruction(nifti.read_sidecar(scan.pet)).to_json()
-        return bool(same and made["pet"]["sha256"] == nifti.sha256(scan.pet) and same_mri and told)
+        return bool(made["asked"] == _asked(options) and _inputs_of(made) == _inputs(scan, options))
     except (ValueError, KeyError, TypeError, OSError):
         return False
+
+
+def _inputs(scan: PetSession, options: HowToEnhance) -> dict[str, Any]:
+    """What a result is made from: the files, and what of the scan's sidecar is used and not only passed on."""
+    told = nifti.read_sidecar(scan.pet)
+    mri = scan.mri if options.use_mri else None
+    return {
+        "pet": sha256(scan.pet),
+        "mri": None if mri is None else sha256(mri),
+        "weights": options.sha256,
+        "unit": nifti.unit_of(told),
+        "drf": drf_in(told) if options.drf is None else options.drf,
+    }
+
+
+def _inputs_of(made: dict[str, Any]) -> dict[str, Any]:
+    """The same of a result, off its sidecar."""
+    return {
+        "pet": made["pet"]["sha256"],
+        "mri": (made["mri"] or {}).get("sha256"),
+        "weights": made["weights"]["sha256"],
+        "unit": made["unit"],
+        "drf": made["dose_reduction_factor"],
+    }
 
 
 def describe(root: Path, out: Path) -> None:

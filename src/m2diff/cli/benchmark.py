@@ -39,13 +39,13 @@ def benchmark(
     as_json: AsJson = False,
 ) -> None:
     """Compare methods on equal terms: same data, same budget, same people; a tidy table and a page."""
-    from m2diff.benchmarking.methods import DEFAULT
+    from m2diff.benchmarking.methods import DEFAULT_METHODS
     from m2diff.benchmarking.run import benchmark as run
 
     page = run(
         data,
         out,
-        methods=methods or DEFAULT,
+        methods=methods or DEFAULT_METHODS,
         budget=budget,
         test=test,
         against=against,

@@ -77,7 +77,7 @@ def _checked(options: HowToEnhance, *, jobs: int) -> HowToEnhance:
         if value < least:
             raise BadInput(f"{name} is a whole number of at least {least}, got {value}; correct it.")
     check_device(options.device)
-    return replace(options, sha256=cards.load(options.weights, drf=options.drf).sha256)
+    return replace(options, sha256=cards.load_weights(options.weights, drf=options.drf).sha256)
 
 
 class _Parser(argparse.ArgumentParser):

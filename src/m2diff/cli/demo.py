@@ -19,8 +19,8 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """The main job on one simulated person: simulate, enhance, evaluate, report."""
-    from m2diff.demo import demo as run
-    from m2diff.demo import table
+    from m2diff.demo import methods_table
+    from m2diff.demo import run_demo as run
 
     report, rows = run(out, seed=seed, progress=not (quiet or as_json))
     if as_json:
@@ -28,5 +28,5 @@ def demo(
         console.made(report.resolve())
         return
     typer.echo("\nOne simulated person, DRF 20, against the standard-dose scan, inside the brain:\n")
-    typer.echo(table(rows))
+    typer.echo(methods_table(rows))
     typer.echo(f"\nReport: {report.resolve()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,12 @@ from m2diff.cli.options import AsList, Quiet
 
 if TYPE_CHECKING:
     from m2diff.enhancement.models import Model
-    from m2diff.enhancement.results import Measured, Scores
+    from m2diff.enhancement.results import CardScores, Measured
+
+WIDTH = 100
+"""Characters a line at most."""
+SHOWN = ("20", "100")
+"""Dose reduction factors in the table; the page of one network has all that were measured."""
 
 
 def models(
@@ -34,80 +40,107 @@ def models(
 
 
 def table(found: Sequence[Model]) -> str:
-    """All of them: a line of facts each, of a network also how it was trained and its licence."""
+    """All of them, at most ``WIDTH`` characters a line: a line a network, what its numbers mean, a line a filter."""
     notes: dict[str, int] = {}
-    lines = [f"{'NETWORK':<17}{'PARAMETERS':>11}{'MB':>7}  {'MRI':<10}{'STEPS':>5}   PSNR dB (the input's) by DRF"]
-    for model in found:
-        if model.kind == "network":
-            lines += _network_lines(model, notes)
-    lines += [*(f"[{number}] {text}" for text, number in notes.items()), ""]
-    lines.append(f"{'FILTER':<17}MRI")
-    lines += [f"{model.name:<17}{model.mri:<10}{model.about}" for model in found if model.kind == "filter"]
-    lines += ["", "m2diff models NAME shows one whole; m2diff enhance --weights NAME uses it."]
+    networks = [_row(model, notes) for model in found if model.kind == "network"]
+    filters = [f"{model.name:<14} {model.mri:<8}  {model.about}" for model in found if model.kind == "filter"]
+    heads = [f"DRF {drf}" for drf in SHOWN]
+    lines = [
+        _columns("NETWORK", "FAMILY", "M", "MB", "MRI", "STEPS", *heads, "LICENCE"),
+        *networks,
+        "",
+        *_wrapped(
+            "M: millions of parameters. DRF 20: PSNR (dB) at one twentieth of the counts, in brackets the input's."
+        ),
+        *(line for text, number in notes.items() for line in _wrapped(f"[{number}] {text}", indent="    ")),
+        "",
+        f"{'FILTER':<14} MRI",
+        *(line for text in filters for line in _wrapped(text, indent=" " * 25)),
+        "",
+        "m2diff models NAME shows one whole; m2diff enhance --weights NAME uses it.",
+    ]
     return "\n".join(lines)
 
 
-def _network_lines(model: Model, notes: dict[str, int]) -> list[str]:
-    """Three lines of a network; ``notes`` collects on what its numbers were measured."""
+def _row(model: Model, notes: dict[str, int]) -> str:
+    """The line of a network; ``notes`` collects on what its numbers were measured."""
     from m2diff.enhancement.results import measured
 
-    test, scores = measured(model.card), "not measured"
-    if test is not None:
-        number = notes.setdefault(f"{test.on}\n    by {test.by}", len(notes) + 1)
-        scores = ", ".join(f"{drf}: {at.psnr:.2f} ({at.input_psnr:.2f})" for drf, at in test.by_drf.items())
-        scores += f" [{number}]"
-    facts = f"{model.name:<17}{model.parameters or 0:>11,}{model.megabytes:>7.1f}  {model.mri:<10}{model.steps:>5}"
+    test = measured(model.card)
+    scores = ["-" if test is None else _psnr(test.by_drf.get(drf)) for drf in SHOWN]
     licence = model.licence.partition(" (")[0]
-    return [f"{facts}   {scores}", f"  trained: {_trained(model)}", f"  licence: {licence}"]
+    if test is not None:
+        licence += f" [{notes.setdefault(f'{test.on}; by {test.by}', len(notes) + 1)}]"
+    size = (f"{(model.parameters or 0) / 1e6:.2f}", f"{model.megabytes:.1f}")
+    return _columns(model.name, model.family, *size, model.mri, str(model.steps), *scores, licence)
+
+
+def _columns(name: str, family: str, size: str, room: str, mri: str, steps: str, *rest: str) -> str:
+    """One line of the networks' table; ``rest``: the scores, then the licence."""
+    *scores, licence = rest
+    cells = "".join(f"{score:<15}" for score in scores)
+    return f"{name:<14} {family:<7} {size:>5} {room:>5}  {mri:<8} {steps:>5}  {cells}{licence}"
+
+
+def _psnr(at: CardScores | None) -> str:
+    return "-" if at is None else f"{at.psnr:.2f} ({at.input_psnr:.2f})"
+
+
+def _wrapped(text: str, *, indent: str = "") -> list[str]:
+    """``text`` in lines of at most ``WIDTH`` characters, all but the first indented."""
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent)
 
 
 def _trained(model: Model) -> str:
     """How long and on whom."""
     from m2diff.families import stored
 
-    runs = stored.training(model.card).runs
-    slabs, scans = (runs[0].told.get(key) or "?" for key in ("batch", "train_scans"))
-    persons = "?" if runs[0].persons is None else len(runs[0].persons)
-    before = " and ".join(f"{run.own_steps:,} of {run.told.get('batch') or '?'}" for run in runs[1:])
-    last = f"{runs[0].own_steps:,} steps of {slabs} slabs, {scans} scans of {persons} persons"
-    return f"{last}; before that {before}" if before else last
+    told = stored.training_of(model.card)
+    persons = len(stored.seen_persons(model.card)) or "?"
+    return f"{stored.steps_of(model.card):,} steps, {told.get('train_scans') or '?'} scans of {persons} persons"
 
 
 def page(model: Model) -> str:
     """One of them whole: what to know first in words, then its card as YAML."""
     import yaml
 
-    head = [f"{model.name}: {model.about}" if model.kind == "filter" else _title(model), ""]
-    return "\n".join([*head, yaml.safe_dump(dict(model.card), sort_keys=False, width=100, default_flow_style=None)])
+    head = _wrapped(f"{model.name}: {model.about}") if model.kind == "filter" else _title(model)
+    # PyYAML breaks a line at the first blank past its width.
+    card = yaml.safe_dump(dict(model.card), sort_keys=False, width=WIDTH - 30, default_flow_style=None)
+    return "\n".join([*head, "", card])
 
 
-def _title(model: Model) -> str:
+def _title(model: Model) -> list[str]:
     """What to know first of a network."""
     from m2diff.enhancement.results import measured
 
     test = measured(model.card)
-    lines = [
-        f"{model.name}: a network of the family {model.family}, {model.parameters:,} parameters, {model.megabytes} MB",
-        f"  licence   {model.licence}",
-        f"  MRI       {model.mri}",
-        f"  dose      {'optional' if model.dose else 'not read'}",
-        f"  recon     {'iterations, subsets and filter, optional' if model.recon else 'not read'}",
-        f"  steps     {model.steps}",
-        f"  trained   {_trained(model)}",
-        f"  on        {model.about}",
-        f"  sha256    {model.sha256}",
-    ]
-    return "\n".join([*lines, "", *(["Not measured on unseen people."] if test is None else _test_lines(test))])
+    facts = {
+        "licence": model.licence,
+        "MRI": model.mri,
+        "dose": "optional" if model.dose else "not read",
+        "steps": str(model.steps),
+        "trained": _trained(model),
+        "on": model.about,
+        "sha256": str(model.sha256),
+    }
+    size = f"{model.parameters:,} parameters, {model.megabytes} MB"
+    lines = [f"{model.name}: a network of the family {model.family}, {size}"]
+    for name, text in facts.items():
+        lines += _wrapped(f"  {name:<10}{text}", indent=" " * 12)
+    return [*lines, "", *(["Not measured on unseen people."] if test is None else _test_lines(test))]
 
 
 def _test_lines(test: Measured) -> list[str]:
     """What was measured, a line a dose."""
-    lines = [f"Measured on {test.on}", f"  by {test.by}", f"  {'DRF':>5}{'PSNR dB':>9}  {'95 % interval':<17}"]
-    lines[-1] += f"{'input':>7}{'SSIM':>9}{'input':>8}{'NRMSE':>8}{'input':>8}"
+    heads = (
+        f"  {'DRF':>5}{'PSNR dB':>9}  {'95 % interval':<17}{'input':>7}{'SSIM':>9}{'input':>8}{'NRMSE':>8}{'input':>8}"
+    )
+    lines = [*_wrapped(f"Measured on {test.on}", indent="  "), *_wrapped(f"  by {test.by}", indent="  "), heads]
     return [*lines, *(_dose_line(drf, at) for drf, at in test.by_drf.items())]
 
 
-def _dose_line(drf: str, at: Scores) -> str:
+def _dose_line(drf: str, at: CardScores) -> str:
     """The scores at one dose; a dash where one was not taken."""
 
     def number(value: Any, width: int) -> str:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,14 +30,13 @@ import numpy.typing as npt
 from m2diff.data.tissues import tissue_shares
 from m2diff.errors import BadInput
 from m2diff.io.bids import Subject, find_subjects
-from m2diff.io.reconstruction import Reconstruction, reconstruction
 from m2diff.shapes import MaskArray, VolumeArray
 from m2diff.volume import Volume
 
 if TYPE_CHECKING:
     from m2diff.preparation.register import Alignment
 
-FORMAT = 5
+FORMAT = 6
 """Raised when the content of the cache changes its meaning: older caches are then made anew."""
 
 Stored = npt.NDArray[np.float16]  # (d, h, w)
@@ -75,12 +74,10 @@ class Meta:
     head: Box
     sizes: dict[str, int]
     """Bytes of the files it was made from: another size means another cohort."""
-    recon: Reconstruction = field(default_factory=Reconstruction)
-    """How its low-dose scans were reconstructed, as far as they agree."""
 
     def to_json(self) -> str:
         """The text of ``meta.json``."""
-        return json.dumps(asdict(self) | {"recon": self.recon.to_json()}, indent=2) + "\n"
+        return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Meta:
@@ -88,8 +85,7 @@ class Meta:
         raw: dict[str, Any] = json.loads(text)
         ratio = {float(drf): float(value) for drf, value in raw.pop("ratio").items()}
         boxes = {name: Box(_three(raw[name]["low"]), _three(raw[name]["high"])) for name in ("brain", "head")}
-        recon = Reconstruction.from_json(raw.pop("recon", {}))
-        return cls(**{**raw, **boxes, "ratio": ratio, "recon": recon})
+        return cls(**{**raw, **boxes, "ratio": ratio})
 
 
 @dataclass(frozen=True)
@@ -263,7 +259,6 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
         brain=Box.around(np.transpose(brain)),
         head=head,
         sizes=_sizes(subject),
-        recon=_recon(subject),
     )
 
 
@@ -301,16 +296,8 @@ def _is_current(folder: Path, subject: Subject) -> bool:
     if not record.is_file():
         return False
     raw = json.loads(record.read_text())
-    told = raw.get("recon") == _recon(subject).to_json()  # a sidecar may have been completed since
-    told = told and raw.get("person") == subject.person  # people of the template once had no names of their own
-    return raw.get("format") == FORMAT and raw.get("sizes") == _sizes(subject) and told
-
-
-def _recon(subject: Subject) -> Reconstruction:
-    """How the low-dose scans were reconstructed, as far as their sidecars agree."""
-    from m2diff.io import nifti
-
-    return Reconstruction.agreed(reconstruction(nifti.read_sidecar(path)) for path in subject.low.values())
+    known = raw.get("person") == subject.person  # people of the template once had no names of their own
+    return raw.get("format") == FORMAT and raw.get("sizes") == _sizes(subject) and known
 
 
 def _sizes(subject: Subject) -> dict[str, int]:

@@ -6,7 +6,6 @@ workers read them or in which order.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -20,16 +19,12 @@ from torch.utils.data import Dataset, Sampler
 from m2diff.batch import Anchors, Batch, Conditions
 from m2diff.data.augment import MARGIN, Augmentation, Draw, Slices, filtered, recontrasted, shifted
 from m2diff.data.cohort import PreparedSubject, open_cohort, prepare_cohort
-from m2diff.preparation.grid import FWHM_PER_SIGMA, WORKING_MM
 from m2diff.shapes import PerItem, Slab
 
 __all__ = ["Item", "SlabDataset", "StepSampler", "collate", "dose_table", "open_cohort", "prepare_cohort"]
 
-FWHM_MM_PER_SIGMA = FWHM_PER_SIGMA * WORKING_MM
-"""FWHM in mm of a Gaussian of one voxel's standard deviation, on the working grid."""
-
 ENDLESS = 2**62
-Image = TypeVar("Image", npt.NDArray[np.float32], Tensor)
+Array = TypeVar("Array", npt.NDArray[np.float32], Tensor)
 Target = Literal["standard", "noise_free", "expected"]
 """What a slab should become: the standard scan, the noise-free image, or what is to be expected of the standard scan
 where both the noise-free image and the low-dose scan are known (``expected``). A simulated cohort alone knows the last
@@ -48,8 +43,6 @@ class Item:
     anchors: tuple[Tensor, ...] = ()
     """The same slab at doses between the input's and the standard, on the input's scale."""
     anchor_doses: tuple[float, ...] = ()
-    recon: tuple[float, ...] = (math.nan,) * 3
-    """How it was reconstructed (``Conditions.recon``)."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +114,7 @@ class SlabDataset(Dataset[Item]):
         seen, clean_seen = (_tensor(x[..., ::-1] if draw.flip else x) for x in (low, target))
         guide, tissues = self._guide(subject, corner, draw), self._tissues(subject, corner, draw)
         anchors, between = self._anchors(plan), self.between(plan)
-        return Item(seen, guide, clean_seen, plan.drf, tissues, anchors, between, self.recon(plan))
+        return Item(seen, guide, clean_seen, plan.drf, tissues, anchors, between)
 
     def plan(self, n: int) -> Plan:
         """All that is drawn for item ``n``."""
@@ -144,14 +137,9 @@ class SlabDataset(Dataset[Item]):
         """The stack (d, h, w) that what the slabs of ``subject`` should become is made of."""
         return subject.standard if self.target == "standard" else subject.noise_free
 
-    def towards(self, clean: Image, low: Image, drf: float | Image) -> Image:
+    def towards(self, clean: Array, low: Array, drf: float | Array) -> Array:
         """What slabs should become, by those of ``clean`` and of the low-dose scan, both on the latter's scale."""
         return expected(clean, low, drf) if self.target == "expected" else clean
-
-    def recon(self, plan: Plan) -> tuple[float, ...]:
-        """How an item was reconstructed; a further post-filter that was drawn is part of it."""
-        iterations, subsets, filter_mm = self.subjects[plan.subject].meta.recon
-        return iterations, subsets, math.hypot(filter_mm, plan.draw.sigma * FWHM_MM_PER_SIGMA)
 
     def between(self, plan: Plan) -> tuple[float, ...]:
         """The doses of an item's anchors, where anchors are wanted."""
@@ -214,7 +202,7 @@ class SlabDataset(Dataset[Item]):
         return shifted(_with_margin(stack, corner, self.size), shift)
 
 
-def expected(noise_free: Image, low: Image, drf: float | Image) -> Image:
+def expected(noise_free: Array, low: Array, drf: float | Array) -> Array:
     """The standard scan to be expected where its noise-free image and a low-dose scan of it are known.
 
     A low dose is a thinning of the standard scan's counts: on the standard's scale its noise has ``drf`` times the
@@ -256,11 +244,10 @@ def _tensor(slab: Slices) -> Tensor:
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Items as one batch: images (b, s, h, w), dose (b,), recon (b, 3); an MRI and classes only where all have one."""
+    """Items as one batch: images (b, s, h, w), drf (b,); an MRI and classes only where all have one."""
     low: Slab = torch.stack([item.low for item in items])
-    dose: PerItem = torch.tensor([item.drf for item in items], dtype=torch.float32)
-    recon = torch.tensor([item.recon for item in items], dtype=torch.float32)
-    conditions = Conditions(low, _stacked([item.mri for item in items]), dose, recon)
+    drf: PerItem = torch.tensor([item.drf for item in items], dtype=torch.float32)
+    conditions = Conditions(low, _stacked([item.mri for item in items]), drf)
     target: Slab = torch.stack([item.target for item in items])
     return Batch(conditions, target, _stacked([item.classes for item in items]), _anchored(items))
 

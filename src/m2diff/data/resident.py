@@ -23,7 +23,7 @@ from m2diff.data.cohort import PreparedSubject
 from m2diff.data.dataset import Plan, SlabDataset, dose_table
 
 Corner = tuple[int, int, int]
-Matrix = npt.NDArray[np.float32]  # (voxels of the slab, voxels read), along one axis
+_Matrix = npt.NDArray[np.float32]  # (voxels of the slab, voxels read), along one axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class ResidentCohort:
 
     def __init__(self, dataset: SlabDataset, device: torch.device) -> None:
         self.size, self.device = dataset.size, device
-        self.between, self.towards, self.recon = dataset.between, dataset.towards, dataset.recon
+        self.between, self.towards = dataset.between, dataset.towards
         subjects = self.subjects = dataset.subjects
         numbered = list(enumerate(subjects))
         self.low = Shelf.of({(n, drf): s.low(drf) for n, s in numbered for drf in s.doses}, device)
@@ -83,10 +83,9 @@ class ResidentCohort:
         ratio = [self.subjects[plan.subject].meta.ratio[plan.drf] for plan in plans]
         low = self._column(scale) * self._cut(self.low, [(p.subject, p.drf) for p in plans], corners, axes)
         clean = self._column(np.multiply(scale, ratio)) * self._cut(self.clean, subjects, corners, axes)
-        dose = torch.tensor([plan.drf for plan in plans], dtype=torch.float32, device=self.device)
-        target = self.towards(clean, low, dose[:, None, None, None])
-        recon = torch.tensor([self.recon(plan) for plan in plans], dtype=torch.float32, device=self.device)
-        conditions = Conditions(low, self._guides(plans), dose, recon)
+        drf = torch.tensor([plan.drf for plan in plans], dtype=torch.float32, device=self.device)
+        target = self.towards(clean, low, drf[:, None, None, None])
+        conditions = Conditions(low, self._guides(plans), drf)
         return Batch(conditions, target, self._tissues(subjects, corners, axes), self._anchors(plans, corners, axes))
 
     def _anchors(self, plans: Sequence[Plan], corners: list[Corner], axes: list[Tensor]) -> Anchors | None:
@@ -134,7 +133,7 @@ class ResidentCohort:
         x = along_h[:, None] @ (x @ along_w.mT[:, None])
         return (along_d @ x.flatten(2)).unflatten(2, x.shape[2:])
 
-    def _axes(self, matrices: Sequence[tuple[Matrix, Matrix, Matrix]]) -> list[Tensor]:
+    def _axes(self, matrices: Sequence[tuple[_Matrix, _Matrix, _Matrix]]) -> list[Tensor]:
         """The matrices of a batch's items, one tensor (b, out, in) for each axis."""
         return [torch.from_numpy(np.stack(each)).to(self.device) for each in zip(*matrices, strict=True)]
 
@@ -157,7 +156,7 @@ def _bytes(dataset: SlabDataset, subject: PreparedSubject) -> int:
     return sum(image.nbytes for image in images if image is not None) + len(subject.doses) * subject.standard.nbytes
 
 
-def _pet_matrices(plan: Plan, size: Sequence[int]) -> tuple[Matrix, Matrix, Matrix]:
+def _pet_matrices(plan: Plan, size: Sequence[int]) -> tuple[_Matrix, _Matrix, _Matrix]:
     """A Gaussian post-filter along each axis, and the mirror along the last."""
     taps = np.arange(-MARGIN, MARGIN + 1)
     sigma = plan.draw.sigma
@@ -165,7 +164,7 @@ def _pet_matrices(plan: Plan, size: Sequence[int]) -> tuple[Matrix, Matrix, Matr
     return _mirrored([_band(kernel / kernel.sum(), length) for length in size], plan.draw.flip)
 
 
-def _mri_matrices(plan: Plan, size: Sequence[int]) -> tuple[Matrix, Matrix, Matrix]:
+def _mri_matrices(plan: Plan, size: Sequence[int]) -> tuple[_Matrix, _Matrix, _Matrix]:
     """A displacement of up to a voxel along each axis, and the mirror along the last."""
     matrices = []
     for amount, length in zip(plan.draw.shift, size, strict=True):
@@ -176,7 +175,7 @@ def _mri_matrices(plan: Plan, size: Sequence[int]) -> tuple[Matrix, Matrix, Matr
     return _mirrored(matrices, plan.draw.flip)
 
 
-def _band(kernel: npt.NDArray[np.float64], length: int) -> Matrix:
+def _band(kernel: npt.NDArray[np.float64], length: int) -> _Matrix:
     """(length, length + 2 MARGIN): output ``i`` is ``kernel`` over the inputs ``i`` to ``i`` + 2 MARGIN."""
     matrix = np.zeros((length, length + 2 * MARGIN), dtype=np.float32)
     rows = np.arange(length)
@@ -185,6 +184,6 @@ def _band(kernel: npt.NDArray[np.float64], length: int) -> Matrix:
     return matrix
 
 
-def _mirrored(matrices: list[Matrix], flip: bool) -> tuple[Matrix, Matrix, Matrix]:
+def _mirrored(matrices: list[_Matrix], flip: bool) -> tuple[_Matrix, _Matrix, _Matrix]:
     along_d, along_h, along_w = matrices
     return along_d, along_h, along_w[::-1].copy() if flip else along_w

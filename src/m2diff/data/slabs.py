@@ -13,7 +13,6 @@ import torch
 
 from m2diff.batch import Conditions, Needs
 from m2diff.data import views
-from m2diff.io.reconstruction import Reconstruction
 from m2diff.shapes import Slab, Stack
 
 Answering: TypeAlias = Callable[[Conditions, Slab | None], tuple[Slab, ...]]
@@ -37,15 +36,14 @@ class Slabs:
     """Slices, rows and columns of the stack."""
 
     @classmethod
-    def of(cls, low: Stack, mri: Stack | None, needs: Needs, *, drf: float, recon: Reconstruction, batch: int) -> Slabs:
+    def of(cls, low: Stack, mri: Stack | None, needs: Needs, *, drf: float, batch: int) -> Slabs:
         """Cut a stack (d, h, w), and its MRI where there is one, into batches of at most ``batch`` slabs."""
         begins = views.starts(low.shape[0], needs.slices, max(needs.slices // 2, 1))
         slabs = _cut(low, needs, begins)
         guides = None if mri is None else _cut(mri, needs, begins)
         doses = torch.full((len(begins),), drf, device=low.device)
-        recons = torch.tensor([list(recon)] * len(begins), dtype=torch.float32, device=low.device)
         batches = tuple(
-            (part, Conditions(slabs[part], None if guides is None else guides[part], doses[part], recons[part]))
+            (part, Conditions(slabs[part], None if guides is None else guides[part], doses[part]))
             for part in _parts(len(begins), batch)
         )
         d, h, w = low.shape

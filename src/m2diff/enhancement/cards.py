@@ -33,12 +33,12 @@ class Weights:
     """Hash of the weights' file; None for filters, which have none."""
 
 
-def names() -> tuple[str, ...]:
+def weight_names() -> tuple[str, ...]:
     """The weights that ship with the package, and the filters."""
     return (*stored.shipped(), *FILTERS)
 
 
-def load(name_or_path: str | Path, *, drf: float | None = None) -> Weights:
+def load_weights(name_or_path: str | Path, *, drf: float | None = None) -> Weights:
     """The model of that name, or in that file or run folder, ready to run on the CPU.
 
     ``drf`` (dose reduction factor) chooses a filter's parameters; networks read it from their conditions. Raises
@@ -53,12 +53,12 @@ def load(name_or_path: str | Path, *, drf: float | None = None) -> Weights:
     return Weights(name if path.parent == stored.folder() else path.stem, _model(path, card), card, sha256(path))
 
 
-def save(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], path: Path | str) -> Path:
+def save_weights(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], path: Path | str) -> Path:
     """Write the weights of ``model`` (float16) to ``path`` and its card beside it, both or neither.
 
     ``spec`` is what ``families.build`` takes; the card holds it with every default filled in.
     """
-    return stored.write(model, {**card, "model": resolve(spec)}, Path(path))
+    return stored.write_weights(model, {**card, "model": resolve(spec)}, Path(path))
 
 
 def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:
@@ -67,7 +67,7 @@ def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:
 
     model = build(card["model"])
     try:
-        state = packed.load(path)
+        state = packed.read_parameters(path)
     except (SafetensorError, OSError) as trouble:
         raise BadInput(f"The weights {path} are cut off or damaged; copy them again.") from trouble
     try:

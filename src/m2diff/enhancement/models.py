@@ -1,4 +1,7 @@
-"""What there is to enhance with: the shipped weights, each with its card and numbers, and the filters."""
+"""What there is to enhance with: the shipped weights, each with its card and numbers, and the filters.
+
+Everything here is read from cards and headers, without PyTorch, so that ``m2diff models`` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,27 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from m2diff.batch import Needs
-
 Mri = Literal["not read", "optional", "needed"]
+
+WITHOUT_MRI = frozenset({"mapdiff"})
+"""Families that read no MRI, which no card says."""
+
+
+@dataclass(frozen=True)
+class FilterFacts:
+    """What is said of a filter before its code is loaded."""
+
+    about: str
+    mri: Mri
+
+
+FILTER_FACTS: Mapping[str, FilterFacts] = {
+    "gaussian": FilterFacts("Convolution with a Gaussian of fwhm_mm, which every scanner offers.", "not read"),
+    "nlm": FilterFacts("Non-local means (Buades 2005): an average over places with a similar surrounding.", "not read"),
+    "bowsher": FilterFacts("The mean over the k voxels nearby whose MRI is most alike (Bowsher 2004).", "optional"),
+    "mr-guided": FilterFacts("The guided filter (He, Sun and Tang 2013) in 3D, the MRI its guide.", "optional"),
+}
+"""The filters of ``families.filters``, in its order."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +43,6 @@ class Model:
     mri: Mri
     dose: bool
     """Whether the dose is read (a filter's parameters are chosen by it); it may always be unknown."""
-    recon: bool
-    """Whether it is told how the scan was reconstructed; that may always be unknown."""
     steps: int | None
     """Network calls of a draw, unless told otherwise."""
     parameters: int | None = None
@@ -44,7 +63,7 @@ class Model:
         """Steps of the run and of those that it began from."""
         from m2diff.families import stored
 
-        return stored.training(self.card).steps
+        return stored.steps_of(self.card)
 
     def to_json(self) -> dict[str, Any]:
         """Everything, the card whole."""
@@ -56,63 +75,62 @@ def models(name: str | Path | None = None) -> list[Model]:
 
     Raises BadInput for a name that nobody knows and a card that cannot be read.
     """
-    from m2diff.enhancement import cards
+    from m2diff.families import stored
 
-    return [_described(each) for each in (cards.names() if name is None else (str(name),))]
+    return [_described(each) for each in ((*stored.shipped(), *FILTER_FACTS) if name is None else (str(name),))]
 
 
 def _described(name: str) -> Model:
     """The model of that name or path."""
-    from m2diff.families.filters import FILTERS
-
-    return _filter(name) if name in FILTERS else _network(name)
+    return _filter(name, FILTER_FACTS[name]) if name in FILTER_FACTS else _network(name)
 
 
-def _filter(name: str) -> Model:
-    from m2diff.families.filters import FILTERS, presets
+def _filter(name: str, facts: FilterFacts) -> Model:
+    from importlib import resources
 
-    kind = FILTERS[name]
-    about = " ".join((kind.__doc__ or "").split("\n\n")[0].replace("``", "").split())
-    tuned = {f"{drf:g}": dict(parameters) for drf, parameters in sorted(presets().get(name, {}).items())}
-    mri: Mri = "optional" if kind.needs.mri else "not read"
-    return Model(
-        name, "filter", name, mri, dose=True, recon=False, steps=None, about=about, card={"parameters_by_drf": tuned}
-    )
+    import yaml
+
+    tuned = yaml.safe_load(resources.files("m2diff").joinpath("presets/filters.yaml").read_text(encoding="utf-8"))
+    by_drf = {f"{drf:g}": parameters for drf, parameters in sorted(tuned.get(name, {}).items())}
+    card = {"parameters_by_drf": by_drf}
+    return Model(name, "filter", name, facts.mri, dose=True, steps=None, about=facts.about, card=card)
 
 
 def _network(name: str) -> Model:
     from m2diff.families import stored
-    from m2diff.families.filters import FILTERS
-    from m2diff.io.nifti import sha256
+    from m2diff.io.hashes import sha256
 
-    path = stored.find(name, also=tuple(FILTERS))
+    path = stored.find(name, also=tuple(FILTER_FACTS))
     card = stored.read_card(path)
-    needs, spec = _needs(card["model"]), card["model"]
-    alone = spec.get("network", {}).get("optional_mri", True)  # M2Diff alone may be built to need one
+    spec = card["model"]
+    family, network = str(spec.get("family", "not stated")), _section(spec, "network")
     return Model(
         name=name,
         kind="network",
-        family=str(spec["family"]),
-        mri="not read" if not needs.mri else "optional" if alone else "needed",
-        dose=needs.dose,
-        recon=needs.recon,
-        steps=spec.get("sampling", {}).get("steps", 1),
+        family=family,
+        mri=mri_of(family, network),
+        dose=bool(network.get("dose", family != "m2diff")),
+        steps=_section(spec, "sampling").get("steps", 1),
         parameters=_count(path),
         megabytes=round(path.stat().st_size / 1e6, 1),
         sha256=sha256(path),
-        about=str(stored.training(card).told.get("data") or ""),
+        about=str(stored.training_of(card).get("data") or ""),
         card=card,
     )
 
 
-def _needs(spec: Mapping[str, Any]) -> Needs:
-    """What a network of this specification reads, without its parameters' memory."""
-    import torch
+def mri_of(family: str, network: Mapping[str, Any]) -> Mri:
+    """Whether a network of that family and these settings reads an MRI, and can do without."""
+    if family in WITHOUT_MRI:
+        return "not read"
+    # M2Diff alone may be built to need one, and is so unless told otherwise.
+    return "optional" if network.get("optional_mri", family != "m2diff") else "needed"
 
-    from m2diff.families import build
 
-    with torch.device("meta"):
-        return build(spec).needs
+def _section(spec: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A section of the model's specification; empty where there is none."""
+    found = spec.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _count(path: Path) -> int:
@@ -122,11 +140,11 @@ def _count(path: Path) -> int:
     from safetensors import SafetensorError, safe_open
 
     from m2diff.errors import BadInput
-    from m2diff.families.packed import WORTH
 
     try:
-        with safe_open(path, framework="pt") as file:
-            names = [key for key in file.keys() if not key.endswith(WORTH)]  # noqa: SIM118
+        with safe_open(path, framework="numpy") as file:
+            # A name with a colon belongs to no parameter: it is the worth of packed numbers.
+            names = [key for key in file.keys() if ":" not in key]  # noqa: SIM118
             return sum(prod(file.get_slice(key).get_shape()) for key in names)
     except (SafetensorError, OSError) as trouble:
         raise BadInput(f"The weights {path} are cut off or damaged; copy them again.") from trouble

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m2diff.enhancement.volume import Options, run
+from m2diff.enhancement.volume import Options, run_volume
 from m2diff.families import DiffusionFamily, Enhancer
 from m2diff.preparation.pair import Prepared
 from m2diff.shapes import VolumeArray
@@ -41,7 +41,7 @@ def repeat(
     mean = np.zeros(prepared.low.shape, dtype=np.float64)
     squares = np.zeros_like(mean)  # Welford's sums: no cancellation however small the spread
     for n in range(count):
-        draw = run(model, prepared, seed=seed_of(seed, n), options=options, first=first)
+        draw = run_volume(model, prepared, seed=seed_of(seed, n), options=options, first=first)
         difference = draw - mean
         mean += difference / (n + 1)
         squares += difference * (draw - mean)

@@ -19,13 +19,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from m2diff.errors import BadInput
-from m2diff.families import packed, stored
+from m2diff.families import stored
 from m2diff.io.atomic import replacing
 
-Interval = tuple[float, float]
+_Interval = tuple[float, float]
 
 
-class Scores(BaseModel):
+class CardScores(BaseModel):
     """Means over the test scans of one dose, inside the brain, beside those of the input (docs/metrics.md)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,11 +33,11 @@ class Scores(BaseModel):
     psnr: float
     """dB."""
     input_psnr: float
-    psnr_interval: Interval | None = None
+    psnr_interval: _Interval | None = None
     """95 % interval over persons."""
     ssim: float | None = None
     input_ssim: float | None = None
-    ssim_interval: Interval | None = None
+    ssim_interval: _Interval | None = None
     nrmse: float | None = None
     input_nrmse: float | None = None
 
@@ -51,12 +51,12 @@ class Measured(BaseModel):
     """The scans, how many of how many people, against what, and where."""
     by: str
     """The command that measured it."""
-    by_drf: dict[str, Scores]
+    by_drf: dict[str, CardScores]
     """By dose reduction factor, such as ``"20"``."""
 
     @field_validator("by_drf")
     @classmethod
-    def _are_factors(cls, value: dict[str, Scores]) -> dict[str, Scores]:
+    def _are_factors(cls, value: dict[str, CardScores]) -> dict[str, CardScores]:
         if any(float(drf) <= 1 for drf in value):
             raise ValueError("dose reduction factors lie above 1")
         return dict(sorted(value.items(), key=lambda pair: float(pair[0])))
@@ -87,20 +87,16 @@ def ship(
     test: Measured | None = None,
     *,
     step: float | None = None,
-    looks: int | None = None,
 ) -> Path:
     """Put a run's (or anybody's) weights and card at ``destination`` (.safetensors, .json), with what was measured.
 
     The card's name becomes the destination's. ``step``: pack the weights (``families/packed.py``) in steps of that
-    share of their root mean square; None leaves them as they are. ``looks``: of the network's settings, which training
-    does not read.
+    share of their root mean square; None leaves them as they are.
 
     Returns the path of the weights; raises BadInput where ``run`` has none.
     """
     source = stored.find(run)
     card = {**stored.read_card(source), "name": Path(destination).stem}
-    if looks is not None:
-        card["model"] = {**card["model"], "network": {**card["model"]["network"], "looks": looks}}
     weights = Path(destination).with_suffix(".safetensors")
     with replacing(weights.with_suffix(".json")) as beside, replacing(weights) as copied:
         beside.write_text(json.dumps(card if test is None else with_measured(card, test), indent=2) + "\n")
@@ -115,4 +111,6 @@ def _save_packed(source: Path, target: Path, step: float) -> None:
     """Write the parameters of ``source`` packed."""
     from safetensors.torch import save_file
 
-    save_file(packed.packed(packed.load(source), step), target)
+    from m2diff.families import packed
+
+    save_file(packed.pack(packed.read_parameters(source), step), target)

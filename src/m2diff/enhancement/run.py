@@ -15,8 +15,7 @@ import numpy as np
 
 from m2diff.enhancement import cards
 from m2diff.enhancement.repeat import repeat
-from m2diff.enhancement.volume import Options
-from m2diff.enhancement.volume import run as run_volume
+from m2diff.enhancement.volume import Options, run_volume
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily, Enhancer
 from m2diff.io import atomic, bids, nifti
@@ -51,8 +50,8 @@ class Enhanced:
     warnings: tuple[str, ...]
 
     def save(self, folder: Path | str, *, keep_phi: bool = False) -> Written:
-        """Write image, spread, sidecars and, for a scan that came as DICOM, the derived series; see ``save``."""
-        return save(self, folder, keep_phi=keep_phi)
+        """Write image, spread, sidecars and, for a scan that came as DICOM, the derived series; see ``save_result``."""
+        return save_result(self, folder, keep_phi=keep_phi)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def enhance(
     pet, mri = as_volume(pet), None if mri is None else as_volume(mri, what="MRI")
     _check_two(pet, mri)
     drf = _drf(pet) if drf is None else drf
-    loaded = weights if isinstance(weights, cards.Weights) else cards.load(weights, drf=drf)
+    loaded = weights if isinstance(weights, cards.Weights) else cards.load_weights(weights, drf=drf)
     filled = SPREAD_STEPS if steps is None and samples > 1 and _one_step(loaded.model) else steps
     anchor = _anchor(loaded) if anchor_mm is None else anchor_mm
     options = Options(filled, batch, precision, best_device(device), anchor, progress)
@@ -124,7 +123,7 @@ def _control(loaded: cards.Weights, given: str | Path | cards.Weights | None) ->
     if sampling is None or sampling.start is None:
         return None
     chosen = loaded.card.get("first_estimate", FIRST) if given is None else given
-    return chosen if isinstance(chosen, cards.Weights) else cards.load(chosen)
+    return chosen if isinstance(chosen, cards.Weights) else cards.load_weights(chosen)
 
 
 def _draws(loaded: cards.Weights) -> bool:
@@ -150,7 +149,7 @@ def _answer(control: cards.Weights, prepared: Prepared, options: Options) -> Vol
     return run_volume(control.model, prepared, seed=0, options=replace(options, steps=None, anchor_mm=0.0))
 
 
-def save(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) -> Written:
+def save_result(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) -> Written:
     """Write image, spread and sidecars into the folder ``out``, all or none; returns where they lie.
 
     Names, numbers and dates of the patient stay out of the sidecars unless ``keep_phi``. A scan that came as DICOM is
@@ -235,8 +234,7 @@ def _check_two(pet: Volume, mri: Volume | None) -> None:
 
 def _drf(pet: Volume) -> float | None:
     """The dose reduction factor in the scan's sidecar, where it states one."""
-    value = pet.source.sidecar.get("DoseReductionFactor") if pet.source else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 1 else None
+    return bids.drf_in(pet.source.sidecar) if pet.source else None
 
 
 def _spread(prepared: Prepared, spread: np.ndarray) -> Volume:
@@ -257,11 +255,6 @@ def _warnings(
         found.append(f"{loaded.name} reads no MRI: the one given was not used.")
     if needs.dose and math.isnan(prepared.drf):
         found.append("The dose is not known: state it with --drf where you know it.")
-    if needs.recon and math.isnan(prepared.recon.updates):
-        found.append(
-            "How the scan was reconstructed is not known: where you know OSEM's iterations and subsets, state them in "
-            "the JSON sidecar of its NIfTI file (ReconMethodParameterLabels and -Values)."
-        )
     if samples > 1 and not _draws(loaded):
         found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")
     if steps not in (None, 1) and not _draws(loaded):
@@ -272,7 +265,7 @@ def _warnings(
         found.append(
             "The MRI fits the PET less well than one person's usually does: check that both are of one person."
         )
-    named, known = tracer(pet), _known_tracers(loaded)
+    named, known = tracer_named(pet), _known_tracers(loaded)
     if named and known and not any(_tracer_key(name) in _tracer_key(named) for name in known):
         found.append(
             f"The sidecar names the tracer {named!r}, and {loaded.name} was trained on {', '.join(known)}: "
@@ -289,7 +282,7 @@ def _known_tracers(loaded: cards.Weights) -> list[str]:
     return [str(name) for name in names]
 
 
-def tracer(pet: Volume) -> str | None:
+def tracer_named(pet: Volume) -> str | None:
     """The tracer that the scan's sidecar names."""
     return bids.tracer_in(pet.source.sidecar) if pet.source else None
 
@@ -326,7 +319,6 @@ def _settings(
         "samples": samples,
         "seed": seed,
         "dose_reduction_factor": None if math.isnan(prepared.drf) else prepared.drf,
-        "reconstruction": prepared.recon.to_json(),
         "scale": prepared.scale,
         "anchor_mm": options.anchor_mm,
         "align": align,

@@ -20,18 +20,15 @@ from m2diff.data import views
 from m2diff.data.slabs import Part, Slabs
 from m2diff.diffusion import Watch
 from m2diff.errors import BadInput
-from m2diff.families import DiffusionFamily, Enhancer, chain
+from m2diff.families import Enhancer, chain
 from m2diff.nn.precision import Precision
 from m2diff.preparation import mask
 from m2diff.preparation.grid import smoothed
 from m2diff.preparation.pair import Prepared
 from m2diff.shapes import Stack, VolumeArray
 
-MARGIN = 4
+FADE = 4
 """Voxels around the head's box that the network sees and that fade into the input."""
-
-ELSEWHERE = (2, 2, 4)
-"""Voxels (i, j, k) by which a second look's box begins earlier: half a cell of a fit in plane, half a slab's stride."""
 
 WatchVolume: TypeAlias = Callable[[int, VolumeArray], None]
 """Told the step and the clean estimate there, normalised, on the working grid (i, j, k)."""
@@ -50,7 +47,7 @@ class Options:
     progress: bool = False
 
 
-def run(
+def run_volume(
     model: Enhancer,
     prepared: Prepared,
     *,
@@ -61,38 +58,21 @@ def run(
 ) -> VolumeArray:
     """One draw of the clean scan, normalised, on the working grid (i, j, k).
 
-    Outside the head's box (grown by ``MARGIN`` voxels) the low-dose input stays; over the margin one fades into the
+    Outside the head's box (grown by ``FADE`` voxels) the low-dose input stays; over the margin one fades into the
     other. ``first``: a normalised estimate for chains that start from one; None is the low-dose scan. ``watch``: told
     the estimates of a chain on the way. Raises BadInput where the model answers no finite number.
     """
     if model.needs.view == "volume":
         estimate = _filtered(model, prepared)
     else:
-        box = mask.box(prepared.support, MARGIN)
+        box = mask.box(prepared.support, FADE)
         seen: Watch | None = None if watch is None else lambda t, clean: watch(t, _whole(clean, prepared, box))
         begin = prepared.low if first is None else first
-        answer = answered(model, prepared, box, options, seed=seed, first=begin, watch=seen)
+        answer = enhanced_box(model, prepared, box, options, seed=seed, first=begin, watch=seen)
         estimate = _whole(answer, prepared, box)
-        if model.needs.looks > 1 and _answers_at_once(model, options):
-            estimate += _second_look(model, prepared, seed, options)
-            estimate /= 2
     if not np.isfinite(estimate).all():
         raise BadInput("The model answered NaN or infinity; try precision fp32, or other weights.")
     return anchored(estimate, prepared, options.anchor_mm)
-
-
-def _answers_at_once(model: Enhancer, options: Options) -> bool:
-    """Whether one call is the whole of it; a chain would pay for every step twice."""
-    return not isinstance(model, DiffusionFamily) or (options.steps or model.sampling.steps) == 1
-
-
-def _second_look(model: Enhancer, prepared: Prepared, seed: int, options: Options) -> VolumeArray:
-    """The answer to the scan left for right and cut ``ELSEWHERE``: what is chance in a cut is another there."""
-    other = prepared.mirrored()
-    tight = mask.box(other.support, MARGIN)
-    i, j, k = (slice(max(s.start - more, 0), s.stop) for s, more in zip(tight, ELSEWHERE, strict=True))
-    answer = answered(model, other, (i, j, k), options, seed=seed, first=other.low)
-    return np.ascontiguousarray(_whole(answer, other, (i, j, k))[::-1])
 
 
 def anchored(estimate: VolumeArray, prepared: Prepared, fwhm_mm: float) -> VolumeArray:
@@ -108,7 +88,7 @@ def anchored(estimate: VolumeArray, prepared: Prepared, fwhm_mm: float) -> Volum
     return np.asarray(estimate + inside * correction, dtype=np.float32)
 
 
-def answered(
+def enhanced_box(
     model: Any,
     prepared: Prepared,
     box: tuple[slice, slice, slice],
@@ -120,10 +100,7 @@ def answered(
 ) -> Stack:
     """The clean ``box`` (i, j, k) of a pair as a stack (d, h, w); ``first`` (i, j, k): a whole volume to start from."""
     mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri[box])
-    recon = prepared.recon
-    slabs = Slabs.of(
-        views.to_stack(prepared.low[box]), mri, model.needs, drf=prepared.drf, recon=recon, batch=options.batch
-    )
+    slabs = Slabs.of(views.to_stack(prepared.low[box]), mri, model.needs, drf=prepared.drf, batch=options.batch)
     generator, place, whole = torch.Generator().manual_seed(seed), box[::-1], prepared.low.shape[::-1]
 
     def noise(_: int) -> Stack:
@@ -133,7 +110,7 @@ def answered(
         return tqdm(batches, "enhance", len(slabs.batches), False, disable=not options.progress)
 
     with torch.inference_mode():
-        return chain.run(
+        return chain.run_chain(
             model.to(options.device),
             lambda answer, x_t: slabs.stitched(answer, x_t, device=options.device, around=bar),
             noise,
@@ -160,12 +137,12 @@ def _whole(answer: Stack, prepared: Prepared, box: tuple[slice, slice, slice]) -
 
 
 def _fade(box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> VolumeArray:
-    """1 inside the box, falling over ``MARGIN`` voxels towards each face that is not the image's own end."""
+    """1 inside the box, falling over ``FADE`` voxels towards each face that is not the image's own end."""
     ramps = []
     for span, size in zip(box, shape, strict=True):
         ramp = np.ones(span.stop - span.start, dtype=np.float32)
-        rise = (np.arange(MARGIN, dtype=np.float32) + 0.5) / MARGIN
-        count = min(MARGIN, len(ramp))
+        rise = (np.arange(FADE, dtype=np.float32) + 0.5) / FADE
+        count = min(FADE, len(ramp))
         if span.start > 0:
             ramp[:count] *= rise[:count]
         if span.stop < size:

@@ -1,72 +1,24 @@
 """The enhancing systems, each in one file, built by name from the ``model:`` section of a preset.
 
-A new one is a file, a preset ``NAME-base`` and a row in ``FAMILIES``: docs/adding-a-family.md.
+A new one is a file, a preset ``NAME-base`` and a row in ``registry.FAMILIES``: docs/adding-a-family.md. The names below
+are loaded when they are first used, so that ``stored``, which reads cards, does without PyTorch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+if TYPE_CHECKING:
+    from m2diff.families.base import DiffusionFamily, Enhancer, Trainable
+    from m2diff.families.registry import FAMILIES, build, family_names, resolve
 
-from m2diff.errors import BadInput
-from m2diff.families.base import DiffusionFamily, Enhancer, Trainable
-from m2diff.families.ddpet3d import DDPET3D, DDPET3DConfig
-from m2diff.families.ddpm import DDPM, DDPMConfig
-from m2diff.families.m2diff import M2Diff, M2DiffConfig
-from m2diff.families.mapdiff import MAPDiff, MAPDiffConfig
-from m2diff.families.mdaa import MDAA, MDAAConfig
-from m2diff.families.mfdiff import MFdiff, MFdiffConfig
-from m2diff.families.regress import Regress, RegressConfig
-
-__all__ = ["FAMILIES", "DiffusionFamily", "Enhancer", "Trainable", "build", "names", "resolve"]
-
-FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
-    "m2diff": (M2DiffConfig, M2Diff),
-    "ddpm": (DDPMConfig, DDPM),
-    "ddpet3d": (DDPET3DConfig, DDPET3D),
-    "mapdiff": (MAPDiffConfig, MAPDiff),
-    "mdaa": (MDAAConfig, MDAA),
-    "mfdiff": (MFdiffConfig, MFdiff),
-    "regress": (RegressConfig, Regress),
-}
-"""By the name that stands in a preset: what the ``model:`` section may say, and the network that is built of it."""
+__all__ = ["FAMILIES", "DiffusionFamily", "Enhancer", "Trainable", "build", "family_names", "resolve"]
 
 
-def names() -> tuple[str, ...]:
-    """The families that learn."""
-    return tuple(FAMILIES)
-
-
-def build(spec: Mapping[str, Any]) -> Trainable:
-    """The model of a ``model:`` section such as ``{"family": "m2diff", "network": {...}}``, freshly initialised.
-
-    Raises BadInput for a family or a key that does not exist. Initial parameters come from PyTorch's global generator.
-    """
-    config_type, family = _known(spec)
-    return family(_checked(config_type, spec))
-
-
-def resolve(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The same section with every default filled in, as plain JSON-ready values: what is saved beside weights."""
-    config_type, _ = _known(spec)
-    return _checked(config_type, spec).model_dump(mode="json")
-
-
-def _known(spec: Mapping[str, Any]) -> tuple[type[Any], type[Any]]:
-    name = spec.get("family")
-    if not isinstance(name, str) or name not in FAMILIES:
-        raise BadInput(f"the model's family is one of {', '.join(FAMILIES)}, got {name!r}: correct its name.")
-    return FAMILIES[name]
-
-
-def _checked(config_type: type[Any], spec: Mapping[str, Any]) -> Any:
-    try:
-        return config_type.model_validate(dict(spec))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(["model", *map(str, first["loc"])])
-        said = first["msg"].removeprefix("Value error, ")
-        got = "" if isinstance(first["input"], Mapping) else f" (got {first['input']!r})"  # a section is no answer
-        raise BadInput(f"{place}: {said}{got}: correct the preset.") from error
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module where it lives, at its first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'm2diff.families' has no attribute {name!r}")
+    home = "base" if name in ("DiffusionFamily", "Enhancer", "Trainable") else "registry"
+    return getattr(import_module(f"m2diff.families.{home}"), name)

@@ -22,7 +22,7 @@ from m2diff.diffusion import Denoised, Schedule, Watch, draw_noise, sample
 from m2diff.errors import BadInput
 from m2diff.families.config import SamplingConfig
 from m2diff.nn import FitHead, PixelHead
-from m2diff.shapes import Features, Slab, TimeSteps
+from m2diff.shapes import Features, PerItem, Slab, TimeSteps
 
 
 @runtime_checkable
@@ -98,22 +98,14 @@ class Answer:
     variance: Slab | None = None
 
 
-@dataclass(frozen=True)
-class Made:
-    """How scans were made: an embedding (b, e), and the plain numbers (b, n) where the network is told them."""
-
-    embedding: Tensor
-    numbers: Tensor | None
-
-
-def answered(head: FitHead | PixelHead, features: Features, low: Slab | None, told: Tensor | None = None) -> Answer:
-    """The answer of a U-Net's head: of its own, or, given ``low``, made from that; ``told``: see ``FitHead``."""
+def head_answer(
+    head: FitHead | PixelHead, features: Features, low: Slab, drf: PerItem | None, *, residual: bool
+) -> Answer:
+    """The answer of a U-Net's head: a fit of the low-dose slab; or a plain image, added to it where ``residual``."""
     if isinstance(head, FitHead):
-        if low is None:
-            raise ValueError("a fit needs the low-dose slab")
-        return Answer(*head(features, low, told))
-    answer: Slab = head(features)
-    return Answer(answer if low is None else low + answer)
+        return Answer(*head(features, low, drf))
+    image: Slab = head(features)
+    return Answer(low + image if residual else image)
 
 
 def check_view(needs: Needs, conditions: Conditions) -> None:

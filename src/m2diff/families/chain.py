@@ -17,12 +17,12 @@ from m2diff.families.base import DiffusionFamily, Enhancer
 from m2diff.nn.precision import Precision, autocast
 from m2diff.shapes import Slab, Stack
 
-Answering: TypeAlias = Callable[[Conditions, Slab | None], tuple[Slab, ...]]
-Stitched: TypeAlias = Callable[[Answering, Stack | None], tuple[Stack, ...]]
+_Answering: TypeAlias = Callable[[Conditions, Slab | None], tuple[Slab, ...]]
+Stitched: TypeAlias = Callable[[_Answering, Stack | None], tuple[Stack, ...]]
 """Asks for the answers to all slabs, and to their share of a noised stack where there is one; gives whole stacks."""
 
 
-def run(
+def run_chain(
     model: Enhancer,
     stitched: Stitched,
     noise: Callable[[int], Stack],

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from m2diff.batch import CLASSES
 from m2diff.diffusion.sampler import Variance
 from m2diff.diffusion.schedule import Schedule, Spacing
-from m2diff.nn import FitHead, Folding, PixelHead, PixelStem, ScanEmbedding, UNetShape
-from m2diff.nn.embed import SCAN_NUMBERS
+from m2diff.nn import FitHead, Folding, PixelHead, PixelStem, UNetShape
 from m2diff.nn.fit import CELL
 
 
@@ -53,10 +52,6 @@ class UNetConfig(Settings):
     heads: Annotated[int, Field(ge=1)] = 4
     groups: Annotated[int, Field(ge=1)] = 32
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    looks: Annotated[int, Field(ge=1, le=2)] = 1
-    """2: where one call answers, the scan is looked at twice, once mirrored and cut elsewhere (``Needs.looks``)."""
-    recon: bool = False
-    """Whether the network is told how the scan was reconstructed (``Conditions.recon``), a judge of its fit too."""
     fit: FitConfig | None = None
     """The end of the network: a mixture of the low-dose slab and its fits, or (None, the papers) a convolution."""
 
@@ -102,12 +97,7 @@ class UNetConfig(Settings):
         channels = self.shape.widths[0]
         if self.fit is None:
             return PixelHead(channels, self.folding)
-        told = SCAN_NUMBERS if self.recon else 0
-        return FitHead(channels, self.folding, self.fit.classes, self.fit.windows, judged=self.fit.judged, told=told)
-
-    def new_scan_embedding(self) -> ScanEmbedding | None:
-        """The embedding of how a scan was made; None where the network is not told."""
-        return ScanEmbedding(self.shape.embedding) if self.recon else None
+        return FitHead(channels, self.folding, self.fit.classes, self.fit.windows, judged=self.fit.judged)
 
     @property
     def multiple(self) -> int:
@@ -127,16 +117,6 @@ class UNetConfig(Settings):
             dropout=self.dropout,
             spatial=self.spatial,
         )
-
-
-Network = TypeVar("Network", bound=UNetConfig)
-
-
-def fit_needs_residual(network: Network, residual: bool) -> Network:
-    """``network`` again; refuses a fit that has no low-dose slab to start from."""
-    if network.fit is not None and not residual:
-        raise ValueError("network.fit mixes the low-dose slab with its fits, so network.residual must be true")
-    return network
 
 
 class DiffusionConfig(Settings):
@@ -197,16 +177,6 @@ class DropoutConfig(Settings):
     """Probability that a whole batch goes without its MRI."""
     dose: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
     """Probability that an item's dose is unknown."""
-    recon: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
-    """Probability that an item's reconstruction is unknown, of a network that is told it."""
-
-
-def recon_is_told(network: UNetConfig, dropout: DropoutConfig) -> None:
-    """Refuse a chance of hiding the reconstruction from a network that is not told it."""
-    if not network.recon and dropout.recon != DropoutConfig().recon:
-        raise ValueError(
-            "loss.dropout.recon hides what this network is not told; set network.recon=true, or leave it out"
-        )
 
 
 class AnswerLoss(Settings):

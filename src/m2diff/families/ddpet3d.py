@@ -17,9 +17,8 @@ from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from torch import Tensor
 
-from m2diff.batch import Batch, Losses
+from m2diff.batch import Batch, Conditions, Losses
 from m2diff.diffusion import Schedule
 from m2diff.diffusion.predict import noise_weight, variational_term
 from m2diff.families.base import Answer
@@ -27,7 +26,7 @@ from m2diff.families.config import DiffusionConfig, NoiseLoss, SamplingConfig
 from m2diff.families.single import Drawn, SingleDiffusion, SingleDiffusionConfig
 from m2diff.families.terms import of_answer
 from m2diff.nn import PixelHead
-from m2diff.shapes import Features, Slab
+from m2diff.shapes import Features
 
 
 class DDPET3DChain(DiffusionConfig):
@@ -72,9 +71,9 @@ class DDPET3D(SingleDiffusion):
         super().__init__(config)
         self.share = PixelHead(config.network.shape.widths[0], config.network.folding)
 
-    def answer_from(self, features: Features, low: Slab, numbers: Tensor | None) -> Answer:
+    def answer_from(self, features: Features, conditions: Conditions) -> Answer:
         """The clean image that the predicted noise implies, and the variance's share."""
-        return replace(super().answer_from(features, low, numbers), variance=self.share(features).float().sigmoid())
+        return replace(super().answer_from(features, conditions), variance=self.share(features).float().sigmoid())
 
     def losses(self, answer: Answer, batch: Batch, drawn: Drawn) -> Losses:
         """The squared error of the noise, and the variational term that teaches the variance."""

@@ -29,8 +29,8 @@ from m2diff.batch import Conditions, Needs
 from m2diff.errors import BadInput
 from m2diff.shapes import Slab, Stack
 
-FWHM_PER_SIGMA = sqrt(8 * log(2))
-WORKING_MM = 2.0  # voxel edge of the working grid
+_FWHM_PER_SIGMA = sqrt(8 * log(2))
+_WORKING_MM = 2.0  # voxel edge of the working grid
 OWN_GUIDE_MM = 5.0  # a PET that guides itself is smoothed first: a noisy guide would keep its own noise
 
 
@@ -250,7 +250,7 @@ def _array(stack: Tensor) -> np.ndarray:
 
 
 def _gaussian(image: np.ndarray, fwhm_mm: float) -> np.ndarray:
-    return ndimage.gaussian_filter(image, fwhm_mm / FWHM_PER_SIGMA / WORKING_MM, mode="nearest")
+    return ndimage.gaussian_filter(image, fwhm_mm / _FWHM_PER_SIGMA / _WORKING_MM, mode="nearest")
 
 
 def _ball(radius: float) -> list[tuple[int, int, int]]:

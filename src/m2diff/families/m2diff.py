@@ -20,30 +20,26 @@ from torch import Tensor, nn
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
 from m2diff.diffusion import draw_steps, noised
 from m2diff.errors import BadInput
-from m2diff.families.base import Answer, DiffusionFamily, Made, answered, check_view
+from m2diff.families.base import Answer, DiffusionFamily, check_view, head_answer
 from m2diff.families.config import (
     AnswerLoss,
     DiffusionConfig,
     SamplingConfig,
     Settings,
     UNetConfig,
-    fit_needs_residual,
     lies_on_the_chain,
-    recon_is_told,
 )
 from m2diff.families.terms import hide, item_weights, squared_error, wiener, with_answer
-from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, UNetShape, scan_numbers
+from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, UNetShape
 from m2diff.nn.blocks import per_channel
-from m2diff.shapes import Features, Slab, TimeSteps
+from m2diff.shapes import Features, PerItem, Slab, TimeSteps
 
 
 class M2DiffNetwork(UNetConfig):
-    """The network; the defaults of the last six are the paper's."""
+    """The network; the defaults of the last five are the paper's."""
 
     head: Literal["pet", "mean"] = "pet"
     """What carries the chain: the PET head (the paper), or the mean of both heads."""
-    residual: bool = False
-    """Heads answer a correction to the low-dose image instead of the image; ``fit`` needs it."""
     input_scaling: Literal["none", "wiener"] = "none"
     """``wiener``: x_t enters as sqrt(abar_t) x_t, the best linear estimate of unit-variance data, so that at t = T - 1
     nearly no noise enters and the first step is a regression."""
@@ -53,10 +49,6 @@ class M2DiffNetwork(UNetConfig):
     """Whether PET alone is possible: learned vectors stand in for the MRI's skips."""
     exchange: bool = True
     """Whether the decoders read the other branch's skips; False is two networks side by side, for an ablation."""
-
-    @model_validator(mode="after")
-    def _checked(self) -> M2DiffNetwork:
-        return fit_needs_residual(self, self.residual)
 
 
 class M2DiffLoss(AnswerLoss):
@@ -80,11 +72,6 @@ class M2DiffConfig(Settings):
     diffusion: DiffusionConfig = DiffusionConfig()
     loss: M2DiffLoss = M2DiffLoss()
     sampling: SamplingConfig = SamplingConfig()
-
-    @model_validator(mode="after")
-    def _hides_what_it_tells(self) -> M2DiffConfig:
-        recon_is_told(self.network, self.loss.dropout)
-        return self
 
     @model_validator(mode="after")
     def _samples_its_chain(self) -> M2DiffConfig:
@@ -117,10 +104,11 @@ class Branch(nn.Module):
         """Skips of two images, channel by channel one after the other."""
         return self.encoder(self.stem(torch.cat([first, second], dim=1)), embedding)
 
-    def decode(self, skips: list[list[Features]], made: Made, low: Slab | None) -> Answer:
-        """The clean image from its own skips and, after them, the other branch's: of its own, or made from ``low``."""
-        bottom = self.middle(skips[0][-1], made.embedding)
-        return answered(self.head, self.decoder(bottom, made.embedding, *skips), low, made.numbers)
+    def decode(self, skips: list[list[Features]], embedding: Tensor, low: Slab, drf: PerItem | None) -> Answer:
+        """The clean image from its own skips and, after them, the other branch's; ``low``, ``drf``: see ``FitHead``."""
+        bottom = self.middle(skips[0][-1], embedding)
+        features = self.decoder(bottom, embedding, *skips)
+        return head_answer(self.head, features, low, drf, residual=False)
 
 
 class M2Diff(DiffusionFamily):
@@ -137,15 +125,12 @@ class M2Diff(DiffusionFamily):
             network.multiple,
             mri=True,
             dose=network.dose,
-            recon=network.recon,
             classes=config.loss.classes > 0 or config.loss.levels > 0,
-            looks=network.looks,
         )
         self.schedule = config.diffusion.schedule()
         self.sampling = config.sampling
         self.time = TimeEmbedding(network.width, shape.embedding)
         self.dose = DoseEmbedding(shape.embedding) if network.dose else None
-        self.scan = network.new_scan_embedding()
         self.pet = Branch(network, shape, attention=network.middle_attention)
         # Self-attention is the PET branch's alone, as in the paper's release.
         self.mri = Branch(network, _without_attention(shape), attention=False)
@@ -166,33 +151,24 @@ class M2Diff(DiffusionFamily):
         """Both branches' clean images."""
         check_view(self.needs, conditions)
         low, mri = conditions.low, conditions.mri
-        made = self._made(t, conditions)
+        drf = conditions.drf if self.dose is not None else None
+        embedding = self.time(t)
+        if self.dose is not None:
+            embedding = embedding + self.dose(drf, len(t))
         x_in = wiener(x_t, t, self.schedule) if self.config.network.input_scaling == "wiener" else x_t
-        start = low if self.config.network.residual else None
 
         # PET alone: learned vectors stand where the MRI's skips would be.
-        pet_skips = self.pet.encode(x_in, low, made.embedding)
+        pet_skips = self.pet.encode(x_in, low, embedding)
         if mri is None:
-            alone = self.pet.decode([pet_skips, *self._absent_skips(pet_skips)], made, start)
+            alone = self.pet.decode([pet_skips, *self._absent_skips(pet_skips)], embedding, low, drf)
             return Heads(alone.clean, None, _classes(alone))
 
         # Both: each decoder reads its own state, its own skips and the other's.
-        mri_skips = self.mri.encode(mri, x_in, made.embedding)
+        mri_skips = self.mri.encode(mri, x_in, embedding)
         exchange = self.config.network.exchange
-        of_pet = self.pet.decode([pet_skips, mri_skips] if exchange else [pet_skips], made, start)
-        of_mri = self.mri.decode([mri_skips, pet_skips] if exchange else [mri_skips], made, start)
+        of_pet = self.pet.decode([pet_skips, mri_skips] if exchange else [pet_skips], embedding, low, drf)
+        of_mri = self.mri.decode([mri_skips, pet_skips] if exchange else [mri_skips], embedding, low, drf)
         return Heads(of_pet.clean, of_mri.clean, _classes(of_pet, of_mri))
-
-    def _made(self, t: TimeSteps, conditions: Conditions) -> Made:
-        """One embedding for both branches: the step, and how the scan was made as far as the network is told."""
-        count, embedding = len(t), self.time(t)
-        if self.dose is not None:
-            embedding = embedding + self.dose(conditions.drf, count)
-        if self.scan is None:
-            return Made(embedding, None)
-        dose = conditions.drf if self.dose is not None else None
-        numbers = scan_numbers(dose, conditions.recon, count, conditions.low.device)
-        return Made(embedding + self.scan(numbers), numbers)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
         """The paper's three terms (and, where weighted, the mean's) at a random step, in one forward pass."""

@@ -4,7 +4,7 @@
     every skip * channel weights(skip, dose) * spatial weights(skip, dose) -> decoder
 
 MDAA-Diff, arXiv 2505.05112: CT-guided, several doses by one network. Only the abstract could be read: where the paper
-is silent the choice is ours (docs/families.md). The MRI takes CT's place; without a guide its attention is left out.
+is silent the choice is ours (docs/methods/mdaa.md). The MRI takes CT's place; without a guide that part is left out.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     loss: MSE(clean, target) + 0.2 MSE(clean_0, target)
 
 MFdiff, arXiv 2602.11545: "without extraneous details", two-stage supervise-assisted learning. Only the abstract could
-be read; ours (docs/families.md): the gate sees both images, so what only the MRI shows can be kept out, and the fused
-feature must itself explain the clean scan (``loss.first``), so that nothing is carried which does not. Stage 1 is
+be read; ours (docs/methods/mfdiff.md): the gate sees both images, so what only the MRI shows can be kept out, and the
+fused feature must itself explain the clean scan (``loss.first``), so that nothing is carried which does not. Stage 1 is
 training on simulation, stage 2 the same command on the target domain with ``--from`` the weights of stage 1.
 """
 

@@ -23,9 +23,8 @@ from m2diff.batch import Conditions
 from m2diff.diffusion import q_sample, sample
 from m2diff.errors import BadInput
 from m2diff.families.m2diff import M2Diff, M2DiffConfig, M2DiffNetwork
-from m2diff.families.terms import squared_error
 
-TOLERANCE = 1e-4
+LARGEST_DIFFERENCE = 1e-4
 UNUSED = "out."  # a third head that the release builds and never calls
 SHAPES = Mapping[str, tuple[int, ...]]
 IMAGES = ("x_t", "low", "mri", "target", "noise", "pet_head", "mri_head", "sample_pet", "sample_mri")
@@ -93,7 +92,7 @@ class Difference:
     @property
     def passed(self) -> bool:
         """Whether it is small enough to be the same network."""
-        return self.largest < TOLERANCE  # NaN is not
+        return self.largest < LARGEST_DIFFERENCE  # NaN is not
 
 
 def our_name(released: str) -> str:
@@ -201,9 +200,14 @@ def _require(recorded: Mapping[str, Tensor], steps: int) -> None:
         raise BadInput(f"the file of recorded numbers lacks {', '.join(missing)}: pass the one that has them.")
     _require_images(recorded)
     _require_steps(recorded, steps)
+    items = len(recorded["x_t"])
     for name in LOSSES:
-        if recorded[name].numel() != 1 or not recorded[name].is_floating_point():
-            raise BadInput(f"a recorded loss is one number; {name} is {_described(recorded[name])}: mend the file.")
+        loss = recorded[name]
+        if (loss.numel() != 1 and loss.shape != (items,)) or not loss.is_floating_point():
+            raise BadInput(
+                f"a recorded loss is one number, or one for each of the {items} images; {name} is {_described(loss)}: "
+                "mend the file."
+            )
 
 
 def _require_images(recorded: Mapping[str, Tensor]) -> None:
@@ -242,15 +246,13 @@ def _heads(model: M2Diff, recorded: Mapping[str, Tensor], conditions: Conditions
 
 
 def _losses(model: M2Diff, recorded: Mapping[str, Tensor], conditions: Conditions) -> dict[str, Tensor]:
-    """The three loss terms at the image noised with the recorded noise."""
+    """The three loss terms at the image noised with the recorded noise: of each item, or their mean, as recorded."""
     target, t = recorded["target"], recorded["t"]
     heads = model.heads(q_sample(target, t, recorded["noise"], model.schedule), t, conditions)
-    even = torch.ones(len(target))
-    return {
-        "loss_pet": squared_error(heads.pet, target, even),
-        "loss_mri": squared_error(_present(heads.mri), target, even),
-        "loss_agreement": squared_error(heads.pet, _present(heads.mri), even),
-    }
+    mri = _present(heads.mri)
+    pairs = {"loss_pet": (heads.pet, target), "loss_mri": (mri, target), "loss_agreement": (heads.pet, mri)}
+    items = {name: (one - other).square().flatten(1).mean(dim=1) for name, (one, other) in pairs.items()}
+    return {name: each if recorded[name].numel() > 1 else each.mean() for name, each in items.items()}
 
 
 def _chain(model: M2Diff, recorded: Mapping[str, Tensor], conditions: Conditions) -> dict[str, Tensor]:
@@ -285,7 +287,7 @@ def _present(image: Tensor | None) -> Tensor:
     return image
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file; BadInput where it cannot be read."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -298,19 +300,19 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def check(weights: Path, io: Path) -> int:
+def check_recorded(weights: Path, io: Path) -> int:
     """Write the import's summary and every difference to standard output; the exit code (0 the same, 1 not)."""
-    imported = import_released(read(weights))
-    differences = compare(imported.model, read(io))
+    imported = import_released(_read(weights))
+    differences = compare(imported.model, _read(io))
     passed = all(difference.passed for difference in differences)
     lines = [imported.summary]
     lines += [f"{d.name:16s} {d.largest:.2e}  {'same' if d.passed else 'DIFFERENT'}" for d in differences]
-    lines.append(f"{'all' if passed else 'not all'} under {TOLERANCE:g}")
+    lines.append(f"{'all' if passed else 'not all'} under {LARGEST_DIFFERENCE:g}")
     sys.stdout.write("\n".join(lines) + "\n")
     return 0 if passed else 1
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def check_command(arguments: Sequence[str] | None = None) -> int:
     """The command line; see the module's first lines."""
     parser = argparse.ArgumentParser(
         prog="python -m m2diff.families.official", description="The paper's network, checked."
@@ -321,11 +323,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add_argument("io", type=Path, help="recorded inputs and outputs, safetensors")
     chosen = parser.parse_args(arguments)
     try:
-        return check(chosen.weights, chosen.io)
+        return check_recorded(chosen.weights, chosen.io)
     except BadInput as error:
         sys.stderr.write(f"{error}\n")
         return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(check_command())

@@ -5,16 +5,15 @@ Every claim for a diffusion stands beside it: same data, same budget, same losse
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import model_validator
 from torch import Tensor
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses
 from m2diff.families.base import Answer, Trainable, check_view
-from m2diff.families.config import Settings, SingleLoss, recon_is_told
-from m2diff.families.single import SingleNetwork, SingleUNet, needs_of
+from m2diff.families.config import Settings, SingleLoss, UNetConfig
+from m2diff.families.single import SingleUNet, needs_of
 from m2diff.families.terms import hide, of_answer
 
 
@@ -22,13 +21,8 @@ class RegressConfig(Settings):
     """Everything that a preset says about the model."""
 
     family: Literal["regress"] = "regress"
-    network: SingleNetwork = SingleNetwork()
+    network: UNetConfig = UNetConfig()
     loss: SingleLoss = SingleLoss()
-
-    @model_validator(mode="after")
-    def _hides_what_it_tells(self) -> Self:
-        recon_is_told(self.network, self.loss.dropout)
-        return self
 
 
 class Regress(SingleUNet, Trainable):
@@ -46,9 +40,9 @@ class Regress(SingleUNet, Trainable):
     def _answer(self, conditions: Conditions) -> Answer:
         """The clean image and the classes of its fit."""
         check_view(self.needs, conditions)
-        made = self.made(conditions)
-        skips = self.encoder(self.read(conditions), made.embedding)
-        return self.answer_from(self.decoded(skips, made.embedding), conditions.low, made.numbers)
+        embedding = self.dose(conditions.drf, conditions.low.shape[0])
+        skips = self.encoder(self.read(conditions), embedding)
+        return self.answer_from(self.decoded(skips, embedding), conditions)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
         """The squared error of the answer, with conditions hidden by chance."""

@@ -18,35 +18,22 @@ from torch import Tensor, nn
 
 from m2diff.batch import Batch, Conditions, Estimate, Losses, Needs
 from m2diff.diffusion import draw_steps, noised
-from m2diff.families.base import Answer, DiffusionFamily, Made, answered, check_view
+from m2diff.families.base import Answer, DiffusionFamily, check_view, head_answer
 from m2diff.families.config import (
     DiffusionConfig,
     SamplingConfig,
     Settings,
     SingleLoss,
     UNetConfig,
-    fit_needs_residual,
     lies_on_the_chain,
-    recon_is_told,
 )
 from m2diff.families.terms import hide, of_answer, wiener
-from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding, scan_numbers
+from m2diff.nn import Decoder, DoseEmbedding, Encoder, Middle, TimeEmbedding
 from m2diff.nn.blocks import per_channel
 from m2diff.shapes import Features, Slab, TimeSteps
 
 
-class SingleNetwork(UNetConfig):
-    """The network."""
-
-    residual: bool = True
-    """The head answers a correction to the low-dose image instead of the image; ``fit`` needs it."""
-
-    @model_validator(mode="after")
-    def _fit_has_a_start(self) -> SingleNetwork:
-        return fit_needs_residual(self, self.residual)
-
-
-class NoisedNetwork(SingleNetwork):
+class NoisedNetwork(UNetConfig):
     """The network of a diffusion."""
 
     input_scaling: Literal["none", "wiener"] = "wiener"
@@ -62,11 +49,6 @@ class SingleDiffusionConfig(Settings):
     sampling: SamplingConfig = SamplingConfig()
 
     @model_validator(mode="after")
-    def _hides_what_it_tells(self) -> Self:
-        recon_is_told(self.network, self.loss.dropout)
-        return self
-
-    @model_validator(mode="after")
     def _samples_its_chain(self) -> Self:
         lies_on_the_chain(self.sampling, self.diffusion)
         return self
@@ -78,10 +60,9 @@ class SingleUNet(nn.Module):
     reads_mri: ClassVar[bool] = True
     """Whether there is a stem for the MRI; a family of PET alone has none and never looks at one."""
 
-    def __init__(self, network: SingleNetwork) -> None:
+    def __init__(self, network: UNetConfig) -> None:
         super().__init__()
         shape = network.shape
-        self.residual = network.residual
         self.dose = DoseEmbedding(shape.embedding)
         self.stem = network.new_stem()
         if self.reads_mri:
@@ -91,7 +72,6 @@ class SingleUNet(nn.Module):
         self.middle = Middle(shape, attention=network.middle_attention)
         self.decoder = Decoder(shape)
         self.head = network.new_head()
-        self.scan = network.new_scan_embedding()
 
     def read(self, conditions: Conditions) -> Features:
         """The stems of the low-dose slab and the MRI, (b, c, ...)."""
@@ -102,21 +82,9 @@ class SingleUNet(nn.Module):
             return features + per_channel(self.absent.to(features.dtype), features)
         return features + self.mri_stem(conditions.mri)
 
-    def made(self, conditions: Conditions) -> Made:
-        """How the scans were made, as far as the network is told."""
-        count, device = conditions.low.shape[0], conditions.low.device
-        embedding = self.dose(conditions.drf, count)
-        if self.scan is None:
-            return Made(embedding, None)
-        numbers = scan_numbers(conditions.drf, conditions.recon, count, device)
-        return Made(embedding + self.scan(numbers), numbers)
-
-    def answer_from(self, features: Features, low: Slab, numbers: Tensor | None) -> Answer:
-        """The answer that the head gives: made from the low-dose slab, or (not ``residual``) of its own.
-
-        ``numbers``: of ``made``.
-        """
-        return answered(self.head, features, low if self.residual else None, numbers)
+    def answer_from(self, features: Features, conditions: Conditions) -> Answer:
+        """The answer that the head gives to the low-dose slab."""
+        return head_answer(self.head, features, conditions.low, conditions.drf, residual=True)
 
     def decoded(self, skips: list[Features], embedding: Tensor) -> Features:
         """The features that the head reads, from the encoder's skips."""
@@ -133,9 +101,7 @@ def needs_of(network: UNetConfig, loss: SingleLoss, *, mri: bool = True) -> Need
         network.multiple,
         mri,
         dose=True,
-        recon=network.recon,
         classes=classes,
-        looks=network.looks,
     )
 
 
@@ -182,11 +148,10 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
         """All that the network says of it."""
         check_view(self.needs, conditions)
         x_in = wiener(x_t, t, self.schedule) if self.config.network.input_scaling == "wiener" else x_t
-        made = self.made(conditions)
-        embedding = self.time(t) + made.embedding
+        embedding = self.time(t) + self.dose(conditions.drf, len(t))
         features = self.read(conditions) + self.noised_stem(x_in)
         encoded = self.encoded(features, embedding, conditions)
-        answer = self.answer_from(self.decoded(encoded.skips, embedding), conditions.low, made.numbers)
+        answer = self.answer_from(self.decoded(encoded.skips, embedding), conditions)
         return replace(answer, first=encoded.first)
 
     def drawn(self, batch: Batch, *, generator: torch.Generator) -> Drawn:

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from m2diff.errors import BadInput
 from m2diff.io.atomic import replacing
+
+if TYPE_CHECKING:  # cards are read without PyTorch
+    from torch import Tensor, nn
 
 
 def folder() -> Path:
@@ -50,58 +49,31 @@ def find(name_or_path: str | Path, *, also: Sequence[str] = ()) -> Path:
     )
 
 
-@dataclass(frozen=True)
-class Training:
-    """What a card says of how its weights were trained; the values as they stand there, empty or None where untold."""
-
-    told: Mapping[str, Any] = field(default_factory=dict)
-    """The card's whole section."""
-    persons: tuple[str, ...] | None = None
-    """Whom the run itself was trained on."""
-    earlier: Training | None = None
-    """The run whose weights it began from; None for random ones."""
-
-    @classmethod
-    def of(cls, section: object) -> Training:
-        """Of the section ``training``, whatever stands there."""
-        told = section if isinstance(section, Mapping) else {}
-        persons, began = told.get("train_persons"), told.get("began_from")
-        known = tuple(map(str, persons)) if isinstance(persons, list | tuple) else None
-        return cls(told, known, None if began is None else cls.of(began))
-
-    @property
-    def runs(self) -> tuple[Training, ...]:
-        """The run and those that it began from, newest first."""
-        return (self, *(self.earlier.runs if self.earlier else ()))
-
-    @property
-    def seen(self) -> frozenset[str]:
-        """Everybody whom the weights saw, as far as the card tells."""
-        return frozenset(person for run in self.runs for person in run.persons or ())
-
-    @property
-    def tells_all(self) -> bool:
-        """Whether the card tells the persons of every run."""
-        return all(run.persons is not None for run in self.runs)
-
-    @property
-    def own_steps(self) -> int:
-        """Steps of the run itself; 0 where untold."""
-        steps = self.told.get("steps")
-        return steps if isinstance(steps, int) else 0
-
-    @property
-    def steps(self) -> int:
-        """Steps of all runs."""
-        return sum(run.own_steps for run in self.runs)
+def training_of(card: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The card's section ``training`` as it stands there; empty where there is none."""
+    section = card.get("training")
+    return section if isinstance(section, Mapping) else {}
 
 
-def training(card: Mapping[str, Any]) -> Training:
-    """What ``card`` says of its weights' training; the one place that reads that section."""
-    return Training.of(card.get("training"))
+def seen_persons(card: Mapping[str, Any]) -> frozenset[str]:
+    """Everybody on whom the weights, or those that they began from, were trained, as far as the card tells."""
+    section = training_of(card)
+    named = section.get("seen_persons") or section.get("train_persons")
+    return frozenset(map(str, named)) if isinstance(named, list | tuple) else frozenset()
 
 
-def write(model: nn.Module, card: Mapping[str, Any], weights: Path, *, beside: Path | None = None) -> Path:
+def tells_all(card: Mapping[str, Any]) -> bool:
+    """Whether the card names everybody whom the weights ever saw."""
+    return isinstance(training_of(card).get("seen_persons"), list | tuple)
+
+
+def steps_of(card: Mapping[str, Any]) -> int:
+    """Steps of the run and of those that it began from; 0 where untold."""
+    told = [training_of(card).get(key) for key in ("steps", "steps_before")]
+    return sum(steps for steps in told if isinstance(steps, int))
+
+
+def write_weights(model: nn.Module, card: Mapping[str, Any], weights: Path, *, beside: Path | None = None) -> Path:
     """Write the weights of ``model`` (float16) to ``weights`` and their card ``beside``, both or neither.
 
     ``beside``: None is the weights' own name with ``.json``. float16 keeps 11 bits, more than bfloat16 training
@@ -118,6 +90,8 @@ def write(model: nn.Module, card: Mapping[str, Any], weights: Path, *, beside: P
 
 def _half(tensor: Tensor) -> Tensor:
     """On the CPU, in memory of its own, as a file of weights needs it."""
+    import torch
+
     tensor = tensor.detach().cpu()
     return (tensor.half() if tensor.is_floating_point() else tensor).clone(memory_format=torch.contiguous_format)
 

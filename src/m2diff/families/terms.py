@@ -12,30 +12,23 @@ from m2diff.batch import Batch, Conditions, Losses
 from m2diff.diffusion import Schedule
 from m2diff.families.base import Answer
 from m2diff.families.config import AnswerLoss, DropoutConfig, SingleLoss
-from m2diff.nn.judge import contrast
-from m2diff.nn.smooth import along_axes, neighbours
+from m2diff.nn.smooth import along_axes, neighbours, structure
 from m2diff.shapes import PerItem, Slab, TimeSteps
 
 BALANCE_FLOOR = 1e-3  # an empty slab (no error in the input at all) weighs at most 30 times an average one
 
 
 def hide(conditions: Conditions, dropout: DropoutConfig, *, generator: torch.Generator) -> Conditions:
-    """The conditions with the MRI dropped for the whole batch, and doses and reconstructions made unknown item by item.
+    """The conditions with the MRI dropped for the whole batch, and doses made unknown item by item.
 
     The same number of draws is made whatever is there, so that a seed means the same for every batch.
     """
-    count = conditions.low.shape[0]
-    chances = torch.rand(1 + count, generator=generator, device=generator.device)
-    of_recon = torch.rand(count, generator=generator, device=generator.device)
+    chances = torch.rand(1 + conditions.low.shape[0], generator=generator, device=generator.device)
     mri = None if float(chances[0]) < dropout.mri else conditions.mri
-    dose, recon = conditions.drf, conditions.recon
-    if dose is not None:
-        hidden = (chances[1:] < dropout.dose).to(dose.device)
-        dose = dose.masked_fill(hidden, float("nan"))
-    if recon is not None:
-        hidden = (of_recon < dropout.recon).to(recon.device)
-        recon = recon.masked_fill(hidden[:, None], float("nan"))
-    return replace(conditions, mri=mri, drf=dose, recon=recon)
+    drf = conditions.drf
+    if drf is not None:
+        drf = drf.masked_fill((chances[1:] < dropout.dose).to(drf.device), float("nan"))
+    return replace(conditions, mri=mri, drf=drf)
 
 
 def item_weights(low: Slab, target: Slab, *, balance: bool) -> PerItem:
@@ -84,7 +77,7 @@ def with_levels(losses: Losses, estimate: Slab, batch: Batch, weights: PerItem, 
     return losses.plus("levels", level_error(estimate, batch, weights), weight)
 
 
-INSIDE = 0.25
+_INSIDE = 0.25
 """Uptake, in a scan whose brain is near 1, above which a voxel counts as inside."""
 
 
@@ -103,8 +96,8 @@ def shrinkage_error(estimate: Slab, batch: Batch, weights: PerItem) -> Tensor:
     """
     target = batch.target.float()
     with torch.autocast(target.device.type, enabled=False):
-        inside = (target > INSIDE)[:, None]
-        truth = torch.where(inside, torch.cat([target[:, None], contrast(target)], dim=1), 0.0)
+        inside = (target > _INSIDE)[:, None]
+        truth = torch.where(inside, torch.cat([target[:, None], structure(target)], dim=1), 0.0)
         along = shrinkage((estimate.float() - target).flatten(1), truth.flatten(2))
     return (weights * along).mean() / target[0].numel()
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,6 +116,14 @@ def _derived(root: Path, label: str) -> Path:
 def tracer_in(sidecar: Mapping[str, Any]) -> str | None:
     """The tracer that a PET sidecar names; None where it names none."""
     return next((str(sidecar[key]) for key in TRACER_KEYS if sidecar.get(key)), None)
+
+
+def drf_in(sidecar: Mapping[str, Any]) -> float | None:
+    """The dose reduction factor that a PET sidecar states; None where it states none of at least 1."""
+    value = sidecar.get("DoseReductionFactor")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and value >= 1 else None
 
 
 def tracer_of(subject: Subject) -> str | None:

@@ -6,7 +6,6 @@ Bad input ends here, in one sentence each, so that nothing further on has to ask
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import math
 import re
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from m2diff.errors import BadInput
 from m2diff.io.atomic import replacing
+from m2diff.io.hashes import sha256
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.volume import Source, Volume
 
@@ -146,12 +146,6 @@ def read_sidecar(path: Path | str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BadInput(f"The sidecar {beside} must be one JSON object, got a {type(content).__name__}; correct it.")
     return content
-
-
-def sha256(path: Path | str) -> str:
-    """The SHA-256 of a file, hexadecimal."""
-    with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _open(path: Path, what: str) -> Any:

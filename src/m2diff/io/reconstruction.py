@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-KEYS = re.compile(r"Recon(Method|Filter)")
+_KEYS = re.compile(r"Recon(Method|Filter)")
 """Begins the keys of a sidecar that say it."""
 _SHORT = re.compile(r"(?<![^\W_])(\d+)\s*i(?:t|ter|terations?)?[\s,_-]*(\d+)\s*s(?:ub|ubsets?)?(?![^\W_])", re.I)
 """``3i21s`` as Siemens writes it in a method's name, ``OSEM 4it 8sub``."""
@@ -78,7 +78,7 @@ def reconstruction(sidecar: Mapping[str, Any]) -> Reconstruction:
 
 def without_reconstruction(sidecar: Mapping[str, Any]) -> dict[str, Any]:
     """A sidecar that says nothing of it, for an image that was not made that way."""
-    return {key: value for key, value in sidecar.items() if not KEYS.match(key)}
+    return {key: value for key, value in sidecar.items() if not _KEYS.match(key)}
 
 
 def _parameters(sidecar: Mapping[str, Any]) -> dict[str, Any]:

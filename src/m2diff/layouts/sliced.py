@@ -13,10 +13,15 @@ have no ``geometry.json``: their slices are stacked in the order of their number
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +33,6 @@ import numpy.typing as npt
 from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
 from m2diff.io.bids import Subject, find_subjects
-from m2diff.layouts import mat5
 from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 
@@ -36,6 +40,9 @@ SPLITS = ("train", "val", "test")
 LOW, STANDARD, GUIDE = "LD", "SD", "T1"
 KEY = "slice_data"
 VOXEL_MM = (2.0, 2.0, 2.0)
+READER = Path(__file__).with_name("read_mat.py")
+MOST_SECONDS = 600
+"""Until the slices of one scan are read; it takes a few."""
 _NAME = re.compile(r"(?P<person>.*?)(?:[_-]*(?:slice|s))?[_-]*(?P<slice>\d+)", re.IGNORECASE)
 
 
@@ -73,7 +80,7 @@ def visits(
 
 def stack(folder: Path, names: Sequence[str], known: Mapping[str, Any], voxel_mm: tuple[float, float, float]) -> Volume:
     """Slices of one kind as a volume (x, y, z)."""
-    planes = [_slice(folder / name) for name in names]
+    planes = _slices([folder / name for name in names])
     shapes = {plane.shape for plane in planes}
     if len(shapes) != 1:
         raise BadInput(f"The slices of one scan must have one size, but {folder} holds {sorted(shapes)}; sort them.")
@@ -169,22 +176,42 @@ def _split(persons: Sequence[str], seed: int) -> dict[str, str]:
     return {str(person): "test" if n < held else "val" if n < 2 * held else "train" for n, person in enumerate(order)}
 
 
-def _slice(path: Path) -> npt.NDArray[np.float32]:
-    """The ``slice_data`` of one file."""
-    if not path.is_file():
-        raise BadInput(f"{path} is missing: every LD slice needs an SD slice of the same name; complete the folder.")
-    raw = path.read_bytes()
-    if mat5.is_hdf5(raw):
-        raise BadInput(f"{path} is a MATLAB 7.3 file; save it with -v7.")
-    if not mat5.is_mat5(raw):
-        raise BadInput(f"{path} is no readable .mat file (MATLAB 5 and later); save it with -v7.")
+def _slices(paths: Sequence[Path]) -> list[npt.NDArray[np.float32]]:
+    """The ``slice_data`` of each file."""
+    for path in paths:
+        if not path.is_file():
+            raise BadInput(
+                f"{path} is missing: every LD slice needs an SD slice of the same name; complete the folder."
+            )
+    return [_checked(path, array) for path, array in zip(paths, _read_arrays(paths), strict=True)]
+
+
+def _read_arrays(paths: Sequence[Path]) -> list[npt.NDArray[Any]]:
+    """The arrays of all files, read in a process of its own (``read_mat``); BadInput for the first that has none."""
+    asked = json.dumps({"name": KEY, "paths": [str(path) for path in paths]}).encode()
+    alone = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # threads ask for memory
     try:
-        found = mat5.array(raw, KEY)
-    except (ValueError, IndexError) as trouble:
-        raise BadInput(
-            f"{path} is no readable .mat file, or {KEY} is no real image; copy or export it again."
-        ) from trouble
-    data = np.squeeze(np.empty(0) if found is None else found)
+        done = subprocess.run(
+            [sys.executable, READER], input=asked, capture_output=True, env=alone, timeout=MOST_SECONDS
+        )
+        said, why = io.BytesIO(done.stdout), done.stderr.decode(errors="replace")
+    except subprocess.TimeoutExpired as trouble:
+        said, why = io.BytesIO(trouble.stdout or b""), ""
+    arrays: list[npt.NDArray[Any]] = []
+    with suppress(ValueError, EOFError):  # the last one may be cut off
+        while len(arrays) < len(paths):
+            arrays.append(np.load(said, allow_pickle=False))
+    if len(arrays) == len(paths):
+        return arrays
+    path = paths[len(arrays)]
+    if "MATLAB 7.3" in why:
+        raise BadInput(f"{path} is a MATLAB 7.3 file; save it with -v7.")
+    raise BadInput(f"{path} is no readable .mat file, or {KEY} is no real image; save it with -v7 or copy it again.")
+
+
+def _checked(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The slice in ``array``, which the file at ``path`` holds."""
+    data = np.squeeze(array)
     if data.ndim != 2:
         raise BadInput(f"{path} must hold {KEY}, one real 2D image; got shape {data.shape}; export it so.")
     if not np.isfinite(data).all():

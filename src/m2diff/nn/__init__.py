@@ -2,7 +2,7 @@
 
 from m2diff.nn.attention import SelfAttention
 from m2diff.nn.blocks import Downsample, Folding, PixelHead, PixelStem, ResBlock, Upsample
-from m2diff.nn.embed import DoseEmbedding, ScanEmbedding, TimeEmbedding, scan_numbers
+from m2diff.nn.embed import DoseEmbedding, TimeEmbedding
 from m2diff.nn.fit import FitHead
 from m2diff.nn.unet import Decoder, Encoder, Middle, UNetShape
 
@@ -17,10 +17,8 @@ __all__ = [
     "PixelHead",
     "PixelStem",
     "ResBlock",
-    "ScanEmbedding",
     "SelfAttention",
     "TimeEmbedding",
     "UNetShape",
     "Upsample",
-    "scan_numbers",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 from m2diff.shapes import Features, Slab
 
+Layer = TypeVar("Layer", bound=nn.Module)
 NARROW = 4
 """Voxels along an axis, of a convolution's output, below which its gradients in bfloat16 are not trusted on a CPU."""
 
@@ -77,7 +79,7 @@ def group_norm(channels: int, groups: int) -> Norm:
     return Norm(math.gcd(channels, groups), channels)
 
 
-def zeroed(layer: nn.Module) -> nn.Module:
+def zeroed(layer: Layer) -> Layer:
     """The same layer with all its parameters at zero: what it adds starts as nothing."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

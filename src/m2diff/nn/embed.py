@@ -1,4 +1,4 @@
-"""Numbers into vectors: the diffusion step, the dose, and how the scan was reconstructed."""
+"""Numbers into vectors: the diffusion step and the dose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2diff.nn.blocks import zeroed
 from m2diff.shapes import PerItem, TimeSteps
 
 
@@ -47,54 +46,16 @@ class DoseEmbedding(nn.Module):
 
     def __init__(self, embedding: int) -> None:
         super().__init__()
-        self.first = nn.Linear(1, embedding)
-        self.second = nn.Linear(embedding, embedding)
+        self.first = nn.Linear(1, 2 * embedding)
+        self.second = nn.Linear(2 * embedding, embedding)
         self.unknown = nn.Parameter(0.02 * torch.randn(embedding))
 
-    def forward(self, dose: PerItem | None, count: int) -> Tensor:
+    def forward(self, drf: PerItem | None, count: int) -> Tensor:
         """(b,) dose reduction factors, NaN where unknown (None: all unknown), to (b, embedding)."""
         unknown = self.unknown.expand(count, -1)
-        if dose is None:
+        if drf is None:
             return unknown
-        missing = torch.isnan(dose)
-        octaves = torch.log2(torch.where(missing, torch.ones_like(dose), dose)) / self.OCTAVES
+        missing = torch.isnan(drf)
+        octaves = torch.log2(torch.where(missing, torch.ones_like(drf), drf)) / self.OCTAVES
         known = self.second(F.silu(self.first(octaves[:, None].to(self.first.weight.dtype))))
         return torch.where(missing[:, None], unknown.to(known.dtype), known)
-
-
-SCAN_NUMBERS = 8
-"""Numbers of ``scan_numbers``: four facts, and of each whether it is known."""
-
-
-def scan_numbers(dose: PerItem | None, recon: Tensor | None, count: int, device: torch.device) -> Tensor:
-    """How scans were made, as numbers of about -1 to 1, (count, ``SCAN_NUMBERS``) float32.
-
-    ``dose``: (count,) dose reduction factors. ``recon``: (count, 3), see ``Conditions.recon``. NaN, or None for all, is
-    unknown: a 0, and a 0 beside it where a 1 says that it is known. Of iterations and subsets it is first their product
-    that counts, the number of updates. Values beyond those of a randomised cohort (21 to 96 updates, up to 21 subsets)
-    are taken as its ends.
-    """
-    unknown = torch.full((count,), float("nan"), device=device)
-    drf = unknown if dose is None else dose.to(device).float()
-    iterations, subsets, fwhm = [unknown] * 3 if recon is None else recon.to(device).float().unbind(dim=1)
-    facts = [
-        drf.log2().clamp(0.0, 7.0) / 3.5 - 1,
-        ((iterations * subsets).clamp(21.0, 96.0).log2() - 5.5) / 1.5,
-        subsets.clamp(1.0, 21.0).log2() / 2.5 - 1,
-        fwhm.clamp(0.0, 8.0) / 4 - 1,
-    ]
-    known = [(~fact.isnan()).float() for fact in facts]
-    return torch.stack([*(fact.nan_to_num(0.0) for fact in facts), *known], dim=1)
-
-
-class ScanEmbedding(nn.Module):
-    """The numbers of ``scan_numbers`` as a vector; it starts as nothing, so that a trained network may be given one."""
-
-    def __init__(self, embedding: int) -> None:
-        super().__init__()
-        self.first = nn.Linear(SCAN_NUMBERS, embedding)
-        self.second = zeroed(nn.Linear(embedding, embedding))
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        """(b, ``SCAN_NUMBERS``) to (b, embedding)."""
-        return self.second(F.silu(self.first(numbers.to(self.first.weight.dtype))))

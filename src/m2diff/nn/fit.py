@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from m2diff.nn.blocks import Folding, PixelHead
 from m2diff.nn.judge import Judge
 from m2diff.nn.smooth import along_axes, neighbours
-from m2diff.shapes import Features, Slab
+from m2diff.shapes import Features, PerItem, Slab
 
 CELL = 4
 """Side in voxels of the cells over which a fit's sums are taken, in plane; two slices along the slab."""
@@ -46,27 +46,26 @@ class FitHead(nn.Module):
         windows: tuple[int, ...],
         *,
         judged: bool = False,
-        told: int = 0,
     ) -> None:
         super().__init__()
         self.slices, self.windows = folding.slices, windows
         self.guide = PixelHead(channels, folding, classes, zero=False)
         self.blend = PixelHead(channels, folding, 1 + len(windows))
         self.correction = PixelHead(channels, folding)
-        self.judge = Judge(classes, len(windows), told=told) if judged else None
+        self.judge = Judge(classes, len(windows)) if judged else None
 
-    def forward(self, features: Features, low: Slab, told: Tensor | None = None) -> tuple[Slab, Tensor]:
+    def forward(self, features: Features, low: Slab, drf: PerItem | None = None) -> tuple[Slab, Tensor]:
         """Features (b, c, ...) and the low-dose slab (b, s, h, w) to the clean slab, float32, and its classes.
 
-        The classes (b, classes, s, h, w) come as logits. ``told`` (b, ...): what is known of the scan, for the judge.
+        The classes (b, classes, s, h, w) come as logits. ``drf`` (b,): dose reduction factors, for the judge.
         """
         logits, mixture = (head(features).float().unflatten(1, (-1, self.slices)) for head in (self.guide, self.blend))
         guide, blend = logits.softmax(dim=1), mixture.softmax(dim=1)
+        correction, low = self.correction(features).float(), low.float()
         with torch.autocast(low.device.type, enabled=False):
-            fits = local_fits(low.float(), guide, self.windows)
-        candidates = torch.cat([low.float()[:, None], fits], dim=1)
-        answer = (blend * candidates).sum(dim=1) + self.correction(features).float()
-        return (answer if self.judge is None else self.judge(answer, low.float(), fits, guide, told)), logits
+            fits = local_fits(low, guide, self.windows)
+            answer = (blend * torch.cat([low[:, None], fits], dim=1)).sum(dim=1) + correction
+            return (answer if self.judge is None else self.judge(answer, low, fits, guide, drf)), logits
 
 
 def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:

@@ -1,41 +1,85 @@
-"""Where a PET scan has anything to show. For views and scales; scores are taken in a brain mask (docs/metrics.md)."""
+"""Where things lie on the working grid: the brain and the head in a PET scan, the tissue in an MRI.
+
+For views and scales; scores are taken in a brain mask (docs/metrics.md). What is read off a PET scan is read off its
+calmed version, so that whoever asks for several things smooths once (``pet.PetOnGrid``).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
 
+from m2diff.errors import BadInput
 from m2diff.preparation.grid import WORKING_MM, smoothed
-from m2diff.preparation.intensity import CALM_MM, level
 from m2diff.shapes import MaskArray, VolumeArray
 
+CALM_MM = 10.0
+"""FWHM after which a brain stands out of its noise even at a hundredth of the dose."""
+MRI_CALM_MM = 4.0
+"""The same for an MRI, which has little noise."""
+LEVEL_ML = 100.0
+"""Volume of tissue above ``level``: no lesion is as large, and every brain is several times larger."""
+BRAIN_SHARE = 0.4
+"""A brain's voxels are above this share of the level, skull and scalp mostly below."""
 HEAD_SHARE = 0.12
-"""A head's voxels are above this share of the scan's level; scalp and skull of an FDG scan are at a fifth and more."""
-MARGIN_MM = 6.0
+"""A head's voxels are above this share of the level; scalp and skull of an FDG scan are at a fifth and more."""
+HEAD_MARGIN_MM = 6.0
 
 
-def support(data: VolumeArray) -> MaskArray:
-    """The head in a PET scan on the working grid: its largest piece, filled, with a margin of ``MARGIN_MM``.
+def calmed(data: VolumeArray) -> VolumeArray:
+    """A PET scan smoothed until its brain stands out."""
+    return smoothed(data, CALM_MM)
+
+
+def level(calm: VolumeArray) -> float:
+    """The value that 100 ml of a calmed scan exceed (or a twentieth of the image, where that is less)."""
+    count = int(min(LEVEL_ML * 1000.0 / WORKING_MM**3, calm.size / 20))
+    flat = calm.ravel()
+    return float(np.partition(flat, flat.size - 1 - count)[flat.size - 1 - count])
+
+
+def brain(calm: VolumeArray, top: float) -> MaskArray:
+    """The brain, roughly, in a calmed scan of level ``top``; BadInput where nothing stands out."""
+    if not top > 0.0:
+        raise BadInput(
+            f"The PET shows no activity (100 ml of tissue should stand out, but their level is {top:g}); "
+            "check that the file is the reconstructed scan."
+        )
+    return calm > BRAIN_SHARE * top
+
+
+def head(calm: VolumeArray, top: float) -> MaskArray:
+    """The head in a calmed scan of level ``top``: its largest piece, filled, with a margin of ``HEAD_MARGIN_MM``.
 
     All True where nothing stands out, so that a view is never empty.
     """
-    calm = smoothed(data, CALM_MM)
-    head = largest_piece(calm > HEAD_SHARE * level(calm))
-    if not head.any():
-        return np.ones(data.shape, dtype=bool)
+    found = largest_piece(calm > HEAD_SHARE * top)
+    if not found.any():
+        return np.ones(calm.shape, dtype=bool)
     for axis in range(3):  # fill slice by slice: a head is open where the field of view cuts the neck
-        filled = [ndimage.binary_fill_holes(part) for part in np.moveaxis(head, axis, 0)]
-        head = np.moveaxis(np.stack(filled), 0, axis)
-    near: MaskArray = ndimage.distance_transform_edt(~head) * WORKING_MM <= MARGIN_MM
-    return near
+        found = ndimage.binary_fill_holes(found, _cross_within(axis))
+    return grown(found, HEAD_MARGIN_MM / WORKING_MM)
+
+
+def support(data: VolumeArray) -> MaskArray:
+    """The head in a PET scan on the working grid, as ``head``."""
+    calm = calmed(data)
+    return head(calm, level(calm))
 
 
 def tissue(data: VolumeArray) -> MaskArray:
     """The head or the brain in an MRI on the working grid."""
+    return largest_piece(bright(smoothed(data, MRI_CALM_MM)))
+
+
+def bright(calm: VolumeArray) -> MaskArray:
+    """What is no air in a smoothed MRI.
+
+    Above half of Otsu's threshold: in a whole head with bright fat the threshold itself may cut grey matter away.
+    """
     from skimage.filters import threshold_otsu
 
-    calm = smoothed(data, 4.0)
-    return largest_piece(calm > 0.5 * threshold_otsu(np.clip(calm, 0.0, np.percentile(calm, 99.5))))
+    return calm > 0.5 * threshold_otsu(np.clip(calm, 0.0, np.percentile(calm, 99.5)))
 
 
 def largest_piece(mask: MaskArray) -> MaskArray:
@@ -61,3 +105,11 @@ def box(mask: MaskArray, margin: int = 0) -> tuple[slice, slice, slice]:
         for span, size in zip(spans, mask.shape, strict=True)
     )
     return i, j, k
+
+
+def _cross_within(axis: int) -> MaskArray:
+    """(3, 3, 3) The neighbours of a voxel in its slice across ``axis``."""
+    cross = ndimage.generate_binary_structure(3, 1)
+    for end in (0, 2):
+        cross[tuple(end if a == axis else 1 for a in range(3))] = False
+    return np.asarray(cross)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from m2diff.errors import BadInput
 from m2diff.io.load import Image, as_volume
-from m2diff.io.reconstruction import Reconstruction, reconstruction
-from m2diff.preparation import grid, intensity, mask
+from m2diff.preparation import grid, intensity
+from m2diff.preparation.pet import PetOnGrid
 from m2diff.preparation.register import Alignment
 from m2diff.preparation.register import align as align_mri
 from m2diff.shapes import Affine, MaskArray, VolumeArray
@@ -24,7 +24,6 @@ class Prepared:
     ``low``: the PET divided by ``scale``, so that a brain is near 1. ``mri``: its tissue near 1, or None.
     ``drf``: dose reduction factor (20: one twentieth of the standard scan's counts), NaN where unknown.
     ``scale``: in the PET's unit. ``support``: the head.
-    ``recon``: how the PET was reconstructed, as far as its sidecar tells.
     """
 
     low: VolumeArray
@@ -36,7 +35,6 @@ class Prepared:
     pet: Volume
     working: grid.WorkingImage
     alignment: Alignment | None = None
-    recon: Reconstruction = field(default_factory=Reconstruction)
 
     @property
     def unit(self) -> str:
@@ -46,11 +44,6 @@ class Prepared:
     def restore(self, estimate: VolumeArray, step: str = "enhanced") -> Volume:
         """A normalised image of the working grid on the PET's own grid and in its unit; ``step`` is for the history."""
         return self.pet.with_data(self.working.undo(estimate) * np.float32(self.scale), step)
-
-    def mirrored(self) -> Prepared:
-        """The same pair with left and right exchanged, to be answered and not to be restored: its grids stay."""
-        mri = None if self.mri is None else self.mri[::-1].copy()
-        return replace(self, low=self.low[::-1].copy(), mri=mri, support=self.support[::-1].copy())
 
     def mri_on_pet(self) -> Volume | None:
         """The normalised MRI on the PET's own grid, to be looked at beside it."""
@@ -76,32 +69,29 @@ def prepare(
             f"The PET shows no activity: its largest value is {float(pet.data.max()):g}; check that the file is the "
             "reconstructed scan."
         )
-    working = grid.to_working(pet)
-    scale = intensity.pet_scale(working.data)
+    scan = PetOnGrid.of(pet)
     alignment = align if isinstance(align, Alignment) else None
     if mri is not None and align is True:
-        alignment = align_mri(mri, pet)
+        alignment = align_mri(mri, scan)
     return Prepared(
-        low=working.data / np.float32(scale),
-        mri=None if mri is None else _guide(mri, working, alignment),
+        low=scan.image.data / np.float32(scan.scale),
+        mri=None if mri is None else _guide(mri, scan, alignment),
         drf=math.nan if drf is None else float(drf),
-        scale=scale,
-        affine=working.affine,
-        support=mask.support(working.data),
+        scale=scan.scale,
+        affine=scan.image.affine,
+        support=scan.head,
         pet=pet,
-        working=working,
+        working=scan.image,
         alignment=alignment,
-        recon=reconstruction({} if pet.source is None else pet.source.sidecar),
     )
 
 
-def _guide(mri: Volume, working: grid.WorkingImage, alignment: Alignment | None) -> VolumeArray:
+def _guide(mri: Volume, scan: PetOnGrid, alignment: Alignment | None) -> VolumeArray:
     """The MRI on the working grid, normalised by its tissue in the PET's brain."""
     placement = None if alignment is None else alignment.matrix
-    sampled = grid.onto(mri, working.affine, working.data.shape, placement)
-    brain = intensity.foreground(working.data)
-    if np.mean(sampled[brain] != 0) < 0.3:
+    sampled = grid.onto(mri, scan.image.affine, scan.image.data.shape, placement)
+    if np.mean(sampled[scan.brain] != 0) < 0.3:
         raise BadInput(
             "The MRI does not cover the brain in the PET; pass an MRI of the same head whose header places it there."
         )
-    return intensity.normalise_mri(sampled, within=brain)
+    return intensity.normalise_mri(sampled, within=scan.brain)

@@ -26,8 +26,8 @@ import numpy.typing as npt
 
 from m2diff.errors import BadInput
 from m2diff.preparation import grid, itk, mask, pieces, place
-from m2diff.preparation.intensity import foreground
-from m2diff.shapes import Affine, MaskArray, VolumeArray
+from m2diff.preparation.pet import PetOnGrid
+from m2diff.shapes import Affine, VolumeArray
 from m2diff.volume import Volume
 
 PET_CALM_MM = 5.0
@@ -109,9 +109,9 @@ class Alignment:
         }
 
 
-def align(mri: Volume, pet: Volume) -> Alignment:
+def align(mri: Volume, pet: Volume | PetOnGrid) -> Alignment:
     """The rigid placement of ``mri`` on ``pet``; BadInput where no start leads to a good fit."""
-    pair = _Pair.of(mri, pet)
+    pair = _Pair.of(mri, pet if isinstance(pet, PetOnGrid) else PetOnGrid.of(pet))
     best = pair.polished(pair.settled(np.eye(4)))
     if not best.fits:
         coarse = [pair.judged(pair.register(start, LEVELS[:1])) for start in pair.starts()]
@@ -134,24 +134,20 @@ def align(mri: Volume, pet: Volume) -> Alignment:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Both images as the search sees them: 2 mm, the PET calmed, each one's head, and the PET's brain."""
+    """Both images as the search sees them: 2 mm, the PET calmed, and the MRI's head."""
 
-    pet: grid.WorkingImage
+    pet: PetOnGrid
     calm: VolumeArray
-    pet_head: MaskArray
-    pet_brain: MaskArray
     mri: Volume
     mri_head: Volume
 
     @classmethod
-    def of(cls, mri: Volume, pet: Volume) -> _Pair:
-        working, small = grid.to_working(pet), grid.to_working(mri)
+    def of(cls, mri: Volume, pet: PetOnGrid) -> _Pair:
+        small = grid.to_working(mri)
         head = mask.tissue(small.data)
         return cls(
-            pet=working,
-            calm=grid.smoothed(working.data, PET_CALM_MM),
-            pet_head=mask.support(working.data),
-            pet_brain=foreground(working.data),
+            pet=pet,
+            calm=grid.smoothed(pet.image.data, PET_CALM_MM),
             mri=Volume(small.data, small.affine),
             mri_head=Volume(head.astype(np.float32), small.affine),
         )
@@ -160,10 +156,10 @@ class _Pair:
         """The ``REFINED`` coarse placements that explain the PET best."""
         from scipy.ndimage import map_coordinates
 
-        inside = np.argwhere(self.pet_head[::COARSE, ::COARSE, ::COARSE]) * COARSE
+        inside = np.argwhere(self.pet.head[::COARSE, ::COARSE, ::COARSE]) * COARSE
         values = grid.smoothed(self.calm, COARSE_MM)[tuple(inside.T)]
         guide = grid.smoothed(self.mri.data, COARSE_MM)
-        points = self.pet.affine @ np.c_[inside, np.ones(len(inside))].T
+        points = self.pet.image.affine @ np.c_[inside, np.ones(len(inside))].T
         to_index = np.linalg.inv(self.mri.affine)
 
         def worth(placement: Affine) -> float:
@@ -174,7 +170,7 @@ class _Pair:
 
     def _placements(self) -> Iterable[Affine]:
         """Centre of mass on centre of mass, lifted by ``LIFTS`` and turned by ``TURNS`` about each axis."""
-        pet_centre = place.centre(self.pet_brain, self.pet.affine)
+        pet_centre = place.centre(self.pet.brain, self.pet.image.affine)
         mri_centre = place.centre(self.mri_head.data > 0.5, self.mri.affine)
         for lift, *turn in product(LIFTS, TURNS, TURNS, TURNS):
             shift = pet_centre - mri_centre + np.array([0.0, 0.0, lift])
@@ -184,15 +180,15 @@ class _Pair:
         """The placement (MRI world to PET world) that the search reaches from ``start``."""
         import SimpleITK as sitk
 
-        fixed, moving = itk.image(self.calm, self.pet.affine), itk.image(self.mri.data, self.mri.affine)
-        centre = itk.LPS[:3, :3] @ place.centre(self.pet_brain, self.pet.affine)
+        fixed, moving = itk.image(self.calm, self.pet.image.affine), itk.image(self.mri.data, self.mri.affine)
+        centre = itk.LPS[:3, :3] @ place.centre(self.pet.brain, self.pet.image.affine)
         transform = sitk.Euler3DTransform()
         transform.SetCenter(centre.tolist())
         inverse = itk.LPS @ np.linalg.inv(start) @ itk.LPS  # ITK maps points of the PET to points of the MRI
         transform.SetMatrix(inverse[:3, :3].ravel().tolist(), 1e-4)
         transform.SetTranslation((inverse[:3, 3] + inverse[:3, :3] @ centre - centre).tolist())
         search = itk.search(levels)
-        search.SetMetricFixedMask(itk.image(self.pet_head.astype(np.uint8), self.pet.affine))
+        search.SetMetricFixedMask(itk.image(self.pet.head.astype(np.uint8), self.pet.image.affine))
         search.SetInitialTransform(transform, inPlace=True)
         try:
             with itk.one_thread():
@@ -220,7 +216,7 @@ class _Pair:
         there = self.judged(self.register(found.matrix, LAST))
         best = there if _explained(there) > _explained(found) - WORTH_WHILE else found
         values = self.carried(self.mri, best.matrix)
-        return replace(best, folds=pieces.folds(self.pet.data, values, self.pet_brain))
+        return replace(best, folds=pieces.folds(self.pet.image.data, values, self.pet.brain))
 
     def judged(self, matrix: Affine) -> Alignment:
         """The placement ``matrix`` and how well it fits."""
@@ -230,9 +226,9 @@ class _Pair:
         """Overlap of the heads and the PET's variance explained by the MRI, over the union of both."""
         values = self.carried(self.mri, matrix)
         head = self.carried(self.mri_head, matrix) > 0.5
-        both = int((head & self.pet_head).sum())
-        overlap = 2.0 * both / max(int(head.sum()) + int(self.pet_head.sum()), 1)
-        inside = self.pet_head
+        both = int((head & self.pet.head).sum())
+        overlap = 2.0 * both / max(int(head.sum()) + int(self.pet.head.sum()), 1)
+        inside = self.pet.head
         return Quality(overlap, explained(self.calm[inside], values[inside]))
 
     def carried(self, image: Volume, matrix: Affine) -> VolumeArray:
@@ -244,29 +240,27 @@ class _Pair:
 
         inverse = itk.LPS @ np.linalg.inv(matrix) @ itk.LPS
         transform = sitk.AffineTransform(inverse[:3, :3].ravel().tolist(), inverse[:3, 3].tolist())
-        there = sitk.Resample(
-            itk.image(image.data, image.affine), itk.image(self.pet_head.astype(np.uint8), self.pet.affine), transform,
-            sitk.sitkLinear, 0.0, sitk.sitkFloat32,
-        )  # fmt: skip
+        moving = itk.image(image.data, image.affine)
+        fixed = itk.image(self.pet.head.astype(np.uint8), self.pet.image.affine)  # for its grid alone
+        there = sitk.Resample(moving, fixed, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
         return np.ascontiguousarray(np.transpose(sitk.GetArrayViewFromImage(there)))
 
     def handed(self, found: Alignment) -> float:
         """How many times better the finest detail agrees than with the MRI mirrored, wherever that fits best."""
         in_mri = place.mirror(place.centre(self.mri_head.data > 0.5, self.mri.affine)[0])
-        in_pet = place.mirror(place.centre(self.pet_brain, self.pet.affine)[0])
+        in_pet = place.mirror(place.centre(self.pet.brain, self.pet.image.affine)[0])
         # The working grid's first axis is x: read backwards, the mirrored image has a right-handed grid again.
         affine = in_mri @ self.mri.affine @ place.mirror((self.mri.shape[0] - 1) / 2)
         mri, head = (Volume(volume.data[::-1].copy(), affine) for volume in (self.mri, self.mri_head))
         mirrored = replace(self, mri=mri, mri_head=head)
         # Two mirrors, one in each world, put it where the MRI lay, so that the heads cover each other.
         there = mirrored.settled(in_pet @ found.matrix @ in_mri)
-        return self.finest(found.matrix) / max(mirrored.finest(there.matrix), 1e-6)
+        finest = pieces.detail(self.pet.image.data)[self.pet.head]
+        return self.explains(finest, found.matrix) / max(mirrored.explains(finest, there.matrix), 1e-6)
 
-    def finest(self, matrix: Affine) -> float:
-        """How much of the PET's finest detail the MRI explains at ``matrix``."""
-        values = self.carried(self.mri, matrix)
-        inside = self.pet_head
-        return explained(pieces.detail(self.pet.data)[inside], pieces.detail(values)[inside])
+    def explains(self, finest: npt.NDArray[np.float32], matrix: Affine) -> float:
+        """How much of ``finest``, the PET's detail in its head, the MRI's explains at ``matrix``."""
+        return explained(finest, pieces.detail(self.carried(self.mri, matrix))[self.pet.head])
 
 
 def explained(values: npt.NDArray[np.float32], by: npt.NDArray[np.float32], bins: int = 32) -> float:

@@ -1,7 +1,7 @@
 """The page of a comparison of methods: tables, curves and the same slices, complete in itself.
 
-It shows what it is given: every number arrives as text (``Cell``), with the value to sort by. Style, sorting and the
-way of writing are those of ``page``.
+It shows what it is given: every number arrives as text (``TableCell``), with the value to sort by. Style, sorting and
+the way of writing are those of ``page``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from m2diff.reporting.page import KeyNumber, environment, flat
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One number as it is read: its text, lines below it (interval, p ...), the value that sorts, how it stands out."""
 
     text: str
@@ -26,27 +26,27 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One line of a table; ``kind``: ``ours`` is highlighted, ``reference`` is grey."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
     kind: str = ""
 
 
 @dataclass(frozen=True)
-class Grid:
+class PageTable:
     """One table: its heading, its columns, its lines; folded in unless ``open``."""
 
     title: str
     columns: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[TableLine, ...]
     open: bool = True
     note: str = ""
 
 
 @dataclass(frozen=True)
-class Picture:
+class PagePicture:
     """A PNG (base64) with its title and what it shows."""
 
     title: str
@@ -61,8 +61,8 @@ class Section:
 
     title: str
     intro: str
-    grids: tuple[Grid, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    tables: tuple[PageTable, ...] = ()
+    pictures: tuple[PagePicture, ...] = ()
     note: str = ""
 
 
@@ -78,16 +78,16 @@ class ComparisonPage:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write(path: Path, page: ComparisonPage) -> Path:
+def write_comparison(path: Path, page: ComparisonPage) -> Path:
     """Write the page to ``path``: a file that is there is replaced only by a whole new one."""
     from m2diff.io.atomic import replacing
 
-    text = render(page)
+    text = comparison_html(page)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 
 
-def render(page: ComparisonPage) -> str:
+def comparison_html(page: ComparisonPage) -> str:
     """The page's HTML."""
     return environment().get_template("benchmark.html.jinja").render(page=page, settings=flat(page.settings))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from m2diff.reporting.figures import as_png, bare_figure
 
-PANEL_INCH = (4.6, 3.5)
-MARKS = "os^DvP*X<>hp"
+_PANEL_INCH = (4.6, 3.5)
+_MARKS = "os^DvP*X<>hp"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def against_dose(panels: Sequence[Panel], untrained: Sequence[float] = ()) -> st
     """The panels side by side, doses on a logarithmic axis; ``untrained`` doses are shaded. A base64 PNG."""
     from matplotlib import colormaps
 
-    width, height = PANEL_INCH
+    width, height = _PANEL_INCH
     figure = bare_figure(width * len(panels), height + 0.7)
     axes = figure.subplots(1, len(panels), squeeze=False, gridspec_kw={"wspace": 0.22})[0]
     names = list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
@@ -43,7 +43,7 @@ def against_dose(panels: Sequence[Panel], untrained: Sequence[float] = ()) -> st
             doses, values, lows, highs = zip(*curve.points, strict=True)
             spans = [[v - low for v, low in zip(values, lows, strict=True)]]
             spans.append([high - v for v, high in zip(values, highs, strict=True)])
-            place, mark = names.index(curve.name), MARKS[names.index(curve.name) % len(MARKS)]
+            place, mark = names.index(curve.name), _MARKS[names.index(curve.name) % len(_MARKS)]
             shifted = [dose * 1.012 ** (place - len(names) / 2) for dose in doses]  # intervals beside one another
             axis.errorbar(
                 shifted, values, yerr=spans, label=curve.name, color=colours[curve.name], marker=mark, markersize=4.5,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from m2diff.reporting.planes import PLANES, Picture, Plane, Stage, bright_level, stage
+from m2diff.reporting.planes import PLANES, Plane, PlaneImage, Scene, bright_level, scene_of
 from m2diff.volume import Volume
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 Colours = Literal["grey", "hot"]
 _MAPS = {"grey": "gray_r", "hot": "hot"}
 DIFFERENCE_SHARE = 0.25  # of the PET scale, each way; against the low dose, whose noise is large, twice as much
-PANEL_INCH = 2.0
+_PANEL_INCH = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class _Column:
     """One image of the figure: its title, its three pictures, and the colours and range that show them."""
 
     title: str
-    pictures: dict[Plane, Picture]
+    pictures: dict[Plane, PlaneImage]
     colours: str
     low: float
     high: float
@@ -42,7 +42,7 @@ class Column:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ShownVolumes:
     """The volumes of a figure; what is None is left out."""
 
     low: Volume | None
@@ -52,20 +52,20 @@ class Shown:
     spread: Volume | None = None
 
 
-def three_planes(shown: Shown, colours: Colours = "grey") -> str:
+def three_planes(shown: ShownVolumes, colours: Colours = "grey") -> str:
     """Axial, coronal and sagittal planes of every volume, as a base64 PNG."""
-    scene = stage(shown.reference or shown.enhanced)
+    scene = scene_of(shown.reference or shown.enhanced)
     return as_png(_draw_planes(_columns(shown, scene, _MAPS[colours]), scene))
 
 
-def axial_levels(shown: Shown, colours: Colours = "grey", number: int = 7) -> str:
+def axial_levels(shown: ShownVolumes, colours: Colours = "grey", number: int = 7) -> str:
     """The PET images (low dose, enhanced, reference) at several heights of the head, as a base64 PNG."""
-    scene = stage(shown.reference or shown.enhanced)
-    top = pet_top(shown, scene)
+    scene = scene_of(shown.reference or shown.enhanced)
+    top = _pet_top(shown, scene)
     rows = {"Low dose": shown.low, "Enhanced": shown.enhanced, "Standard dose": shown.reference}
     images = [(title, volume) for title, volume in rows.items() if volume is not None]
     levels = scene.levels(number)
-    figure = bare_figure(number * PANEL_INCH * 0.82, len(images) * PANEL_INCH)
+    figure = bare_figure(number * _PANEL_INCH * 0.82, len(images) * _PANEL_INCH)
     axes = figure.subplots(len(images), number, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
     for line, (title, volume) in zip(axes, images, strict=True):
         for panel, height in zip(line, levels, strict=True):
@@ -75,7 +75,7 @@ def axial_levels(shown: Shown, colours: Colours = "grey", number: int = 7) -> st
     return as_png(figure)
 
 
-def pet_top(shown: Shown, scene: Stage) -> float:
+def _pet_top(shown: ShownVolumes, scene: Scene) -> float:
     """The end of the PET scale, in the unit of the PET."""
     best = shown.reference or shown.enhanced
     return rounded(bright_level({plane: scene.cut(best, plane) for plane in PLANES}))
@@ -86,43 +86,43 @@ def rounded(value: float) -> float:
     return float(f"{value:.1e}")
 
 
-def _columns(shown: Shown, scene: Stage, pet_colours: str) -> list[Column]:
+def _columns(shown: ShownVolumes, scene: Scene, pet_colours: str) -> list[_Column]:
     """MRI, the PETs on one scale, the difference, the spread."""
 
-    def cut(volume: Volume) -> dict[Plane, Picture]:
+    def cut(volume: Volume) -> dict[Plane, PlaneImage]:
         return {plane: scene.cut(volume, plane) for plane in PLANES}
 
     unit = shown.enhanced.unit if shown.enhanced.unit != "unknown" else "unit of the input"
-    top = pet_top(shown, scene)
+    top = _pet_top(shown, scene)
     enhanced = cut(shown.enhanced)
     columns = []
     if shown.mri is not None:
         pictures = cut(shown.mri)
-        columns.append(Column("MRI", pictures, "gray", 0, bright_level(pictures), None))
+        columns.append(_Column("MRI", pictures, "gray", 0, bright_level(pictures), None))
     against, title, reach = shown.low, "Enhanced − low dose", 2 * DIFFERENCE_SHARE * top
     if shown.low is not None:
-        columns.append(Column("Low-dose PET", cut(shown.low), pet_colours, 0, top, unit))
-    columns.append(Column("Enhanced PET", enhanced, pet_colours, 0, top, unit))
+        columns.append(_Column("Low-dose PET", cut(shown.low), pet_colours, 0, top, unit))
+    columns.append(_Column("Enhanced PET", enhanced, pet_colours, 0, top, unit))
     if shown.reference is not None:
         against, title, reach = shown.reference, "Enhanced − standard", DIFFERENCE_SHARE * top
-        columns.append(Column("Standard-dose PET", cut(shown.reference), pet_colours, 0, top, unit))
+        columns.append(_Column("Standard-dose PET", cut(shown.reference), pet_colours, 0, top, unit))
     if against is not None:
         other = cut(against)
-        difference: dict[Plane, Picture] = {plane: enhanced[plane] - other[plane] for plane in PLANES}
-        columns.append(Column(title, difference, "RdBu_r", -reach, reach, unit))
+        difference: dict[Plane, PlaneImage] = {plane: enhanced[plane] - other[plane] for plane in PLANES}
+        columns.append(_Column(title, difference, "RdBu_r", -reach, reach, unit))
     if shown.spread is not None:
         pictures = cut(shown.spread)
-        columns.append(Column("Spread of draws (SD)", pictures, "magma", 0, rounded(bright_level(pictures)), unit))
+        columns.append(_Column("Spread of draws (SD)", pictures, "magma", 0, rounded(bright_level(pictures)), unit))
     return columns
 
 
-def _draw_planes(columns: list[Column], scene: Stage) -> Figure:
+def _draw_planes(columns: list[_Column], scene: Scene) -> Figure:
     """A grid of panels: a column an image, a row a plane, a colour bar under every column that has one."""
     size = scene.high - scene.low
     heights = [size[1], size[2], size[2]]
     widest = max(size[0], size[1])
-    rows_inch = [PANEL_INCH * height / widest for height in heights]
-    figure = bare_figure(PANEL_INCH * len(columns), sum(rows_inch) + 0.75)
+    rows_inch = [_PANEL_INCH * height / widest for height in heights]
+    figure = bare_figure(_PANEL_INCH * len(columns), sum(rows_inch) + 0.75)
     grid = figure.add_gridspec(
         5, len(columns), height_ratios=[*rows_inch, 0.12, 0.09], wspace=0.03, hspace=0.04,
         left=0.03, right=0.995, top=0.955, bottom=0.055,
@@ -137,11 +137,11 @@ def _draw_planes(columns: list[Column], scene: Stage) -> Figure:
                 panel.set_ylabel(plane, fontsize=9)
                 mark_sides(panel, plane, column.colours)
         if column.unit is not None:
-            bar_under(figure, grid[4, number], image, column)
+            _bar_under(figure, grid[4, number], image, column)
     return figure
 
 
-def bar_under(figure: Figure, place: object, image: object, column: Column) -> None:
+def _bar_under(figure: Figure, place: object, image: object, column: _Column) -> None:
     """A slim horizontal colour bar with three ticks and the unit."""
     holder = figure.add_subplot(place)  # type: ignore[call-overload]
     box = holder.get_position()
@@ -163,7 +163,7 @@ def _readable(value: float) -> str:
     return text.replace("-", "−")
 
 
-def show(panel: Axes, picture: Picture, plane: Plane, colours: str, low: float, high: float) -> object:
+def show(panel: Axes, picture: PlaneImage, plane: Plane, colours: str, low: float, high: float) -> object:
     """One picture without axes; axial and coronal ones with the patient's right on the left."""
     turned = picture[:, ::-1] if plane != "sagittal" else picture
     image = panel.imshow(turned, cmap=colours, vmin=low, vmax=high, origin="lower", aspect="equal")

@@ -16,7 +16,7 @@ from m2diff.evaluation.lesions import Lesion
 from m2diff.evaluation.regions import Region, RegionTable
 from m2diff.evaluation.study import Evaluation, MethodRow
 from m2diff.io.load import Image, as_volume
-from m2diff.reporting.figures import Colours, Shown, axial_levels, three_planes
+from m2diff.reporting.figures import Colours, ShownVolumes, axial_levels, three_planes
 from m2diff.volume import Volume
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from m2diff.enhancement.run import Enhanced
 
-BAR_PERCENT = 10.0  # the bias at which a bar of the regional table is full
-NOTABLE_PERCENT = 5.0  # a bias above it is coloured as a concern
+_BAR_PERCENT = 10.0  # the bias at which a bar of the regional table is full
+_NOTABLE_PERCENT = 5.0  # a bias above it is coloured as a concern
 
-LESION_KINDS = {"pet_hot": "hot, PET only", "pet_cold": "cold, PET only", "mri_only": "MRI only (no PET sign)"}
+_LESION_KINDS = {"pet_hot": "hot, PET only", "pet_cold": "cold, PET only", "mri_only": "MRI only (no PET sign)"}
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,16 @@ def write_page(path: Path | str, inputs: ReportInputs) -> Path:
     from m2diff.io.atomic import replacing
 
     path = Path(path)
-    page = render(inputs)
+    page = report_html(inputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")  # a file's name may be no text at all
     return path
 
 
-def render(inputs: ReportInputs) -> str:
+def report_html(inputs: ReportInputs) -> str:
     """The page's HTML."""
-    shown = Shown(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, inputs.spread)
+    shown = ShownVolumes(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, inputs.spread)
     regions = inputs.evaluation.regions if inputs.evaluation and inputs.evaluation.regions else inputs.regions
     return (
         environment()
@@ -150,7 +150,7 @@ def environment() -> Environment:
         loader=PackageLoader("m2diff.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    found.filters.update(number=number, percent=percent)
+    found.filters.update(number=number_text, percent=percent)
     return found
 
 
@@ -163,11 +163,13 @@ def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) ->
     found = [
         KeyNumber(
             "PSNR",
-            f"{number(scores.psnr, 2)} dB",
-            f"low dose: {number(plain.psnr, 2)} dB" if plain else "to the reference, in the brain",
+            f"{number_text(scores.psnr, 2)} dB",
+            f"low dose: {number_text(plain.psnr, 2)} dB" if plain else "to the reference, in the brain",
         ),
         KeyNumber(
-            "SSIM", number(scores.ssim, 3), f"low dose: {number(plain.ssim, 3)}" if plain else "3D, in the brain"
+            "SSIM",
+            number_text(scores.ssim, 3),
+            f"low dose: {number_text(plain.ssim, 3)}" if plain else "3D, in the brain",
         ),
         KeyNumber(
             "NRMSE",
@@ -187,14 +189,14 @@ def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) ->
 
 
 @dataclass(frozen=True)
-class MethodLine:
+class _MethodLine:
     """A line of the methods table as text; ``best`` names the columns in which it is the best of all."""
 
     row: MethodRow
     best: frozenset[str]
 
 
-def methods(rows: tuple[MethodRow, ...]) -> list[MethodLine]:
+def methods(rows: tuple[MethodRow, ...]) -> list[_MethodLine]:
     """The methods table, the best of every column marked."""
     if not rows:
         return []
@@ -210,11 +212,11 @@ def methods(rows: tuple[MethodRow, ...]) -> list[MethodLine]:
         values["bias"] = None if row.worst_bias_percent is None else abs(row.worst_bias_percent)
         return frozenset(name for name, value in values.items() if value == best[name])
 
-    return [MethodLine(row, wins(row)) for row in rows]
+    return [_MethodLine(row, wins(row)) for row in rows]
 
 
 @dataclass(frozen=True)
-class RegionLine:
+class _RegionLine:
     """A line of the regional table: the region, its bar, and whether its bias is notable."""
 
     row: Region
@@ -224,24 +226,24 @@ class RegionLine:
     notable: bool
 
 
-def region(row: Region) -> RegionLine:
+def region(row: Region) -> _RegionLine:
     """A region as a line with its bar."""
     bias = row.bias_percent if isfinite(row.bias_percent) else 0.0
-    length = 50 * min(abs(bias) / BAR_PERCENT, 1.0)
-    return RegionLine(row, length, "up" if bias > 0 else "down", row.counted and abs(bias) > NOTABLE_PERCENT)
+    length = 50 * min(abs(bias) / _BAR_PERCENT, 1.0)
+    return _RegionLine(row, length, "up" if bias > 0 else "down", row.counted and abs(bias) > _NOTABLE_PERCENT)
 
 
 @dataclass(frozen=True)
-class LesionLine:
+class _LesionLine:
     """A line of the lesion table: the lesion and its kind in words."""
 
     row: Lesion
     kind: str
 
 
-def lesion(row: Lesion) -> LesionLine:
+def lesion(row: Lesion) -> _LesionLine:
     """A lesion as a line."""
-    return LesionLine(row, LESION_KINDS.get(row.kind, row.kind))
+    return _LesionLine(row, _LESION_KINDS.get(row.kind, row.kind))
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -258,7 +260,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     return lines
 
 
-def number(value: float, digits: int = 3) -> str:
+def number_text(value: float, digits: int = 3) -> str:
     """A number with so many decimals; ∞ and – where it has no value."""
     if value != value:
         return "–"

@@ -24,15 +24,15 @@ PLANES: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
 _ACROSS: dict[Plane, tuple[int, int]] = {"axial": (0, 1), "coronal": (0, 2), "sagittal": (1, 2)}  # (column, row) axes
 _THROUGH: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
 
-PIXEL_MM = 1.0
-MARGIN_MM = 8.0
-FOREGROUND = 0.15  # of the bright level, in the smoothed image: what counts as shown
+_PIXEL_MM = 1.0
+_MARGIN_MM = 8.0
+_FOREGROUND = 0.15  # of the bright level, in the smoothed image: what counts as shown
 
-Picture = npt.NDArray[np.float32]  # (row, column), row 0 at the bottom
+PlaneImage = npt.NDArray[np.float32]  # (row, column), row 0 at the bottom
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class Scene:
     """Where the planes are: a box along the axes of an image, and a centre in it, all in millimetres.
 
     ``frame`` maps (right, front, up, 1) millimetres along the image's axes to world millimetres.
@@ -43,10 +43,10 @@ class Stage:
     high: npt.NDArray[np.float64]
     centre: npt.NDArray[np.float64]
 
-    def cut(self, volume: Volume, plane: Plane, at: float | None = None) -> Picture:
+    def cut(self, volume: Volume, plane: Plane, at: float | None = None) -> PlaneImage:
         """``volume`` on a plane (at its centre, or ``at`` millimetres), linear in between and 0 outside its grid."""
         column, row = _ACROSS[plane]
-        columns, rows = (np.arange(self.low[axis], self.high[axis], PIXEL_MM) for axis in (column, row))
+        columns, rows = (np.arange(self.low[axis], self.high[axis], _PIXEL_MM) for axis in (column, row))
         points = np.empty((4, rows.size, columns.size))
         points[column], points[row] = columns[None, :], rows[:, None]
         points[_THROUGH[plane]] = self.centre[_THROUGH[plane]] if at is None else at
@@ -61,38 +61,38 @@ class Stage:
         return np.linspace(self.low[2] + 0.2 * extent, self.high[2] - 0.15 * extent, number)
 
 
-def stage(image: Volume) -> Stage:
-    """The stage for a report on ``image``: the box of what it shows and the centre of its activity."""
-    data, affine = canonical(image)
+def scene_of(image: Volume) -> Scene:
+    """The scene of a report on ``image``: the box of what it shows and the centre of its activity."""
+    data, affine = _canonical(image)
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     frame = affine.copy()
     frame[:3, :3] /= sizes  # millimetres along the image's axes, from its first voxel
-    shown = foreground(data, sizes)
+    shown = _foreground(data, sizes)
     edges = [np.flatnonzero(shown.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     last = (np.array(data.shape) - 1) * sizes
-    low = np.maximum(np.array([edge[0] for edge in edges]) * sizes - MARGIN_MM, 0)
-    high = np.minimum(np.array([edge[-1] for edge in edges]) * sizes + MARGIN_MM, last) + PIXEL_MM / 2
+    low = np.maximum(np.array([edge[0] for edge in edges]) * sizes - _MARGIN_MM, 0)
+    high = np.minimum(np.array([edge[-1] for edge in edges]) * sizes + _MARGIN_MM, last) + _PIXEL_MM / 2
     centre = np.array(ndimage.center_of_mass(shown)) * sizes
-    return Stage(frame, low, high, centre)
+    return Scene(frame, low, high, centre)
 
 
-def canonical(volume: Volume) -> tuple[VolumeArray, Affine]:
+def _canonical(volume: Volume) -> tuple[VolumeArray, Affine]:
     """Data and affine with axes flipped and swapped so that they run nearest to right, front and up."""
     image = nib.as_closest_canonical(nib.Nifti1Image(np.asarray(volume.data, dtype=np.float32), volume.affine))
     return np.asarray(image.dataobj), np.asarray(image.affine)
 
 
-def foreground(data: VolumeArray, sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def _foreground(data: VolumeArray, sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """The largest part above a share of the bright level, after smoothing; everything where there is none."""
     smooth = ndimage.gaussian_filter(data, 6.0 / 2.355 / sizes)
-    bright = smooth > FOREGROUND * np.percentile(smooth, 99.5)
+    bright = smooth > _FOREGROUND * np.percentile(smooth, 99.5)
     parts, number = ndimage.label(bright)
     if number == 0:
         return np.ones(data.shape, dtype=bool)
     return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
 
 
-def bright_level(pictures: Mapping[Plane, Picture]) -> float:
+def bright_level(pictures: Mapping[Plane, PlaneImage]) -> float:
     """The top of a grey scale: the 99.7th percentile of what the pictures show, at least a tiny positive number."""
     values = np.concatenate([picture[picture > 0] for picture in pictures.values()])
     return float(np.percentile(values, 99.7)) if values.size else 1.0

@@ -26,7 +26,7 @@ class Checkpoint:
     step: int
     """Steps done."""
     model: dict[str, Any]
-    ema: dict[str, Any]
+    averaged: dict[str, Any]
     optimizer: dict[str, Any]
     best: float
     """Best validation score so far, dB; minus infinity before the first."""
@@ -38,7 +38,7 @@ class Checkpoint:
     """The weights that the run began from, as its card will name them."""
 
 
-def save(checkpoint: Checkpoint, folder: Path) -> Path:
+def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write ``checkpoint`` and drop all but the last ``KEEP``."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{checkpoint.step:09d}.pt"

@@ -45,8 +45,12 @@ class Training:
     steps: int
     batch: int
     """Slabs a step, of all processes together."""
+    seen_persons: list[str] | None = None
+    """Everybody whom the run and the weights that it began from saw; None where those do not tell."""
+    steps_before: int = 0
+    """Steps of the weights that the run began from."""
     began_from: dict[str, Any] | None = None
-    """The weights that the run began from: hash, name, licence, steps, persons, commit; None for random ones."""
+    """The weights that the run began from: hash, name, licence, tracers; None for random ones."""
 
 
 def model_card(
@@ -73,7 +77,7 @@ def model_card(
 
 def export(model: nn.Module, card: Mapping[str, Any], out: Path, *, weights: str = WEIGHTS, name: str = CARD) -> Path:
     """Write the weights of ``model`` and its card into ``out``, both or neither; returns the weights' path."""
-    return stored.write(model, card, out / weights, beside=out / name)
+    return stored.write_weights(model, card, out / weights, beside=out / name)
 
 
 def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
     from safetensors import SafetensorError
 
     try:
-        state = packed.load(weights)
+        state = packed.read_parameters(weights)
     except (SafetensorError, OSError) as trouble:
         raise BadInput(f"The weights {weights} to start from cannot be read; give a .safetensors file.") from trouble
     try:
@@ -91,11 +95,10 @@ def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
             f"The weights {weights} belong to a network of another shape; start from weights of the same preset."
         ) from trouble
     card = stored.read_card(weights) if stored.card_beside(weights) else {}
-    told = stored.training(card).told
-    earlier = {key: told.get(key) for key in ("steps", "batch", "train_persons", "commit", "settings", "began_from")}
+    seen = sorted(stored.seen_persons(card)) if stored.tells_all(card) else None
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     about = {key: card.get(key) for key in ("name", "licence", "tracers")}
-    return {"sha256": digest, **about, **earlier}
+    return {"sha256": digest, **about, "seen_persons": seen, "steps": stored.steps_of(card)}
 
 
 def commit() -> str | None:

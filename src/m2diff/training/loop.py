@@ -15,16 +15,17 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from m2diff.batch import Batch, Conditions
 from m2diff.data.cohort import PreparedSubject
@@ -38,7 +39,6 @@ from m2diff.nn.precision import Precision, autocast, best_device, channels_last
 from m2diff.training import checkpoint as checkpoints
 from m2diff.training.checkpoint import Checkpoint
 from m2diff.training.config import UNBOUNDED, Preset, load_preset
-from m2diff.training.ema import Ema
 from m2diff.training.export import Provenance, Training, export, load_start, model_card
 from m2diff.training.journal import Journal, Means, summary_writer
 from m2diff.training.precision_check import wrong_gradient
@@ -94,6 +94,11 @@ def train(
     return run.finish()
 
 
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+NAMED = ("sha256", "name", "licence", "tracers")
+"""What a card says of the weights that a run began from."""
+
+
 class Run:
     """One run: its network, the slow copy, the optimiser, and where it stands."""
 
@@ -117,7 +122,8 @@ class Run:
         self.model = channels_last(self.model)
         self._check_crop()
         self.calls = calls_of(self.model, self.config.validate_steps)
-        self.ema = Ema(self.model, self.config.ema_decay)
+        self.averaged = AveragedModel(self.model, multi_avg_fn=averaging(self.config.ema_decay))
+        self.averaged.eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=self.config.lr,
@@ -149,7 +155,7 @@ class Run:
     def begin(self, weights: Path) -> None:
         """Start from the weights of another run instead of random ones; the card will say which."""
         self.origin = load_start(weights, self.model)
-        self.ema.model.load_state_dict(self.model.state_dict())
+        self.averaged.module.load_state_dict(self.model.state_dict())
 
     def steps(self, request: StopRequest) -> None:
         """Train until the last step, or until ``request`` is due; either way a checkpoint is left."""
@@ -185,7 +191,7 @@ class Run:
     def finish(self) -> Path:
         """Export the averaged weights and their card."""
         if self.accelerator.is_main_process:
-            export(self.ema.model, self._card(), self.out)
+            export(self.averaged.module, self._card(), self.out)
         self.accelerator.wait_for_everyone()
         return self.out / "weights.safetensors"
 
@@ -253,7 +259,7 @@ class Run:
         if self.config.grad_clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         self.optimizer.step()
-        self.ema.update(self.model, self.step)
+        self.averaged.update_parameters(self.model)
         return terms
 
     def _agreed(self, stop: bool) -> bool:
@@ -279,12 +285,12 @@ class Run:
         if scans and self.accelerator.is_main_process:
             with _shapes_vary():
                 device, precision = self.accelerator.device, self.precision
-                result = validate(self.ema.model, scans, device=device, precision=precision, calls=self.calls)
+                result = validate(self.averaged.module, scans, device=device, precision=precision, calls=self.calls)
             self.results = {"step": self.step, **result.to_card()}
             journal.validation(self.step, result)
             if result.gain > self.best:
                 self.best = result.gain
-                export(self.ema.model, self._card(), self.out, weights="best.safetensors", name="best.json")
+                export(self.averaged.module, self._card(), self.out, weights="best.safetensors", name="best.json")
         self.accelerator.wait_for_everyone()
 
     # --- state -----------------------------------------------------------------------------------------------------
@@ -308,14 +314,14 @@ class Run:
         state = Checkpoint(
             step=self.step,
             model=self.model.state_dict(),
-            ema=self.ema.model.state_dict(),
+            averaged=self.averaged.state_dict(),
             optimizer=self.optimizer.state_dict(),
             best=self.best,
             results=self.results,
             origin=self.origin,
             spec=json.dumps(self.spec),
         )
-        checkpoints.save(state, self._checkpoints)
+        checkpoints.save_checkpoint(state, self._checkpoints)
 
     def _load(self, state: Checkpoint) -> None:
         if resolve(json.loads(state.spec)) != self.spec:  # settings newer than the run count as unset
@@ -324,22 +330,39 @@ class Run:
                 "folder (--out), or remove that one."
             )
         self.model.load_state_dict(state.model)
-        self.ema.model.load_state_dict(state.ema)
+        self.averaged.load_state_dict(state.averaged)
         self.optimizer.load_state_dict(state.optimizer)
         self.step, self.results, self.origin = state.step, state.results, state.origin
         if state.results.get("calls", 1) == self.calls:  # a score by other calls is no measure for the next
             self.best = state.best
 
     def _card(self) -> dict[str, Any]:
+        origin, persons = self.origin, {subject.person for subject in self.split.train}
+        earlier = [] if origin is None else origin["seen_persons"]
         training = Training(
             train_scans=len(self.split.train),
-            train_persons=sorted({subject.person for subject in self.split.train}),
+            train_persons=sorted(persons),
+            seen_persons=None if earlier is None else sorted({*persons, *earlier}),
             held_out_persons=sorted({subject.person for subject in self.split.valid}),
             steps=self.step,
             batch=self.preset.data.batch * self.accelerator.num_processes,
-            began_from=self.origin,
+            steps_before=0 if origin is None else origin["steps"],
+            began_from=None if origin is None else {key: origin[key] for key in NAMED},
         )
         return model_card(self.preset, self.spec, self.provenance, training, self.results)
+
+
+def averaging(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """The exponential moving average for ``AveragedModel``: decay_k = min(decay, (1 + k) / (10 + k)) at update k.
+
+    So the first weights, far from anywhere, are soon forgotten.
+    """
+
+    @torch.no_grad()
+    def update(averaged: Tensors, weights: Tensors, k: Tensor | int) -> None:
+        torch._foreach_lerp_(averaged, weights, 1.0 - min(decay, (1 + int(k)) / (10 + int(k))))
+
+    return update
 
 
 class _Loss(nn.Module):
@@ -400,8 +423,7 @@ def _on(batch: Batch, device: torch.device) -> Batch:
 
     given = batch.conditions
     mri = None if given.mri is None else move(given.mri)
-    dose = None if given.drf is None else given.drf.to(device)
+    drf = None if given.drf is None else given.drf.to(device)
     classes = None if batch.classes is None else batch.classes.to(device, non_blocking=True)
     anchors = None if batch.anchors is None else batch.anchors.to(device)
-    recon = None if given.recon is None else given.recon.to(device)
-    return Batch(Conditions(move(given.low), mri, dose, recon), move(batch.target), classes, anchors)
+    return Batch(Conditions(move(given.low), mri, drf), move(batch.target), classes, anchors)

@@ -24,14 +24,13 @@ from m2diff.data.slabs import Slabs
 from m2diff.diffusion import draw_noise
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily, chain
-from m2diff.io.reconstruction import Reconstruction
 from m2diff.nn.precision import Precision
 from m2diff.shapes import Stack
 
 FEW = 5
 """Network calls of a validation, unless the family makes fewer or the run's settings say otherwise."""
 SLABS_AT_ONCE = 8
-MARGIN = 8
+_MARGIN = 8
 """Voxels around the brain that the network sees too."""
 
 
@@ -130,7 +129,6 @@ def enhance_stack(
     precision: Precision,
     generator: torch.Generator,
     *,
-    recon: Reconstruction = Reconstruction(),
     calls: int = 1,
 ) -> Stack:
     """What the network makes of a whole stack (d, h, w) in so many ``calls`` of each slab.
@@ -139,8 +137,8 @@ def enhance_stack(
     low-dose scan ``low`` as such: the control's, which ``enhance`` takes, is not of the run.
     """
     network: Any = model
-    slabs = Slabs.of(low, mri, network.needs, drf=drf, recon=recon, batch=SLABS_AT_ONCE)
-    return chain.run(
+    slabs = Slabs.of(low, mri, network.needs, drf=drf, batch=SLABS_AT_ONCE)
+    return chain.run_chain(
         network,
         lambda answer, x_t: slabs.stitched(answer, x_t, device=low.device),
         lambda _: draw_noise(low, generator=generator),
@@ -171,8 +169,7 @@ def _score(
         torch.from_numpy(_around_brain(subject, stack)) for stack in (subject.low(drf), subject.standard, subject.mask)
     )
     mri = None if subject.mri is None else torch.from_numpy(_around_brain(subject, subject.mri)).to(device)
-    recon = subject.meta.recon
-    estimate = enhance_stack(model, low.to(device), mri, drf, precision, generator, recon=recon, calls=calls).cpu()
+    estimate = enhance_stack(model, low.to(device), mri, drf, precision, generator, calls=calls).cpu()
     inside = brain > 0.5
     reference = target[inside] * subject.meta.ratio[drf]
     return ScanScore(subject.label, drf, psnr(estimate[inside], reference), psnr(low[inside], reference))
@@ -181,6 +178,6 @@ def _score(
 def _around_brain(subject: PreparedSubject, stack: Any) -> Any:
     """All that the score needs of a stack: the brain's box and a margin."""
     box = subject.meta.brain
-    corner = [max(at - MARGIN, 0) for at in box.low]
-    high = [min(at + MARGIN, n) for at, n in zip(box.high, stack.shape, strict=True)]
+    corner = [max(at - _MARGIN, 0) for at in box.low]
+    high = [min(at + _MARGIN, n) for at, n in zip(box.high, stack.shape, strict=True)]
     return window(stack, corner, [b - a for a, b in zip(corner, high, strict=True)])

@@ -1,0 +1,67 @@
+"""The families that learn, by name, and how one is built from the ``model:`` section of a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from m2diff.errors import BadInput
+from m2diff.families.base import Trainable
+from m2diff.families.ddpet3d import DDPET3D, DDPET3DConfig
+from m2diff.families.ddpm import DDPM, DDPMConfig
+from m2diff.families.m2diff import M2Diff, M2DiffConfig
+from m2diff.families.mapdiff import MAPDiff, MAPDiffConfig
+from m2diff.families.mdaa import MDAA, MDAAConfig
+from m2diff.families.mfdiff import MFdiff, MFdiffConfig
+from m2diff.families.regress import Regress, RegressConfig
+
+FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
+    "m2diff": (M2DiffConfig, M2Diff),
+    "ddpm": (DDPMConfig, DDPM),
+    "ddpet3d": (DDPET3DConfig, DDPET3D),
+    "mapdiff": (MAPDiffConfig, MAPDiff),
+    "mdaa": (MDAAConfig, MDAA),
+    "mfdiff": (MFdiffConfig, MFdiff),
+    "regress": (RegressConfig, Regress),
+}
+"""By the name that stands in a preset: what the ``model:`` section may say, and the network that is built of it."""
+
+
+def family_names() -> tuple[str, ...]:
+    """The families that learn."""
+    return tuple(FAMILIES)
+
+
+def build(spec: Mapping[str, Any]) -> Trainable:
+    """The model of a ``model:`` section such as ``{"family": "m2diff", "network": {...}}``, freshly initialised.
+
+    Raises BadInput for a family or a key that does not exist. Initial parameters come from PyTorch's global generator.
+    """
+    config_type, family = _known(spec)
+    return family(_checked(config_type, spec))
+
+
+def resolve(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The same section with every default filled in, as plain JSON-ready values: what is saved beside weights."""
+    config_type, _ = _known(spec)
+    return _checked(config_type, spec).model_dump(mode="json")
+
+
+def _known(spec: Mapping[str, Any]) -> tuple[type[Any], type[Any]]:
+    name = spec.get("family")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise BadInput(f"the model's family is one of {', '.join(FAMILIES)}, got {name!r}: correct its name.")
+    return FAMILIES[name]
+
+
+def _checked(config_type: type[Any], spec: Mapping[str, Any]) -> Any:
+    try:
+        return config_type.model_validate(dict(spec))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(["model", *map(str, first["loc"])])
+        said = first["msg"].removeprefix("Value error, ")
+        got = "" if isinstance(first["input"], Mapping) else f" (got {first['input']!r})"  # a section is no answer
+        raise BadInput(f"{place}: {said}{got}: correct the preset.") from error

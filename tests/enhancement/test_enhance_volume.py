@@ -1,0 +1,134 @@
+"""A volume around a network: one noise, a fade at every face of the box, an anchor. The networks' answers are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from torch import nn
+
+from m2diff.batch import Estimate, Needs
+from m2diff.diffusion import Schedule
+from m2diff.enhancement import volume
+from m2diff.enhancement.volume import FADE, Options
+from m2diff.families import DiffusionFamily
+from m2diff.families.config import SamplingConfig
+from m2diff.preparation import grid
+from m2diff.preparation.pair import Prepared
+from m2diff.volume import Volume
+
+SHAPE = (40, 44, 36)
+EXACT = Options(precision="fp32")
+
+
+class Above(nn.Module):
+    """Answers one more than the low-dose scan, and keeps what it is told of the dose."""
+
+    needs = Needs("slab", slices=4, multiple=4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = []
+
+    def enhance(self, conditions, *, generator):
+        self.told += conditions.drf.tolist()
+        return conditions.low + 1.0
+
+
+class Echo(DiffusionFamily):
+    """A diffusion whose clean estimate is the image that it is given; it keeps the steps that it is asked at."""
+
+    needs = Needs("slab", slices=4, multiple=4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schedule, self.sampling, self.asked = Schedule.linear(), SamplingConfig(), []
+
+    def loss(self, batch, *, generator):
+        raise NotImplementedError
+
+    def forward(self, x_t, t, conditions):
+        self.asked.append(int(t[0]))
+        return Estimate(x_t)
+
+
+def prepared(*head: tuple[int, int], drf: float = 20.0) -> Prepared:
+    """A made-up scan whose head is a block, ``head``: its first voxel and one past its last along each axis."""
+    low = np.random.default_rng(0).normal(1.0, 0.1, SHAPE).astype(np.float32)
+    support = np.zeros(SHAPE, dtype=bool)
+    support[tuple(slice(*span) for span in head)] = True
+    pet = Volume(low, np.diag([2.0, 2.0, 2.0, 1.0]), "Bq/mL")
+    return Prepared(low, None, drf, 1.0, pet.affine, support, pet, grid.to_working(pet))
+
+
+BLOCK = ((10, 28), (12, 30), (9, 25))
+
+
+def test_the_noise_of_a_place_does_not_depend_on_where_the_head_begins_and_ends():
+    one, other = prepared(*BLOCK), prepared((14, 33), (6, 27), (11, 29))
+    first, second = (volume.run_volume(Echo(), scan, seed=3, options=EXACT) for scan in (one, other))
+    both = one.support & other.support
+    assert np.array_equal(first[both], second[both])
+    assert first[both].std() == pytest.approx(1.0, abs=0.05)
+    assert not np.allclose(first, volume.run_volume(Echo(), one, seed=4, options=EXACT), atol=0.5)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_answer_fades_into_the_input_over_the_margin_at_both_faces_of_every_axis(axis):
+    scan = prepared(*BLOCK)
+    added = volume.run_volume(Above(), scan, seed=0, options=EXACT) - scan.low
+    line = np.moveaxis(added, axis, 0)[:, 20, 18] if axis == 0 else np.moveaxis(added, axis, 0)[:, 18, 18]
+    first, last = BLOCK[axis]
+    ramp = (np.arange(FADE) + 0.5) / FADE
+    assert np.allclose(line[first:last], 1.0, atol=1e-5)
+    assert np.allclose(line[first - FADE : first], ramp, atol=1e-5)
+    assert np.allclose(line[last : last + FADE], ramp[::-1], atol=1e-5)
+    assert not line[: first - FADE].any() and not line[last + FADE :].any()
+
+
+def test_nothing_fades_where_the_image_itself_ends():
+    scan = prepared(*((0, size) for size in SHAPE))
+    added = volume.run_volume(Above(), scan, seed=0, options=EXACT) - scan.low
+    assert np.allclose(added, 1.0, atol=1e-5)
+
+
+def test_the_anchor_gives_the_level_of_the_input_back_inside_and_changes_nothing_outside():
+    scan = prepared(*BLOCK)
+    estimate = np.where(scan.support, scan.low + 0.3, scan.low + 5.0).astype(np.float32)
+    found = volume.anchored(estimate, scan, 20.0)
+    assert np.allclose(found[scan.support], scan.low[scan.support], atol=1e-4)
+    assert np.array_equal(found[~scan.support], estimate[~scan.support])
+
+
+def test_the_anchor_is_applied_where_it_is_asked_for_and_nowhere_else():
+    scan = prepared(*BLOCK)
+    free, held = (
+        volume.run_volume(Above(), scan, seed=0, options=replace(EXACT, anchor_mm=width))[scan.support]
+        for width in (0.0, 20)
+    )
+    assert np.allclose(free, scan.low[scan.support] + 1.0, atol=1e-5)
+    assert np.allclose(held, scan.low[scan.support], atol=1e-4)
+
+
+@pytest.mark.parametrize("drf", [4.0, 100.0])
+def test_the_network_is_told_the_dose_of_the_scan(drf):
+    model = Above()
+    volume.run_volume(model, prepared(*BLOCK, drf=drf), seed=0, options=EXACT)
+    assert model.told and set(model.told) == {drf}
+
+
+def test_a_chain_takes_the_steps_that_are_asked_for():
+    model = Echo()
+    volume.run_volume(model, prepared(*BLOCK), seed=0, options=replace(EXACT, steps=4, batch=100))
+    assert model.asked == [999, 749, 499, 249]
+
+
+def test_a_chain_that_starts_from_an_estimate_starts_from_the_one_that_is_given():
+    model, scan = Echo(), prepared(*BLOCK)
+    model.sampling = SamplingConfig(start=10)
+    given = np.full(SHAPE, 100.0, dtype=np.float32)
+    kept = float(model.schedule.abar[10]) ** 0.5
+    for first, level in ((given, 100.0), (None, 1.0)):
+        found = volume.run_volume(model, scan, seed=0, options=EXACT, first=first)
+        assert found[scan.support].mean() == pytest.approx(kept * level, abs=0.01)
