@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn.modules.module import register_module_forward_hook
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from m2diff.batch import Losses
 from m2diff.data.cohort import open_cohort
@@ -165,6 +165,22 @@ def test_a_step_forgets_the_gradients_of_the_one_before(small, cache, tmp_path, 
     run(small(*still, name="regress-base"), cache, tmp_path)
     norms = [step["norm"] for step in optimised]
     assert norms[-1] < 3 * norms[0]
+
+
+def test_the_average_forgets_the_first_steps_faster_and_then_as_slowly_as_the_settings_say(small, cache, tmp_path):
+    weights = []
+
+    def keep(optimizer, *_):
+        weights.append(optimizer.param_groups[0]["params"][0].detach().clone())
+
+    hooks = register_optimizer_step_pre_hook(keep), register_optimizer_step_post_hook(keep)
+    run(small("train.steps=4", "train.ema_decay=0.2", "train.lr=0.01", name="regress-base"), cache, tmp_path)
+    for hook in hooks:
+        hook.remove()
+    average, name = weights[0], next(name for name, _ in build(small(name="regress-base").model).named_parameters())
+    for decay, after in zip((1 / 10, 2 / 11, 0.2, 0.2), weights[1::2], strict=True):
+        average = decay * average + (1 - decay) * after
+    torch.testing.assert_close(state(tmp_path).ema[name], average)
 
 
 def draws(small, cache, out, monkeypatch, *settings):
