@@ -12,6 +12,7 @@ from torch import nn
 from m2diff.batch import Estimate, Needs
 from m2diff.diffusion import Schedule
 from m2diff.enhancement import volume
+from m2diff.enhancement.repeat import repeat
 from m2diff.enhancement.volume import MARGIN, Options
 from m2diff.families import DiffusionFamily
 from m2diff.families.config import SamplingConfig
@@ -160,3 +161,5 @@ def test_a_chain_that_starts_from_an_estimate_starts_from_the_one_that_is_given(
     for first, level in ((given, 100.0), (None, 1.0)):
         found = volume.run(model, scan, seed=0, options=EXACT, first=first)
         assert found[scan.support].mean() == pytest.approx(kept * level, abs=0.01)
+        drawn = repeat(model, scan, samples=2, seed=0, options=EXACT, first=first)
+        assert drawn.mean[scan.support].mean() == pytest.approx(kept * level, abs=0.01)
