@@ -19,6 +19,7 @@ from m2diff.errors import BadInput
 from m2diff.families import stored
 from m2diff.io import atomic, nifti
 from m2diff.preparation.pair import prepare
+from m2diff.preparation.register import Alignment, Quality
 from m2diff.volume import Volume
 
 NETWORK = {"slices": 4, "fold": 2, "width": 8, "multipliers": [1, 2], "groups": 4}
@@ -302,6 +303,44 @@ def test_the_first_estimate_is_the_controls_own_answer_whatever_the_chain_is_tol
     control, prepared = cards.load_weights(weights["m2diff"]).model, prepare(*scans, drf=20.0, align=False)
     own = volume.run_volume(control, prepared, seed=0, options=Options(precision="fp32"))
     assert np.array_equal(first, own)
+
+
+def test_a_chain_starts_from_the_estimate_that_its_card_names(scans, weights, tmp_path):
+    spec = {"family": "ddpet3d", "network": NETWORK, "sampling": {"steps": 1, "start": 500}}
+    cards.save_weights(
+        families.build(spec), spec, {"first_estimate": str(weights["regress"])}, tmp_path / "chain.safetensors"
+    )
+    made = run(scans, {"chain": tmp_path / "chain.safetensors"}, "chain")
+    assert made.settings["first_estimate"]["name"] == "regress"
+
+
+@pytest.mark.parametrize(
+    ("folds", "handed", "said"),
+    [(1.2, 1.3, []), (1.2, 1.0, ["Left and right"]), (0.9, 1.3, ["less well"]), (0.9, 1.0, ["Left and right", "less"])],
+)
+def test_an_mri_that_fits_in_doubt_is_told(scans, monkeypatch, folds, handed, said):
+    found = Alignment(np.eye(4), Quality(0.9, 0.5), folds=folds, handed=handed)
+    monkeypatch.setattr("m2diff.enhancement.run.prepare", lambda *a, **k: prepare(*a, drf=k["drf"], align=found))
+    warnings = enhance(*scans, weights="mr-guided", drf=20.0).warnings
+    assert len(warnings) == len(said) and all(word in text for word, text in zip(said, warnings, strict=True))
+
+
+def test_the_precision_that_was_worked_in_is_recorded(scans):
+    asked = [enhance(scans[0], weights="gaussian", precision=precision) for precision in ("fp32", "bf16")]
+    assert [made.settings["precision"] for made in asked] == ["fp32", "bf16"]
+
+
+def test_a_filter_is_as_wide_as_the_dose_asks_for(scans):
+    high, low = (enhance(scans[0], weights="gaussian", drf=drf).volume.data for drf in (4.0, 100.0))
+    assert low.std() < 0.99 * high.std()
+
+
+def test_names_and_dates_of_the_patient_stay_out_of_the_sidecar_unless_they_are_kept(files, weights, tmp_path):
+    pet = nifti.load(files[0])
+    pet.source.sidecar.update({"PatientName": "Somebody", "AcquisitionDateTime": "20250314"})
+    result = enhance(pet, weights=weights["regress"], precision="fp32")
+    bare, kept = (save(result, tmp_path / str(keep), keep_phi=keep).sidecar.read_text() for keep in (False, True))
+    assert "Somebody" not in bare and "20250314" not in bare and "Somebody" in kept
 
 
 @pytest.mark.parametrize(("card", "asked", "width"), [(25.0, None, 25.0), (25.0, 0.0, 0.0), (None, 10.0, 10.0)])
