@@ -339,7 +339,9 @@ def test_names_and_dates_of_the_patient_stay_out_of_the_sidecar_unless_they_are_
     pet = nifti.load(files[0])
     pet.source.sidecar.update({"PatientName": "Somebody", "AcquisitionDateTime": "20250314"})
     result = enhance(pet, weights=weights["regress"], precision="fp32")
-    bare, kept = (save(result, tmp_path / str(keep), keep_phi=keep).sidecar.read_text() for keep in (False, True))
+    bare, kept = (
+        save_result(result, tmp_path / str(keep), keep_phi=keep).sidecar.read_text() for keep in (False, True)
+    )
     assert "Somebody" not in bare and "20250314" not in bare and "Somebody" in kept
 
 

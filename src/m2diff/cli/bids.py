@@ -25,7 +25,7 @@ FAILED = 1
 """Exit code where some scans failed; refused options end in 2."""
 
 
-def bids(context: typer.Context) -> None:
+def bids_command(context: typer.Context) -> None:
     """Enhance a BIDS data set as a BIDS-App: bids BIDS_DIR OUT_DIR participant|group [--participant-label ...]."""
     raise typer.Exit(run_app(context.args))
 

@@ -11,7 +11,7 @@ from m2diff.cli.console import console
 from m2diff.cli.options import AsJson, Form, FrameNumber, KeepPhi, MriSeries, PetSeries, Quiet, numbers
 
 
-def convert(
+def convert_command(
     source: Annotated[Path, typer.Argument(help="DICOM, NIfTI, a BIDS cohort, or a data set in a known layout.")],
     out: Annotated[Path, typer.Argument(help="A .nii.gz file, or the folder of what is made.")],
     to: Annotated[

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REPORT = "report.html"
 
 
-def enhance(
+def enhance_command(
     pet: Annotated[Path, typer.Argument(help="The low-dose PET scan: a NIfTI file or a folder of DICOM files.")],
     out: Annotated[Path, typer.Option(help="Folder for the result, its sidecar and report.html.")],
     mri: Annotated[

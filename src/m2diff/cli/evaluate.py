@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from m2diff.volume import Volume
 
 
-def evaluate(
+def evaluate_command(
     image: Annotated[Path, typer.Argument(help="The image to judge (NIfTI).")],
     reference: Annotated[Path, typer.Option(help="The standard-dose scan, on the same grid.")],
     out: Annotated[

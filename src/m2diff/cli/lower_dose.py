@@ -11,7 +11,7 @@ from m2diff.cli.console import console
 from m2diff.cli.options import AsJson, FrameNumber, KeepPhi, PetSeries, Quiet, check_width, numbers
 
 
-def lower_dose(
+def lower_dose_command(
     pet: Annotated[Path, typer.Argument(help="A standard-dose PET scan (NIfTI or DICOM).")],
     out: Annotated[Path, typer.Option(help="Folder for the low-dose scans.")],
     drf: Annotated[str, typer.Option(help="Dose reduction factors, comma-separated; the doses are nested.")] = "20",

@@ -20,7 +20,7 @@ SHOWN = ("20", "100")
 """Dose reduction factors in the table; the page of one network has all that were measured."""
 
 
-def models(
+def models_command(
     name: Annotated[
         str | None, typer.Argument(help="Show this one whole: a name, a .safetensors file or a run.")
     ] = None,

@@ -11,7 +11,7 @@ from m2diff.cli.console import console
 from m2diff.cli.options import AsJson, GroupChoice, Head, Quiet, Scanner, TracerChoice, split_names
 
 
-def simulate(
+def simulate_command(
     out: Annotated[Path, typer.Argument(help="Folder of the BIDS data set to make (or finish).")],
     subjects: Annotated[int, typer.Option(help="Number of persons.")] = 10,
     drf: Annotated[
