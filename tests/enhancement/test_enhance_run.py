@@ -139,7 +139,7 @@ def test_several_draws_give_their_mean_and_spread(scans, weights):
 
 def test_a_regression_has_no_spread_and_says_so(scans, weights):
     result = run(scans, weights, "regress", samples=3)
-    assert result.spread is None
+    assert result.spread is None and result.settings["samples"] == 1
     assert any("draws nothing" in warning for warning in result.warnings)
 
 
