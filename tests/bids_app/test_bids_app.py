@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from m2diff.cli.bids import FAILED
-from m2diff.cli.bids import run as main
+from m2diff.cli.bids import run_app as main
 from m2diff.errors import BadInput
 from m2diff.io.bids_scans import find_scans
 

@@ -182,9 +182,9 @@ def test_a_dicom_folder_in_gives_a_derived_series_a_nifti_and_a_report_without_t
     assert len(list((out / "dicom").glob("*.dcm"))) == 24
     for text in (out / "pet_desc-enhanced_pet.json", out / "report.html"):
         assert not any(value in text.read_text() for value in list(PATIENT.values())[:3])
-    from m2diff.io.load import load
+    from m2diff.io.load import load_image
 
-    ours, series = load(out / "pet_desc-enhanced_pet.nii.gz"), load(out / "dicom")
+    ours, series = load_image(out / "pet_desc-enhanced_pet.nii.gz"), load_image(out / "dicom")
     (out / "dicom" / "00025.dcm").write_bytes(b"of an earlier, longer series")
     with pytest.raises(SystemExit):
         main(["enhance", str(tmp_path / "Doe^Jane"), "--out", str(out), "--weights", "gaussian", "--quiet"])

@@ -54,7 +54,7 @@ def test_numbers_of_another_form_are_refused(test):
 
 @pytest.mark.parametrize("name", stored.shipped())
 def test_the_shipped_cards_have_their_numbers_in_this_form(name):
-    card = stored.read_card(stored.folder() / f"{name}.safetensors")
+    card = stored.read_card(stored.weights_folder() / f"{name}.safetensors")
     assert card["name"] == name
     found = measured(card)
     assert found is None or with_measured(card, found) == card

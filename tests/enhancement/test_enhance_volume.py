@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from m2diff.batch import Estimate, Needs
 from m2diff.diffusion import Schedule
 from m2diff.enhancement import volume
+from m2diff.enhancement.repeat import repeat
 from m2diff.enhancement.volume import FADE, Options
 from m2diff.families import DiffusionFamily
 from m2diff.families.config import SamplingConfig
@@ -93,22 +95,32 @@ def test_nothing_fades_where_the_image_itself_ends():
     assert np.allclose(added, 1.0, atol=1e-5)
 
 
-def test_the_anchor_gives_the_level_of_the_input_back_inside_and_changes_nothing_outside():
-    scan = prepared(*BLOCK)
-    estimate = np.where(scan.support, scan.low + 0.3, scan.low + 5.0).astype(np.float32)
-    found = volume.anchored(estimate, scan, 20.0)
-    assert np.allclose(found[scan.support], scan.low[scan.support], atol=1e-4)
-    assert np.array_equal(found[~scan.support], estimate[~scan.support])
+class Guided(nn.Module):
+    """Answers the MRI, whole or slab by slab, and keeps the dose and the precision that it works in."""
+
+    def __init__(self, view: str) -> None:
+        super().__init__()
+        self.needs, self.doses, self.precisions = Needs(view, slices=4, multiple=4, mri=True), set(), set()
+
+    def enhance(self, conditions, *, generator):
+        self.doses |= set(conditions.drf.tolist())
+        self.precisions.add(torch.nn.functional.linear(torch.ones(1, 1), torch.ones(1, 1)).dtype)
+        return conditions.mri
 
 
-def test_the_anchor_is_applied_where_it_is_asked_for_and_nowhere_else():
-    scan = prepared(*BLOCK)
-    free, held = (
-        volume.run_volume(Above(), scan, seed=0, options=replace(EXACT, anchor_mm=width))[scan.support]
-        for width in (0.0, 20)
-    )
-    assert np.allclose(free, scan.low[scan.support] + 1.0, atol=1e-5)
-    assert np.allclose(held, scan.low[scan.support], atol=1e-4)
+@pytest.mark.parametrize("view", ["slab", "volume"])
+def test_networks_and_filters_are_given_the_mri_and_the_dose_of_the_scan(view):
+    mri = np.random.default_rng(1).random(SHAPE).astype(np.float32)
+    model, scan = Guided(view), replace(prepared(*BLOCK, drf=30.0), mri=mri)
+    found = volume.run_volume(model, scan, seed=0, options=EXACT)
+    assert np.allclose(found[scan.support], mri[scan.support], atol=1e-5) and model.doses == {30.0}
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_network_works_in_the_precision_that_is_asked_for(precision, dtype):
+    model, scan = Guided("slab"), prepared(*BLOCK)
+    volume.run_volume(model, replace(scan, mri=scan.low), seed=0, options=Options(precision=precision))
+    assert model.precisions == {dtype}
 
 
 @pytest.mark.parametrize("drf", [4.0, 100.0])
@@ -132,3 +144,5 @@ def test_a_chain_that_starts_from_an_estimate_starts_from_the_one_that_is_given(
     for first, level in ((given, 100.0), (None, 1.0)):
         found = volume.run_volume(model, scan, seed=0, options=EXACT, first=first)
         assert found[scan.support].mean() == pytest.approx(kept * level, abs=0.01)
+        drawn = repeat(model, scan, samples=2, seed=0, options=EXACT, first=first)
+        assert drawn.mean[scan.support].mean() == pytest.approx(kept * level, abs=0.01)

@@ -36,7 +36,7 @@ def test_every_name_that_enhance_takes_is_listed_and_its_numbers_are_the_loaded_
 
 
 def test_what_ships_stays_small_enough_to_ship():
-    assert sum(path.stat().st_size for path in stored.folder().iterdir()) < 40e6
+    assert sum(path.stat().st_size for path in stored.weights_folder().iterdir()) < 40e6
 
 
 def test_the_table_has_a_line_for_each_and_fits_a_terminal(capsys):

@@ -19,7 +19,7 @@ from dicom_files import _code, head, pet_header, write_enhanced, write_series
 from m2diff.errors import BadInput
 from m2diff.io import dicom, nifti
 from m2diff.io.info import About, info
-from m2diff.io.load import load
+from m2diff.io.load import load_image
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +105,11 @@ def test_each_maker_is_understood_and_its_derived_series_reads_back_everywhere(m
     found = about(folder)
     assert found.problems == () and found.suv_factor == pytest.approx(FACTORS[maker])
     assert found.unit == ("counts" if maker == "philips" else "Bq/mL") and found.dose_mbq == 250
-    volume = load(folder)
+    volume = load_image(folder)
     assert np.abs(volume.data - scan).max() <= scan.max() / 32000
     signed = volume.with_data(volume.data * np.float32(0.7) - np.float32(300), "a test")  # whole slices below zero
     made = dicom.write(signed, tmp_path / "out", WORK)
-    again = load(tmp_path / "out")
+    again = load_image(tmp_path / "out")
     assert again.same_grid(volume) and again.unit == volume.unit
     assert np.abs(again.data - signed.data).max() <= np.abs(signed.data).max() / 32767
     assert about(tmp_path / "out").suv_factor == pytest.approx(FACTORS[maker])
@@ -128,7 +128,7 @@ def errors(path: Path) -> set[str]:
 
 def test_values_far_below_one_need_no_window(tmp_path, scan):
     write_series(tmp_path / "in", scan, pet_header())
-    volume = load(tmp_path / "in")
+    volume = load_image(tmp_path / "in")
     made = dicom.write(volume.with_data(volume.data / np.float32(1e6), "SUV, say"), tmp_path / "out", WORK)
     assert not any("Window" in line for line in errors(made[0]))
 
@@ -141,8 +141,8 @@ def test_frames_whose_places_differ_in_the_last_digit_are_frames(tmp_path, scan)
             image.ImagePositionPatient[2] = f"{float(image.ImagePositionPatient[2]) + 0.005 + frame * 1e-6:.7f}"
             image.save_as(file)
     with pytest.raises(BadInput, match="2 frames of 20 slices"):
-        load(tmp_path)
-    assert load(tmp_path, frame=2).data.max() == pytest.approx(2 * scan.max(), rel=1e-3)
+        load_image(tmp_path)
+    assert load_image(tmp_path, frame=2).data.max() == pytest.approx(2 * scan.max(), rel=1e-3)
 
 
 def test_a_dynamic_enhanced_file_and_one_converted_from_classic_ones(tmp_path, scan):
@@ -159,11 +159,11 @@ def test_a_dynamic_enhanced_file_and_one_converted_from_classic_ones(tmp_path, s
     image.PixelData = image.PixelData * 2
     image.save_as(path)
     with pytest.raises(BadInput, match="2 frames of 20 slices; pick one with --frame"):
-        load(path)
-    volume = load(path, frame=2)
+        load_image(path)
+    volume = load_image(path, frame=2)
     assert volume.data.max() == pytest.approx(2 * scan.max(), rel=1e-3)
     dicom.write(volume, tmp_path / "out", WORK)
-    np.testing.assert_allclose(load(tmp_path / "out").data, volume.data, atol=float(volume.data.max()) / 65535)
+    np.testing.assert_allclose(load_image(tmp_path / "out").data, volume.data, atol=float(volume.data.max()) / 65535)
 
     path = write_enhanced(tmp_path / "converted" / "a.dcm", scan)
     image, header, unassigned = pydicom.dcmread(path), pet_header(), Dataset()
@@ -185,10 +185,10 @@ def test_an_enhanced_series_in_two_files(tmp_path, scan):
     for group in image.PerFrameFunctionalGroupsSequence:
         group.PlanePositionSequence[0].ImagePositionPatient[2] += 30
     image.save_as(second)
-    volume = load(tmp_path / "in")
+    volume = load_image(tmp_path / "in")
     assert volume.shape == (40, 48, 20)
     assert len(dicom.write(volume, tmp_path / "out", WORK)) == 2
-    np.testing.assert_allclose(load(tmp_path / "out").data, volume.data, atol=float(volume.data.max()) / 65535)
+    np.testing.assert_allclose(load_image(tmp_path / "out").data, volume.data, atol=float(volume.data.max()) / 65535)
 
 
 def test_frames_past_midnight_come_in_their_order_and_last_as_long_as_they_last(tmp_path, scan):
@@ -199,12 +199,12 @@ def test_frames_past_midnight_come_in_their_order_and_last_as_long_as_they_last(
         )  # fmt: skip
     edit(tmp_path, FrameReferenceTime=None, ImageIndex=None, NumberOfSlices=60)  # that of all frames: some do
     for frame in (1, 2, 3):
-        volume = load(tmp_path, frame=frame)
+        volume = load_image(tmp_path, frame=frame)
         assert volume.data.max() == pytest.approx(frame * scan.max(), rel=1e-3)
         assert volume.source.sidecar["FrameDuration"] == [60 * frame]
     next(tmp_path.glob("f1-004.dcm")).unlink()
     with pytest.raises(BadInput, match="up to 3 frames of 20 slices, but 1 places hold fewer"):
-        load(tmp_path, frame=1)
+        load_image(tmp_path, frame=1)
 
 
 def test_places_written_with_one_digit_are_even_enough(tmp_path, scan):
@@ -212,7 +212,7 @@ def test_places_written_with_one_digit_are_even_enough(tmp_path, scan):
         image = pydicom.dcmread(file)
         image.ImagePositionPatient[2] = f"{-40.013 + 3.27 * k:.1f}"
         image.save_as(file)
-    assert load(tmp_path).voxel_size[2] == pytest.approx(3.27, abs=0.006)
+    assert load_image(tmp_path).voxel_size[2] == pytest.approx(3.27, abs=0.006)
 
 
 def test_slices_beside_their_line_are_refused_with_numbers(tmp_path, scan):
@@ -221,31 +221,31 @@ def test_slices_beside_their_line_are_refused_with_numbers(tmp_path, scan):
         image.ImagePositionPatient[0] += 12 * (k > 10)
         image.save_as(file)
     with pytest.raises(BadInput, match=r"in one line, but slice 11 of 20 is 6\.3 mm off"):
-        load(tmp_path)
+        load_image(tmp_path)
 
 
 def test_series_that_share_a_number_or_begin_with_the_same_word_can_be_picked(tmp_path, scan):
     write_series(tmp_path / "a", scan, pet_header(), name="PET", number=3)
     write_series(tmp_path / "b", 2 * scan, pet_header(), name="PET NAC", number=3)
     with pytest.raises(BadInput, match=r"series 3:1 'PET.*series 3:2 'PET"):
-        load(tmp_path, series="3")
-    first, second = load(tmp_path, series="3:1"), load(tmp_path, series="3:2")
+        load_image(tmp_path, series="3")
+    first, second = load_image(tmp_path, series="3:1"), load_image(tmp_path, series="3:2")
     assert {round(v.data.max() / scan.max()) for v in (first, second)} == {1, 2}
-    assert load(tmp_path, series="pet").data.max() == pytest.approx(scan.max(), rel=1e-3)
-    assert load(tmp_path, series="PET nac").data.max() == pytest.approx(2 * scan.max(), rel=1e-3)
+    assert load_image(tmp_path, series="pet").data.max() == pytest.approx(scan.max(), rel=1e-3)
+    assert load_image(tmp_path, series="PET nac").data.max() == pytest.approx(2 * scan.max(), rel=1e-3)
 
 
 def test_scales_that_are_missing_or_nothing_are_named(tmp_path, scan):
     write_series(tmp_path / "none", scan, pet_header())
     edit(tmp_path / "none", RescaleSlope=None, Units="PROPCPS")
     found = about(tmp_path / "none")
-    assert found.suv_factor is None and load(tmp_path / "none").data.max() > 0
+    assert found.suv_factor is None and load_image(tmp_path / "none").data.max() > 0
     assert any("RescaleSlope is missing" in p for p in found.problems)
     assert any("Units is PROPCPS" in p for p in found.problems)
     write_series(tmp_path / "zero", scan, pet_header())
     edit(tmp_path / "zero", RescaleSlope="0")
     with pytest.raises(BadInput, match=r"RescaleSlope of slice 1 .* is 0"):
-        load(tmp_path / "zero")
+        load_image(tmp_path / "zero")
 
 
 def test_malformed_patient_data_stays_out_of_the_log(tmp_path, scan):
@@ -261,12 +261,12 @@ def test_malformed_patient_data_stays_out_of_the_log(tmp_path, scan):
 
 
 def test_the_spread_is_a_second_series_with_the_images_units(tmp_path, scan):
-    from m2diff.enhancement.run import enhance, write
+    from m2diff.enhancement.run import enhance, save
 
     write_series(tmp_path / "in", head((48, 48, 24)), pet_header())
-    result = enhance(load(tmp_path / "in"), weights="gaussian")
+    result = enhance(load_image(tmp_path / "in"), weights="gaussian")
     spread = result.volume.with_data(np.abs(result.volume.data) * np.float32(0.05), "as draws would give it")
-    written = write(replace(result, spread=spread), tmp_path / "out")
+    written = save(replace(result, spread=spread), tmp_path / "out")
     assert [folder.name for folder in written.dicom] == ["dicom", "dicom-spread"]
     source, image, map_ = (
         pydicom.dcmread(sorted(folder.rglob("*.dcm"))[0]) for folder in (tmp_path / "in", *written.dicom)
@@ -279,7 +279,7 @@ def test_the_spread_is_a_second_series_with_the_images_units(tmp_path, scan):
     )
     for made in (image, map_):
         assert "gaussian" in made.SeriesDescription and "NOT FOR DIAGNOSIS" in made.SeriesDescription
-    again = load(written.dicom[1])
+    again = load_image(written.dicom[1])
     assert again.unit == "Bq/mL" and again.same_grid(spread)
     np.testing.assert_allclose(again.data, spread.data, atol=float(spread.data.max()) / 65535)
     compare_with_dcm2niix(written.dicom[1], spread)
@@ -287,14 +287,14 @@ def test_the_spread_is_a_second_series_with_the_images_units(tmp_path, scan):
 
 def test_a_result_inside_the_studys_folder_does_not_stand_in_its_way(tmp_path, scan):
     write_series(tmp_path / "in", scan, pet_header())
-    volume = load(tmp_path)
+    volume = load_image(tmp_path)
     dicom.write(volume, tmp_path / "out" / "dicom", WORK)
-    assert load(tmp_path).source.sha256 == volume.source.sha256
-    assert load(tmp_path, series="not for diagnosis").same_grid(volume)
+    assert load_image(tmp_path).source.sha256 == volume.source.sha256
+    assert load_image(tmp_path, series="not for diagnosis").same_grid(volume)
 
 
 def test_images_that_do_not_say_where_they_lie_are_refused_by_the_fields_they_lack(tmp_path, scan):
     write_series(tmp_path, scan, pet_header())
     edit(tmp_path, ImagePositionPatient=None)
     with pytest.raises(BadInput, match="ImagePositionPatient"):
-        load(tmp_path)
+        load_image(tmp_path)

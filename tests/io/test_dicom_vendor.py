@@ -13,7 +13,7 @@ import pytest
 from m2diff.io import dicom, suv
 from m2diff.io.dicom.index import choose
 from m2diff.io.info import info
-from m2diff.io.load import load
+from m2diff.io.load import load_image
 
 vision = pytest.importorskip("medimages4tests.dummy.dicom.pet.wholebody.siemens.biograph_vision.vr20b")
 skyra = pytest.importorskip("medimages4tests.dummy.dicom.mri.t1w.siemens.skyra.syngo_d13c")
@@ -32,7 +32,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 
 def test_one_folder_of_both_is_read_by_modality(folders):
-    pet, mri = load(folders["all"]), load(folders["all"], what="MRI")
+    pet, mri = load_image(folders["all"]), load_image(folders["all"], what="MRI")
     assert pet.shape == (440, 440, 24) and np.allclose(pet.voxel_size, (1.65, 1.65, 2), atol=0.01)
     assert pet.unit == "Bq/mL" and pet.data.max() > 0
     assert mri.shape == (240, 256, 192) and np.allclose(mri.voxel_size, 1, atol=0.01)
@@ -46,11 +46,11 @@ def test_its_germanium_phantom_is_understood(folders):
 
 
 def test_a_derived_series_keeps_the_geometry_and_the_study(folders, tmp_path):
-    scan = load(folders["pet"])
+    scan = load_image(folders["pet"])
     work = dicom.Derivation("a test", "a test of m2diff", "x", "1")
     made = dicom.write(scan.with_data(scan.data * np.float32(0.5), "halved"), tmp_path / "out", work)
     assert len(made) == 24
-    again = load(tmp_path / "out")
+    again = load_image(tmp_path / "out")
     assert again.same_grid(scan)
     assert np.allclose(again.data, scan.data * 0.5, atol=float(scan.data.max()) / 60000)
     old, new = (choose(folder, "PT").header for folder in (folders["pet"], tmp_path / "out"))
@@ -67,5 +67,5 @@ def test_its_patient_stays_in_the_header(folders):
         text=True,
         check=True,
     )
-    text = done.stdout + json.dumps(load(folders["pet"]).source.sidecar)
+    text = done.stdout + json.dumps(load_image(folders["pet"]).source.sidecar)
     assert not any(value in text for value in private if value)

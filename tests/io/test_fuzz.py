@@ -29,7 +29,7 @@ from m2diff.cli.app import main
 from m2diff.errors import BadInput
 from m2diff.io import dicom, suv
 from m2diff.io.info import info
-from m2diff.io.load import load
+from m2diff.io.load import load_image
 
 QUICK, FULL = 60, 2000
 SECONDS = 10
@@ -63,7 +63,7 @@ def survives(path: Path, what: str, out: Path) -> str:
     with in_time(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            volume = load(path, what=what)
+            volume = load_image(path, what=what)
             assert np.isfinite(volume.data).all() and np.isfinite(volume.affine).all()
             if volume.source.series is not None:
                 made = dicom.write(volume, out, dicom.Derivation("fuzz", "fuzz", "fuzz", "0"))
@@ -321,5 +321,5 @@ def test_a_header_that_promises_more_than_the_file_holds_is_refused_at_once(base
         path.write_bytes(raw)
         start = time.monotonic()
         with pytest.raises(BadInput, match="cut off or damaged"):
-            load(path)
+            load_image(path)
         assert time.monotonic() - start < 2

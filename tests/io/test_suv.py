@@ -205,11 +205,13 @@ def test_the_moment_that_an_enhanced_file_is_corrected_to_is_taken():
     assert quantity(header).wait_s == 2760
 
 
-@pytest.mark.parametrize("text", ["20250314", "20250314093000.000000+0100", "20250314093000-0500"])
-def test_a_date_without_a_time_is_none_and_a_zone_is_left_out(text):
+@pytest.mark.parametrize(
+    ("text", "wait_s"), [("20250314", 2100), ("20250314093000.000000+0100", 2700), ("20250314093000-0500", 2700)]
+)
+def test_a_date_without_a_time_is_none_and_a_zone_is_left_out(text, wait_s):
     header = pet_header()
-    info(header).RadiopharmaceuticalStartDateTime = text
-    assert quantity(header).wait_s == 2700
+    info(header).RadiopharmaceuticalStartDateTime, info(header).RadiopharmaceuticalStartTime = text, "094000"
+    assert quantity(header).wait_s == wait_s
 
 
 def test_a_private_factor_below_zero_is_none():

@@ -22,7 +22,7 @@ from m2diff.errors import BadInput
 from m2diff.io import nifti
 from m2diff.io.bids import find_subjects
 from m2diff.layouts import convert, dacra, recognise, sliced, udpet
-from m2diff.layouts.between import Request, run
+from m2diff.layouts.between import Request, convert_between
 
 SHAPE = (32, 36, 30)
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
@@ -263,7 +263,7 @@ def cohort(tmp_path: Path) -> Path:
 
 
 def test_slices_go_out_and_come_back_as_they_were(cohort, tmp_path):
-    counts = sliced.write(cohort, tmp_path / "mat", drf=20.0, size=48)
+    counts = sliced.write_slices(cohort, tmp_path / "mat", drf=20.0, size=48)
     assert counts == {"train": 30, "val": 30, "test": 30}
     from scipy.io import loadmat
 
@@ -312,9 +312,9 @@ def test_the_same_conversion_again_redoes_nothing_and_another_is_refused(cohort,
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "bids").rglob("*.nii.gz")}
     convert(monash, tmp_path / "bids")
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "bids").rglob("*.nii.gz")}
-    sliced.write(cohort, tmp_path / "mat", drf=20.0)
+    sliced.write_slices(cohort, tmp_path / "mat", drf=20.0)
     with pytest.raises(BadInput, match="choose an empty folder"):
-        sliced.write(cohort, tmp_path / "mat", drf=20.0)
+        sliced.write_slices(cohort, tmp_path / "mat", drf=20.0)
     with pytest.raises(BadInput, match="another data set"):
         convert(tmp_path / "mat", tmp_path / "bids")
 
@@ -328,36 +328,37 @@ def test_dicom_becomes_nifti_bids_and_dicom_again(tmp_path):
     volume = head((40, 44, 24))
     write_series(tmp_path / "pet", volume, pet_header(), name="a")
     write_series(tmp_path / "mr", volume, mr_header(), name="b")
-    run(Request(tmp_path / "pet", tmp_path / "pet.nii.gz"))
+    convert_between(Request(tmp_path / "pet", tmp_path / "pet.nii.gz"))
     image = nifti.load(tmp_path / "pet.nii.gz")
     assert image.unit == "Bq/mL" and image.data.max() == pytest.approx(volume.max(), rel=1e-3)
-    run(Request(tmp_path / "mr", tmp_path / "mr.nii.gz", modality="MRI"))
+    convert_between(Request(tmp_path / "mr", tmp_path / "mr.nii.gz", modality="MRI"))
     for subject in ("01", "02", "02"):
-        run(Request(tmp_path / "pet", tmp_path / "bids", subject=subject, mri=tmp_path / "mr", factors=(20.0,)))
+        request = Request(tmp_path / "pet", tmp_path / "bids", subject=subject, mri=tmp_path / "mr", factors=(20.0,))
+        convert_between(request)
     subjects = find_subjects(tmp_path / "bids")
     assert [s.label for s in subjects] == ["01_trc-18FFDG", "02_trc-18FFDG"] and subjects[0].t1 is not None
     assert (tmp_path / "bids/participants.tsv").read_text().split() == ["participant_id", "sub-01", "sub-02"]
-    run(Request(tmp_path / "pet.nii.gz", tmp_path / "dicom", like=tmp_path / "pet"))
+    convert_between(Request(tmp_path / "pet.nii.gz", tmp_path / "dicom", like=tmp_path / "pet"))
     from m2diff.io import dicom
 
-    assert np.allclose(dicom.load(tmp_path / "dicom").data, image.data, atol=image.data.max() / 60000)
+    assert np.allclose(dicom.load_series(tmp_path / "dicom").data, image.data, atol=image.data.max() / 60000)
     turned = nib.as_closest_canonical(nib.load(tmp_path / "pet.nii.gz"))  # axes turned, as other software writes them
     assert not np.allclose(turned.affine, image.affine)
     nib.save(turned, tmp_path / "turned.nii.gz")
-    run(Request(tmp_path / "turned.nii.gz", tmp_path / "dicom-turned", like=tmp_path / "pet"))
-    assert np.array_equal(dicom.load(tmp_path / "dicom-turned").data, dicom.load(tmp_path / "dicom").data)
+    convert_between(Request(tmp_path / "turned.nii.gz", tmp_path / "dicom-turned", like=tmp_path / "pet"))
+    assert np.array_equal(dicom.load_series(tmp_path / "dicom-turned").data, dicom.load_series(tmp_path / "dicom").data)
     for label in ("../x", "Jörg", ""):
         with pytest.raises(BadInput, match="plain letters and digits"):
-            run(Request(tmp_path / "pet", tmp_path / "other", subject=label))
+            convert_between(Request(tmp_path / "pet", tmp_path / "other", subject=label))
     assert not (tmp_path / "other").exists()
     write_series(tmp_path / "pet2", 2 * volume, pet_header(), name="c")
     with pytest.raises(BadInput, match="comes from another scan"):
-        run(Request(tmp_path / "pet2", tmp_path / "bids", subject="01"))
+        convert_between(Request(tmp_path / "pet2", tmp_path / "bids", subject="01"))
     nifti.save(replace(image, unit="kBq/mL"), tmp_path / "kbq.nii.gz", sidecar={})
     with pytest.raises(BadInput, match="kBq/mL"):
-        run(Request(tmp_path / "kbq.nii.gz", tmp_path / "dicom2", like=tmp_path / "pet"))
+        convert_between(Request(tmp_path / "kbq.nii.gz", tmp_path / "dicom2", like=tmp_path / "pet"))
     with pytest.raises(BadInput, match="not empty"):
-        run(Request(tmp_path / "pet.nii.gz", tmp_path / "pet", like=tmp_path / "pet"))
+        convert_between(Request(tmp_path / "pet.nii.gz", tmp_path / "pet", like=tmp_path / "pet"))
 
 
 def test_the_command_speaks_json_where_asked(tmp_path, monkeypatch, capsys):
@@ -448,7 +449,7 @@ def test_sessions_of_one_person_stay_one_person_through_slices(cohort, tmp_path)
         moved = cohort / "sub-01" / "ses-b" / "pet" / path.name.replace("sub-01_", "sub-01_ses-b_")
         moved.parent.mkdir(parents=True, exist_ok=True)
         moved.write_bytes(path.read_bytes())
-    sliced.write(cohort, tmp_path / "mat", drf=20.0)
+    sliced.write_slices(cohort, tmp_path / "mat", drf=20.0)
     convert(tmp_path / "mat", tmp_path / "bids")
     subjects = find_subjects(tmp_path / "bids")
     assert [s.person for s in subjects] == ["01", "01", "02", "03"] and len({s.label for s in subjects}) == 4
@@ -471,11 +472,11 @@ def test_damaged_frames_and_uneven_ones_are_told_of_and_stop_nobody(monash, tmp_
 @pytest.mark.parametrize("factors", [(0.0,), (0.5,), (float("inf"),), (-3.0,)])
 def test_impossible_doses_are_refused(monash, tmp_path, factors):
     with pytest.raises(BadInput, match="above 1"):
-        run(Request(monash, tmp_path / "bids", factors=factors))
+        convert_between(Request(monash, tmp_path / "bids", factors=factors))
 
 
 def test_names_that_would_leave_the_folder_do_not(cohort, tmp_path):
-    sliced.write(cohort, tmp_path / "mat", drf=20.0)
+    sliced.write_slices(cohort, tmp_path / "mat", drf=20.0)
     path = tmp_path / "mat" / "geometry.json"
     content = json.loads(path.read_text())
     for entry in content.values():
@@ -502,7 +503,7 @@ def test_the_official_validator_finds_no_error_that_the_source_did_not_have(layo
         pytest.skip("bids-validator-deno is not installed")
     source = request.getfixturevalue(layout)
     if layout == "cohort":
-        sliced.write(source, tmp_path / "mat", drf=20.0)
+        sliced.write_slices(source, tmp_path / "mat", drf=20.0)
         source = tmp_path / "mat"
     convert(source, tmp_path / "bids", factors=(20.0,))
     done = subprocess.run([tool, str(tmp_path / "bids"), "--json"], capture_output=True, text=True, check=False)

@@ -142,7 +142,8 @@ def test_norms_answer_bfloat16_in_bfloat16_and_agree_with_pytorchs_own():
 def test_step_embeddings_are_cosines_then_sines():
     features = sinusoids(torch.tensor([0, 1]), 6)
     torch.testing.assert_close(features[0], torch.tensor([1.0, 1, 1, 0, 0, 0]))
-    torch.testing.assert_close(features[1, 3], torch.sin(torch.tensor(1.0)))
+    angles = torch.tensor([10_000.0 ** (-k / 3) for k in range(3)])
+    torch.testing.assert_close(features[1], torch.cat([angles.cos(), angles.sin()]))
     assert TimeEmbedding(6, 10)(torch.tensor([3, 4])).shape == (2, 10)
 
 

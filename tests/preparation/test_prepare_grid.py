@@ -173,6 +173,13 @@ def test_the_working_grid_stays_inside_a_finer_scan_and_covers_a_coarser_one(edg
         assert ((steps - 1) * 2.0 <= span + 1e-6) == inside
 
 
+@pytest.mark.parametrize(("size", "edge"), [(1, 4.0), (3, 1.0), (6, 0.8)])
+def test_an_axis_of_too_few_voxels_for_a_spline_is_left_as_it_is(size, edge):
+    image = Volume(np.random.default_rng(0).normal(size=(9, 8, size)).astype(np.float32), affine((2, 2, edge)))
+    working = grid.to_working(image)
+    assert np.array_equal(working.data, image.data) and np.array_equal(working.undo(working.data), image.data)
+
+
 def test_beyond_the_last_working_voxel_its_value_holds():
     working = grid.to_working(Volume(np.zeros((50, 8, 8), np.float32), affine((1, 2, 2))))
     data = np.random.default_rng(0).normal(size=working.data.shape).astype(np.float32)

@@ -66,7 +66,7 @@ def mri(stripped=False, gain=1.0):
 
 def test_a_whole_head_and_a_stripped_brain_get_the_same_mri_values():
     calm = mask.calmed(pet())
-    brain = mask.brain(calm, mask.level(calm))
+    brain = mask.brain(calm, mask.uptake_level(calm))
     whole, stripped = (intensity.normalise_mri(mri(s), within=brain) for s in (False, True))
     inside = ndimage.binary_erosion(BRAIN, iterations=3)
     assert np.allclose(whole[inside], stripped[inside], rtol=0.02)

@@ -1,6 +1,7 @@
 """An MRI finds its place on the PET, or is refused."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,3 +204,25 @@ def test_a_fit_that_hardly_passes_is_told():
     sure, hardly, wrong = (register.Alignment(np.eye(4), quality, folds=folds) for folds in (1.2, 0.86, 0.6))
     assert sure.fits and hardly.fits and not wrong.fits
     assert hardly.doubtful and not sure.doubtful
+
+
+@pytest.mark.parametrize(("overlap", "fits"), [(0.3, False), (0.4, True)])  # a stripped brain in a head: 0.5
+def test_heads_that_hardly_overlap_do_not_fit_whatever_their_folds_say(overlap, fits):
+    assert register.Alignment(np.eye(4), register.Quality(overlap, 0.5), folds=1.4).fits == fits
+
+
+@pytest.mark.parametrize(("handed", "ambiguous"), [(1.0, True), (1.1, True), (1.2, False), (float("nan"), False)])
+def test_a_fit_that_is_hardly_better_than_its_mirror_image_is_ambiguous(handed, ambiguous):
+    assert register.Alignment(np.eye(4), register.Quality(0.9, 0.5), folds=1.4, handed=handed).ambiguous == ambiguous
+
+
+def test_heads_that_cover_each_other_overlap_by_one_and_half_a_head_by_two_thirds():
+    """Dice: twice the common part over both."""
+    block = np.zeros((40, 40, 40), np.float32)
+    block[8:32, 8:32, 8:32] = 1.0
+    shape = Volume(block, np.diag([2.0, 2.0, 2.0, 1.0]))
+    pair_of_blocks = replace(register._Pair.of(shape, shape), pet_head=block > 0.5, mri_head=shape)
+    assert pair_of_blocks.quality(np.eye(4)).overlap == pytest.approx(1.0)
+    half = block * (np.arange(40) < 20)[:, None, None]
+    cut = replace(pair_of_blocks, mri_head=shape.with_data(half, "cut"))
+    assert cut.quality(np.eye(4)).overlap == pytest.approx(2 / 3)

@@ -11,6 +11,7 @@ import pytest
 from scipy import ndimage
 
 from m2diff.simulation import cohort, regions, scanner, tracer
+from m2diff.simulation import head as head_classes
 from m2diff.simulation.anatomy import Anatomy
 from m2diff.simulation.cohort import ATTENUATION, DosePlan, Recipe
 from m2diff.simulation.mri import render_t1
@@ -188,7 +189,7 @@ def test_uptake_within_a_region_is_not_flat_but_smoothly_textured():
     shape = (32, 32, 32)
     ones, zero = np.ones(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
     labels = np.ones(shape, dtype=np.int16)
-    head = np.full(shape, tracer.BRAIN, dtype=np.uint8)
+    head = np.full(shape, head_classes.BRAIN, dtype=np.uint8)
     person = Anatomy("one region", ones, labels, ones, zero, zero, head, np.diag([2.0, 2.0, 2.0, 1.0]), False)
     for seed in range(10):
         rng = np.random.default_rng(seed)

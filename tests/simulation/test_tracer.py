@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from m2diff.simulation import head as head_classes
 from m2diff.simulation import regions, tracer
 from m2diff.simulation.anatomy import Anatomy
 
@@ -30,7 +31,7 @@ def block() -> Anatomy:
     labels[wm > 0] = 53
     gm = 1 - wm
     csf = np.zeros(shape, dtype=np.float32)
-    head = np.full(shape, tracer.BRAIN, dtype=np.uint8)
+    head = np.full(shape, head_classes.BRAIN, dtype=np.uint8)
     return Anatomy("block", np.full(shape, 100, np.float32), labels, gm, wm, csf, head, np.diag([2.0, 2, 2, 1]), False)
 
 

@@ -50,7 +50,7 @@ def own(tmp_path_factory) -> Path:
         for person in (1, 2, 3)
     ]
     out = tmp_path_factory.mktemp("own") / "bids"
-    assert bids_out.write(visits, out, source="test") == (3, [])
+    assert bids_out.write_bids(visits, out, source="test") == (3, [])
     return out
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn.modules.module import register_module_forward_hook
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from m2diff.batch import Losses
 from m2diff.data.cohort import open_cohort
@@ -167,6 +167,30 @@ def test_a_step_forgets_the_gradients_of_the_one_before(small, cache, tmp_path, 
     assert norms[-1] < 3 * norms[0]
 
 
+def test_the_average_forgets_the_first_steps_faster_and_then_as_slowly_as_the_settings_say(small, cache, tmp_path):
+    weights = []
+
+    def keep(optimizer, *_):
+        weights.append(optimizer.param_groups[0]["params"][0].detach().clone())
+
+    hooks = register_optimizer_step_pre_hook(keep), register_optimizer_step_post_hook(keep)
+    run(small("train.steps=4", "train.ema_decay=0.2", "train.lr=0.01", name="regress-base"), cache, tmp_path)
+    for hook in hooks:
+        hook.remove()
+    average, name = weights[0], next(name for name, _ in build(small(name="regress-base").model).named_parameters())
+    for decay, after in zip((1 / 10, 2 / 11, 0.2, 0.2), weights[1::2], strict=True):
+        average = decay * average + (1 - decay) * after
+    torch.testing.assert_close(state(tmp_path).averaged[name], average)
+
+
+def test_a_run_that_begins_from_weights_and_hardly_moves_ships_these_weights(small, cache, tmp_path):
+    begun = run(small("train.steps=2", name="regress-base"), cache, tmp_path / "one")
+    still = small("train.steps=1", "train.lr=1e-9", "train.seed=7", name="regress-base")
+    before, after = load_file(begun), load_file(run(still, cache, tmp_path / "two", start=begun))
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, rtol=2e-3, atol=1e-5)
+
+
 def draws(small, cache, out, monkeypatch, *settings):
     """The seeds that each step draws from, and whether the network was in training."""
     seen, forward = [], loop._Loss.forward
@@ -188,6 +212,18 @@ def test_every_step_draws_anew_from_the_runs_seed_and_the_network_trains(small, 
     assert one == again and not {seeds[0] for seeds in one} & {seeds[0] for seeds in other}
     assert len({noise for noise, _, _ in one}) == len({dropout for _, dropout, _ in one}) == 4
     assert all(training for _, _, training in one)  # after a validation, too
+
+
+def test_a_step_works_in_the_precision_that_the_settings_name(small, cache, tmp_path, monkeypatch):
+    asked, forward = [], loop._Loss.forward
+
+    def listening(self, batch, generator, precision):
+        asked.append(precision)
+        return forward(self, batch, generator, "fp32")
+
+    monkeypatch.setattr(loop._Loss, "forward", listening)
+    run(small("train.steps=2", "train.precision=bf16", "train.validate_scans=0", name="regress-base"), cache, tmp_path)
+    assert asked == ["bf16", "bf16"]
 
 
 def test_slabs_are_drawn_as_the_settings_say(small, cache, tmp_path, monkeypatch):

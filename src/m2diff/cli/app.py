@@ -15,19 +15,19 @@ from typing import Any
 
 import typer
 
-from m2diff.cli.benchmark import benchmark
-from m2diff.cli.bids import bids
+from m2diff.cli.benchmark import benchmark_command
+from m2diff.cli.bids import bids_command
 from m2diff.cli.console import console, told
-from m2diff.cli.convert import convert
-from m2diff.cli.demo import demo
-from m2diff.cli.enhance import enhance
-from m2diff.cli.evaluate import evaluate
-from m2diff.cli.info import info
-from m2diff.cli.lower_dose import lower_dose
-from m2diff.cli.models import models
+from m2diff.cli.convert import convert_command
+from m2diff.cli.demo import demo_command
+from m2diff.cli.enhance import enhance_command
+from m2diff.cli.evaluate import evaluate_command
+from m2diff.cli.info import info_command
+from m2diff.cli.lower_dose import lower_dose_command
+from m2diff.cli.models import models_command
 from m2diff.cli.options import Version
-from m2diff.cli.simulate import simulate
-from m2diff.cli.train import train
+from m2diff.cli.simulate import simulate_command
+from m2diff.cli.train import train_command
 from m2diff.errors import BadInput
 
 _USAGE: type[Any] = typer.BadParameter.__mro__[1]
@@ -47,9 +47,15 @@ def verbs(version: Version = False) -> None:
     """Low-dose brain PET and the same person's MRI in, the standard-dose scan and its report out."""
 
 
-for verb in (enhance, info, evaluate, simulate, lower_dose, convert, train, benchmark, models, demo):
-    app.command(verb.__name__.replace("_", "-"))(verb)
-app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bids)
+VERBS = (
+    enhance_command, info_command, evaluate_command, simulate_command, lower_dose_command, convert_command,
+    train_command, benchmark_command, models_command, demo_command,
+)  # fmt: skip
+for verb in VERBS:
+    app.command(verb.__name__.removesuffix("_command").replace("_", "-"))(verb)
+app.command("bids", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    bids_command
+)
 
 
 def main(arguments: list[str] | None = None) -> Any:

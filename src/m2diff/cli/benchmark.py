@@ -11,7 +11,7 @@ from m2diff.cli.console import console
 from m2diff.cli.options import AsJson, Device, Quiet, numbers
 
 
-def benchmark(
+def benchmark_command(
     data: Annotated[Path, typer.Option(help="The cohort of `m2diff simulate` that presets are trained on.")],
     out: Annotated[Path, typer.Option(help="Folder of runs, tables and page; the same command again resumes.")],
     methods: Annotated[

@@ -25,12 +25,12 @@ FAILED = 1
 """Exit code where some scans failed; refused options end in 2."""
 
 
-def bids(context: typer.Context) -> None:
+def bids_command(context: typer.Context) -> None:
     """Enhance a BIDS data set as a BIDS-App: bids BIDS_DIR OUT_DIR participant|group [--participant-label ...]."""
-    raise typer.Exit(run(context.args))
+    raise typer.Exit(run_app(context.args))
 
 
-def run(arguments: Sequence[str]) -> int:
+def run_app(arguments: Sequence[str]) -> int:
     """Run the app; returns the exit code."""
     from m2diff.bids_app.group import group
     from m2diff.bids_app.participant import HowToEnhance, participants

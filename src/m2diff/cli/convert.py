@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from m2diff.cli.console import console
-from m2diff.cli.options import AsJson, Form, Frame, KeepPhi, MriSeries, PetSeries, Quiet, numbers
+from m2diff.cli.options import AsJson, Form, FrameNumber, KeepPhi, MriSeries, PetSeries, Quiet, numbers
 
 
-def convert(
+def convert_command(
     source: Annotated[Path, typer.Argument(help="DICOM, NIfTI, a BIDS cohort, or a data set in a known layout.")],
     out: Annotated[Path, typer.Argument(help="A .nii.gz file, or the folder of what is made.")],
     to: Annotated[
@@ -27,7 +27,7 @@ def convert(
     modality: Annotated[str, typer.Option(help="DICOM to NIfTI: PET or MRI.")] = "PET",
     series: PetSeries = None,
     mri_series: MriSeries = None,
-    frame: Frame = None,
+    frame: FrameNumber = None,
     like: Annotated[Path | None, typer.Option(help="NIfTI to DICOM: the series that the scan came from.")] = None,
     voxel_mm: Annotated[str, typer.Option(help="mat to BIDS: voxel edges, such as 2,2,2.")] = "",
     size: Annotated[int, typer.Option(help="BIDS to mat: side of a slice, voxels of 2 mm.")] = 128,
@@ -56,7 +56,7 @@ def convert(
         size=size,
         keep_phi=keep_phi,
     )
-    failures = between.run(request, progress=not (quiet or as_json))
+    failures = between.convert_between(request, progress=not (quiet or as_json))
     for name, reason in failures:
         console.note(f"{name}: {reason}")
     console.made(out)

@@ -12,7 +12,7 @@ from m2diff.cli.console import console
 from m2diff.cli.options import AsJson, Quiet
 
 
-def demo(
+def demo_command(
     out: Annotated[Path, typer.Option(help="Folder for the demonstration.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another seed is another person.")] = 2026,
     quiet: Quiet = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from m2diff.cli.console import console
-from m2diff.cli.options import AsJson, Device, Frame, KeepPhi, MriSeries, PetSeries, Quiet, check_width
+from m2diff.cli.options import AsJson, Device, FrameNumber, KeepPhi, MriSeries, PetSeries, Quiet, check_width
 from m2diff.errors import BadInput
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REPORT = "report.html"
 
 
-def enhance(
+def enhance_command(
     pet: Annotated[Path, typer.Argument(help="The low-dose PET scan: a NIfTI file or a folder of DICOM files.")],
     out: Annotated[Path, typer.Option(help="Folder for the result, its sidecar and report.html.")],
     mri: Annotated[
@@ -29,7 +29,7 @@ def enhance(
     ] = None,
     series: PetSeries = None,
     mri_series: MriSeries = None,
-    frame: Frame = None,
+    frame: FrameNumber = None,
     weights: Annotated[str, typer.Option(help="Weights by name or path, or a filter's name.")] = "m2diff-base",
     steps: Annotated[
         int | None, typer.Option(help="Network calls a draw; default: the weights' own (several draws: 5 for 1).")
@@ -58,16 +58,16 @@ def enhance(
     """Turn a low-dose PET scan (and its MRI) into the standard-dose scan, in the scan's own grid and unit."""
     from m2diff.enhancement.run import enhance as run
     from m2diff.io import atomic
-    from m2diff.io.load import load
+    from m2diff.io.load import load_image
 
     if mri is None and mri_series is not None:
         raise BadInput("--mri-series picks a series of the MRI's folder, and no --mri was given; add it.")
     atomic.check_folder(out)
-    scan = load(pet, series=series, frame=frame, keep_phi=keep_phi)
+    scan = load_image(pet, series=series, frame=frame, keep_phi=keep_phi)
     atlas = _atlas(labels, region_names, scan)
     result = run(
         scan,
-        None if mri is None else load(mri, what="MRI", series=mri_series),
+        None if mri is None else load_image(mri, what="MRI", series=mri_series),
         weights=weights,
         steps=steps,
         samples=samples,

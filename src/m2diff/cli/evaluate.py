@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from m2diff.volume import Volume
 
 
-def evaluate(
+def evaluate_command(
     image: Annotated[Path, typer.Argument(help="The image to judge (NIfTI).")],
     reference: Annotated[Path, typer.Option(help="The standard-dose scan, on the same grid.")],
     out: Annotated[
@@ -117,11 +117,11 @@ def _placed(
     path: Path, series: str | None, standard: Volume, *, find_brain: bool
 ) -> tuple[Volume | None, Volume | None]:
     """The MRI on the grid of the reference, and, where asked for, its brain there."""
-    from m2diff.io.load import load
+    from m2diff.io.load import load_image
     from m2diff.preparation.brain import brain_in_pet
     from m2diff.preparation.pair import prepare
 
-    mri = load(path, what="MRI", series=series)
+    mri = load_image(path, what="MRI", series=series)
     prepared = prepare(standard, mri)
     placement = None if prepared.alignment is None else prepared.alignment.matrix
     return prepared.mri_on_pet(), brain_in_pet(mri, standard, placement) if find_brain else None

@@ -10,7 +10,7 @@ import typer
 from m2diff.cli.options import AsList, Quiet
 
 
-def info(
+def info_command(
     path: Annotated[Path, typer.Argument(help="A NIfTI file, a DICOM file, or a folder of either.")],
     quiet: Quiet = False,
     as_json: AsList = False,

@@ -20,7 +20,7 @@ SHOWN = ("20", "100")
 """Dose reduction factors in the table; the page of one network has all that were measured."""
 
 
-def models(
+def models_command(
     name: Annotated[
         str | None, typer.Argument(help="Show this one whole: a name, a .safetensors file or a run.")
     ] = None,
@@ -36,10 +36,10 @@ def models(
     if as_json:
         typer.echo(json.dumps([model.to_json() for model in found], indent=2))
     else:
-        typer.echo(table(found) if name is None else page(found[0]))
+        typer.echo(models_table(found) if name is None else page(found[0]))
 
 
-def table(found: Sequence[Model]) -> str:
+def models_table(found: Sequence[Model]) -> str:
     """All of them, at most ``WIDTH`` characters a line: a line a network, what its numbers mean, a line a filter."""
     notes: dict[str, int] = {}
     networks = [_row(model, notes) for model in found if model.kind == "network"]

@@ -12,7 +12,7 @@ from m2diff.cli.console import console
 from m2diff.errors import BadInput
 
 
-class Group(StrEnum):
+class GroupChoice(StrEnum):
     """Diagnostic group of simulated persons."""
 
     healthy = "healthy"
@@ -29,7 +29,7 @@ class Head(StrEnum):
     mixed = "mixed"
 
 
-class Tracer(StrEnum):
+class TracerChoice(StrEnum):
     """What is injected into simulated persons."""
 
     fdg = "fdg"
@@ -94,7 +94,7 @@ PetSeries = Annotated[
     str | None, typer.Option("--series", help="PET series of a DICOM folder: number, UID or part of its description.")
 ]
 MriSeries = Annotated[str | None, typer.Option("--mri-series", help="The same for the MRI's folder.")]
-Frame = Annotated[int | None, typer.Option("--frame", help="Frame of a dynamic scan, from 1.")]
+FrameNumber = Annotated[int | None, typer.Option("--frame", help="Frame of a dynamic scan, from 1.")]
 Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu or cuda.", callback=check_device)]
 
 
@@ -106,6 +106,6 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
         raise BadInput(f"{option} expects numbers such as 4,20, got {text!r}; correct it.") from None
 
 
-def names(text: str) -> tuple[str, ...]:
+def split_names(text: str) -> tuple[str, ...]:
     """A comma-separated list of names."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 from m2diff.cli.console import console
-from m2diff.cli.options import AsJson, Group, Head, Quiet, Scanner, Tracer, names
+from m2diff.cli.options import AsJson, GroupChoice, Head, Quiet, Scanner, TracerChoice, split_names
 
 
-def simulate(
+def simulate_command(
     out: Annotated[Path, typer.Argument(help="Folder of the BIDS data set to make (or finish).")],
     subjects: Annotated[int, typer.Option(help="Number of persons.")] = 10,
     drf: Annotated[
         str, typer.Option(help="Dose reduction factors: 4,10,20 or a draw such as 4-100:3.")
     ] = "4,10,20,50,100",
-    group: Annotated[Group, typer.Option(help="Diagnostic group.")] = Group.both,
+    group: Annotated[GroupChoice, typer.Option(help="Diagnostic group.")] = GroupChoice.both,
     seed: Annotated[int, typer.Option(help="The same seed makes the same cohort, whatever --jobs.")] = 0,
     anatomies: Annotated[
         Path | None, typer.Option(help="Folder of real anatomies (T1 + labels + tissues); default: MNI152, warped.")
@@ -29,7 +29,9 @@ def simulate(
     randomise: Annotated[
         bool, typer.Option("--randomise", help="Random scanners and some random uptake: a cohort to train on.")
     ] = False,
-    tracer: Annotated[Tracer, typer.Option(help="FDG, or florbetapir: healthy is then amyloid-negative.")] = Tracer.fdg,
+    tracer: Annotated[
+        TracerChoice, typer.Option(help="FDG, or florbetapir: healthy is then amyloid-negative.")
+    ] = TracerChoice.fdg,
     scanner: Annotated[
         Scanner, typer.Option(help="A PET/MR, or an older PET/CT: coarser, blurrier, fewer counts.")
     ] = Scanner.pet_mr,
@@ -47,8 +49,8 @@ def simulate(
         group=group.value,
         seed=seed,
         anatomies=anatomies,
-        persons=names(persons),
-        without=names(without),
+        persons=split_names(persons),
+        without=split_names(without),
         heads=heads,
         head=head.value,
         randomise=randomise,

@@ -12,7 +12,7 @@ from m2diff.cli.options import AsJson, Device, Quiet
 from m2diff.errors import BadInput
 
 
-def train(
+def train_command(
     data: Annotated[Path, typer.Option(help="A cohort in BIDS: of `m2diff simulate`, `m2diff convert` or your own.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; the same command again resumes it.")],
     preset: Annotated[

@@ -50,7 +50,9 @@ def load_weights(name_or_path: str | Path, *, drf: float | None = None) -> Weigh
         return Weights(name, chosen, {"model": {"family": name}})
     path = stored.find(name, also=tuple(FILTERS))
     card = stored.read_card(path)
-    return Weights(name if path.parent == stored.folder() else path.stem, _model(path, card), card, sha256(path))
+    return Weights(
+        name if path.parent == stored.weights_folder() else path.stem, _model(path, card), card, sha256(path)
+    )
 
 
 def save_weights(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], path: Path | str) -> Path:

@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from m2diff.evaluation.metrics import check
+from m2diff.evaluation.metrics import check_comparable
 from m2diff.shapes import Affine, MaskArray, VolumeArray
 
 LEAST_SHARE = 0.1
@@ -39,7 +39,7 @@ class Consistency:
 
 def consistency(image: VolumeArray, truth: VolumeArray, mask: MaskArray, *, axis: int = 2) -> Consistency:
     """How the error of ``image`` (i, j, k) changes along ``axis``, relative to the other two."""
-    check(image, truth, mask)
+    check_comparable(image, truth, mask)
     error = np.where(mask, image.astype(np.float64) - truth, 0.0)
     steps = [_steps(error, mask, along) for along in range(3)]
     across = [along for along in range(3) if along != axis]

@@ -48,7 +48,7 @@ class Scores:
 
 def score(image: VolumeArray, reference: VolumeArray, mask: MaskArray) -> Scores:
     """All whole-brain scores of ``image`` against ``reference`` (both (i, j, k), one unit) inside ``mask``."""
-    check(image, reference, mask)
+    check_comparable(image, reference, mask)
     x, r = image[mask].astype(np.float64), reference[mask].astype(np.float64)
     error = x - r
     mse, power, level = float(np.mean(error**2)), float(np.mean(r**2)), float(np.mean(np.abs(r)))
@@ -104,7 +104,7 @@ def ssim(image: VolumeArray, reference: VolumeArray, mask: MaskArray, peak: floa
     return float(similarity[mask[box]].mean())
 
 
-def check(image: VolumeArray, reference: VolumeArray, mask: MaskArray) -> None:
+def check_comparable(image: VolumeArray, reference: VolumeArray, mask: MaskArray) -> None:
     """Refuse arrays that do not belong together, a mask of nothing and values that are no numbers."""
     if not image.shape == reference.shape == mask.shape:
         raise BadInput(

@@ -22,14 +22,14 @@ if TYPE_CHECKING:  # cards are read without PyTorch
     from torch import Tensor, nn
 
 
-def folder() -> Path:
+def weights_folder() -> Path:
     """The package's own weights."""
     return Path(str(resources.files("m2diff"))) / "weights"
 
 
 def shipped() -> tuple[str, ...]:
     """Names of the weights that ship with the package."""
-    return tuple(sorted(path.stem for path in folder().glob("*.safetensors")))
+    return tuple(sorted(path.stem for path in weights_folder().glob("*.safetensors")))
 
 
 def find(name_or_path: str | Path, *, also: Sequence[str] = ()) -> Path:
@@ -38,7 +38,7 @@ def find(name_or_path: str | Path, *, also: Sequence[str] = ()) -> Path:
     Raises BadInput where there are none; ``also``: further names that the sentence then offers.
     """
     name, given = str(name_or_path), Path(name_or_path)
-    candidates = [folder() / f"{name}.safetensors"] if given.name == name else []
+    candidates = [weights_folder() / f"{name}.safetensors"] if given.name == name else []
     candidates += [given] if given.suffix == ".safetensors" else [given / "weights.safetensors"]
     for path in candidates:
         if path.is_file():

@@ -86,7 +86,7 @@ def info(path: Path | str) -> list[About]:
 
     if not path.exists():
         raise BadInput(f"{path} does not exist; check the path.")
-    stacks = dicom.find(path) if dicom.is_dicom(path) else []
+    stacks = dicom.find_stacks(path) if dicom.is_dicom(path) else []
     if path.is_dir():
         files = sorted(file for file in path.rglob("*.nii*") if file.is_file())
         found = [_of_nifti(file) for file in files[:200]]
@@ -193,7 +193,7 @@ def _of_stack(stack: Any) -> About:
         problems.append(str(refusal))
     try:
         quantity = suv.quantity(stack.header) if stack.modality == "PT" else None
-        tracer = sidecar.tracer(stack.header)
+        tracer = sidecar.tracer_name(stack.header)
         made = str(reconstruction(sidecar.sidecar(stack.header))) if stack.modality == "PT" else ""
     except Exception as trouble:  # pydicom raises whatever a damaged header provokes
         quantity, tracer, made = None, "", ""

@@ -15,7 +15,7 @@ Image: TypeAlias = Volume | Path | str
 ENDINGS = (".nii", ".nii.gz", ".img", ".hdr", ".img.gz", ".hdr.gz")
 
 
-def load(
+def load_image(
     path: Path | str,
     *,
     what: Literal["PET", "MRI"] = "PET",
@@ -25,7 +25,7 @@ def load(
 ) -> Volume:
     """The image at ``path``; ``series`` picks one of a DICOM folder, ``frame`` one of a dynamic scan.
 
-    Raises BadInput as ``io.nifti.load`` and ``io.dicom.load`` do.
+    Raises BadInput as ``io.nifti.load`` and ``io.dicom.load_series`` do.
     """
     path = Path(path)
     if path.name.lower().endswith(ENDINGS) and not path.is_dir():
@@ -38,10 +38,10 @@ def load(
     from m2diff.io import dicom  # pydicom is only paid for where a scanner's files come in
 
     if dicom.is_dicom(path):
-        return dicom.load(path, "PT" if what == "PET" else "MR", series=series, frame=frame, keep_phi=keep_phi)
+        return dicom.load_series(path, "PT" if what == "PET" else "MR", series=series, frame=frame, keep_phi=keep_phi)
     return nifti.load(path, what=what, frame=frame)
 
 
 def as_volume(image: Image, *, what: Literal["PET", "MRI"] = "PET") -> Volume:
-    """``image`` itself where it is in memory, else what lies at that path; BadInput as ``load``."""
-    return image if isinstance(image, Volume) else load(image, what=what)
+    """``image`` itself where it is in memory, else what lies at that path; BadInput as ``load_image``."""
+    return image if isinstance(image, Volume) else load_image(image, what=what)

@@ -24,7 +24,7 @@ from m2diff.shapes import Affine, VolumeArray
 from m2diff.volume import Source, Volume
 
 SMALLEST = 16
-"""Voxels an axis; a head in fewer is a thumbnail or a single slice."""
+"""Voxels an axis, slices of a series; a head in fewer is a thumbnail or a single slice."""
 
 _UNREADABLE = (Exception,)
 """What nibabel raises on damaged bytes: whatever they provoke, from ImageFileError to OverflowError."""

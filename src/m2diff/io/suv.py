@@ -14,7 +14,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from m2diff.io.dicom.sidecar import LEAST_BQ, isotope, nuclide, number
+from m2diff.io.dicom.sidecar import LEAST_BQ, as_number, isotope, nuclide
 
 KNOWN_UNITS = ("BQML", "CNTS", "GML")
 HALF_LIFE_S = {"F18": 6586.2, "C11": 1223.4, "Ga68": 4057.7, "O15": 122.2, "N13": 597.9, "Cu64": 45723.6, "Rb82": 75.5,
@@ -75,7 +75,7 @@ def quantity(header: Dataset) -> Quantity:
 def timing(header: Dataset) -> dict[str, Any]:
     """The BIDS keys from which the SUV factor can be found again without the header; time of day, no date."""
     found: dict[str, Any] = {}
-    weight = number(header.get("PatientWeight"))
+    weight = as_number(header.get("PatientWeight"))
     if weight is not None and 1.0 <= weight <= 400.0:
         found["BodyWeight"] = weight
     decay, scan = str(header.get("DecayCorrection", "") or ""), _scan_time(header)
@@ -204,7 +204,7 @@ def _datetime(text: str) -> datetime | None:
 
 
 def _half_life(info: Dataset, problems: list[str]) -> float | None:
-    stated = number(info.get("RadionuclideHalfLife"))
+    stated = as_number(info.get("RadionuclideHalfLife"))
     codes = info.get("RadionuclideCodeSequence")
     name = str(codes[0].get("CodeMeaning", "")) if codes else ""
     known = HALF_LIFE_S.get(nuclide(name))
@@ -221,7 +221,7 @@ def _half_life(info: Dataset, problems: list[str]) -> float | None:
 def _within(
     where: Dataset, keyword: str, low: float, high: float, unit: str, problems: list[str], *, hint: str
 ) -> float | None:
-    value = number(where.get(keyword))
+    value = as_number(where.get(keyword))
     if value is None:
         problems.append(f"{keyword} is missing")
         return None
@@ -235,5 +235,5 @@ def _private(header: Dataset, tag: tuple[int, int]) -> float | None:
     element: Any = header.get(tag)
     found = _in_block(header, tag[0], PHILIPS_CREATOR, tag[1] & 0xFF)
     found = element.value if found is None and element is not None else found
-    value = number(found.decode("ascii", "ignore").strip("\x00 ") if isinstance(found, bytes) else found)
+    value = as_number(found.decode("ascii", "ignore").strip("\x00 ") if isinstance(found, bytes) else found)
     return value if value and value > 0 else None

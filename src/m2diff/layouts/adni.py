@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 from m2diff.errors import BadInput
 from m2diff.io import dicom
 from m2diff.io.dicom.read import frames
-from m2diff.io.load import ENDINGS, load
+from m2diff.io.load import ENDINGS, load_image
 from m2diff.layouts.visit import Visit, mean
 from m2diff.volume import Volume
 
@@ -42,7 +42,7 @@ _TRACERS = {
 
 
 @dataclass(frozen=True)
-class Image:
+class ListedImage:
     """One image of the archive: where its files lie and what it is."""
 
     folder: Path
@@ -63,7 +63,7 @@ def recognises(root: Path) -> bool:
 
 def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
     """Every PET image of every subject; ``factors`` are left to simulation."""
-    people: dict[str, list[Image]] = defaultdict(list)
+    people: dict[str, list[ListedImage]] = defaultdict(list)
     for image in _images(root):
         people[image.subject].append(image)
     for subject, images in sorted(people.items()):
@@ -75,8 +75,8 @@ def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
             yield Visit(
                 f"adni {scan.folder.name}",
                 {"sub": re.sub(r"\W|_", "", subject), "ses": scan.folder.name, "trc": label},
-                {1.0: partial(read, scan, "PET")},
-                None if nearest is None else partial(read, nearest, "MRI"),
+                {1.0: partial(_read, scan, "PET")},
+                None if nearest is None else partial(_read, nearest, "MRI"),
                 about={"group": scan.group},
                 sidecar={
                     "TracerName": name,
@@ -87,21 +87,21 @@ def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
             )
 
 
-def read(image: Image, what: str) -> Volume:
+def _read(image: ListedImage, what: str) -> Volume:
     """The image, averaged over its frames."""
     files = sorted(path for path in image.folder.iterdir() if path.name.lower().endswith(ENDINGS))
     files = [path for path in files if not path.name.lower().endswith(".img")]
     if files and what == "PET":
-        return mean([partial(load, path) for path in files])
+        return mean([partial(load_image, path) for path in files])
     if files:
-        return load(files[0], what="MRI")
+        return load_image(files[0], what="MRI")
     if what == "MRI":
-        return load(image.folder, what="MRI")
+        return load_image(image.folder, what="MRI")
     count = frames(dicom.choose(image.folder, "PT"))
-    return mean([partial(load, image.folder, frame=n if count > 1 else None) for n in range(1, count + 1)])
+    return mean([partial(load_image, image.folder, frame=n if count > 1 else None) for n in range(1, count + 1)])
 
 
-def _images(root: Path) -> Iterator[Image]:
+def _images(root: Path) -> Iterator[ListedImage]:
     """Every image below ``root``, with what its XML says, or else its folders' names."""
     known = {int(match[1]): path for path in root.rglob("*.xml") if (match := _XML.search(path.name))}
     for folder in sorted(path for path in root.rglob("*") if path.is_dir() and _IMAGE.fullmatch(path.name)):
@@ -114,10 +114,10 @@ def _images(root: Path) -> Iterator[Image]:
         tracer = said.get("tracer") or next((key for key in _TRACERS if key in description.upper()), "")
         on = date(*(int(part) for part in when.groups()))
         group = said.get("group", "unknown")
-        yield Image(folder, subject, description, on, modality, tracer, group, said.get("visit", ""))
+        yield ListedImage(folder, subject, description, on, modality, tracer, group, said.get("visit", ""))
 
 
-def _tracer(scan: Image) -> tuple[str, str, str]:
+def _tracer(scan: ListedImage) -> tuple[str, str, str]:
     """BIDS label, name and nuclide of a scan's tracer: FDG where nothing is stated, else what is stated."""
     words = re.sub(r"[^A-Z0-9]", "", scan.tracer.upper())
     for key, (label, name, nuclide) in _TRACERS.items():
@@ -155,5 +155,5 @@ def _guess(description: str) -> str:
     return "PET" if pet else "MRI"
 
 
-def _odd(image: Image) -> bool:
+def _odd(image: ListedImage) -> bool:
     return bool(_NO_T1.search(image.description.replace("MT1", "")))

@@ -35,7 +35,7 @@ class Request:
     keep_phi: bool = False
 
 
-def run(request: Request, *, progress: bool = False) -> list[tuple[str, str]]:
+def convert_between(request: Request, *, progress: bool = False) -> list[tuple[str, str]]:
     """Convert; returns the names of scans that failed, each with its reason. BadInput where nothing can be done."""
     source, out = request.source, request.out
     if not source.exists():
@@ -57,7 +57,7 @@ def run(request: Request, *, progress: bool = False) -> list[tuple[str, str]]:
             raise BadInput("Slices are written for one dose: name it, as in --drf 20.")
         if not 16 <= request.size <= 1024:
             raise BadInput(f"A slice's side lies between 16 and 1024 voxels, got {request.size}; correct --size.")
-        sliced.write(source, out, drf=request.factors[0], size=request.size)
+        sliced.write_slices(source, out, drf=request.factors[0], size=request.size)
     elif request.layout or (source.is_dir() and recognise(source)):
         x = request.voxel_mm
         if x and (len(x) != 3 or not all(0.1 <= edge <= 20 for edge in x)):
@@ -92,13 +92,13 @@ def _known(layout: str | None) -> str | None:
 def _to_nifti(request: Request) -> None:
     """An image of any format as NIfTI with its sidecar."""
     from m2diff.io import nifti
-    from m2diff.io.load import load
+    from m2diff.io.load import load_image
     from m2diff.io.phi import without_phi
 
     if request.modality not in ("PET", "MRI"):
         raise BadInput(f"--modality is PET or MRI, got {request.modality!r}; choose one.")
     what = "PET" if request.modality == "PET" else "MRI"
-    volume = load(
+    volume = load_image(
         request.source, what="PET" if what == "PET" else "MRI", series=request.series, frame=request.frame,
         keep_phi=request.keep_phi,
     )  # fmt: skip
@@ -113,11 +113,11 @@ def _to_dicom(request: Request) -> None:
 
     from m2diff.io import atomic, dicom, nifti
     from m2diff.io.axes import along
-    from m2diff.io.load import load
+    from m2diff.io.load import load_image
 
     if request.like is None:
         raise BadInput("A DICOM series needs the one it came from: name its folder with --like.")
-    original = load(request.like, series=request.series, frame=request.frame)
+    original = load_image(request.like, series=request.series, frame=request.frame)
     image = along(nifti.load(request.source), original)
     if not image.same_grid(original):
         raise BadInput(f"{request.source} must lie on the grid of the series in --like, but does not; resample it.")

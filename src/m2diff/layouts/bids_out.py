@@ -27,11 +27,11 @@ from m2diff.io.reconstruction import without_reconstruction
 from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 
-KEY = "m2diffSource"
+_KEY = "m2diffSource"
 """In a PET's sidecar: a hash of where it came from, so that no other scan is ever taken for it."""
 
 
-def write(
+def write_bids(
     visits: Iterable[Visit],
     out: Path,
     *,
@@ -79,17 +79,17 @@ def _write(visit: Visit, out: Path, factors: Sequence[float], keep_phi: bool) ->
 
     for drf, read in visit.doses.items():
         if place(drf).is_file():
-            if nifti.read_sidecar(place(drf)).get(KEY) != made_from:
+            if nifti.read_sidecar(place(drf)).get(_KEY) != made_from:
                 raise BadInput(f"{place(drf).name} is there already and comes from another scan; use another label.")
             continue
         scan = read()
-        nifti.save(scan, place(drf), sidecar={**_about(visit, scan, drf, keep_phi), KEY: made_from})
+        nifti.save(scan, place(drf), sidecar={**_about(visit, scan, drf, keep_phi), _KEY: made_from})
     missing = [drf for drf in factors if not place(drf).is_file()] if set(visit.doses) == {1.0} else []
     if missing:
         from m2diff.simulation.lower_dose import lower_dose
 
         for drf, low in lower_dose(place(1.0), factors).items():  # all of them, so that the doses stay nested
-            about = without_reconstruction(_about(visit, low, drf, keep_phi)) | {"Simulated": True, KEY: made_from}
+            about = without_reconstruction(_about(visit, low, drf, keep_phi)) | {"Simulated": True, _KEY: made_from}
             nifti.save(low, place(drf), sidecar=about)
     if visit.mri is not None and not anatomy.is_file():
         mri = visit.mri()

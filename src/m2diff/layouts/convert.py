@@ -65,7 +65,7 @@ def convert(
         visits = sliced.visits(root, factors, voxel_mm=voxel_mm)
     else:
         visits = chosen.visits(root, factors)
-    count, failures = bids_out.write(
+    count, failures = bids_out.write_bids(
         visits,
         out,
         source=chosen.title,
@@ -92,13 +92,13 @@ def dicom_to_bids(
     keep_phi: bool = False,
 ) -> None:
     """One person's PET series, and MRI, as a BIDS data set (or one more person of it). BadInput where one fails."""
-    from m2diff.io.load import load
+    from m2diff.io.load import load_image
 
     for key, label in (("sub", subject), ("ses", session)):
         if label is not None:
             bids_out.check_label(key, label)
-    scan = load(pet, series=series, frame=frame, keep_phi=keep_phi)
-    anatomy = None if mri is None else load(mri, what="MRI", series=mri_series, keep_phi=keep_phi)
+    scan = load_image(pet, series=series, frame=frame, keep_phi=keep_phi)
+    anatomy = None if mri is None else load_image(mri, what="MRI", series=mri_series, keep_phi=keep_phi)
     tracer = _trc(scan.source.sidecar if scan.source else {})
     entities = {"sub": subject, **({"ses": session} if session else {}), **({"trc": tracer} if tracer else {})}
     visit = Visit(
@@ -107,7 +107,7 @@ def dicom_to_bids(
         {1.0: lambda: scan},
         None if anatomy is None else lambda: anatomy,
     )
-    _, failures = bids_out.write([visit], out, source="DICOM", factors=factors, keep_phi=keep_phi)
+    _, failures = bids_out.write_bids([visit], out, source="DICOM", factors=factors, keep_phi=keep_phi)
     if failures:
         raise BadInput(failures[0][1])
 

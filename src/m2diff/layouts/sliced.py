@@ -37,8 +37,8 @@ from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 
 SPLITS = ("train", "val", "test")
-LOW, STANDARD, GUIDE = "LD", "SD", "T1"
-KEY = "slice_data"
+_LOW, _STANDARD, _GUIDE = "LD", "SD", "T1"
+_KEY = "slice_data"
 VOXEL_MM = (2.0, 2.0, 2.0)
 READER = Path(__file__).with_name("read_mat.py")
 MOST_SECONDS = 600
@@ -48,7 +48,7 @@ _NAME = re.compile(r"(?P<person>.*?)(?:[_-]*(?:slice|s))?[_-]*(?P<slice>\d+)", r
 
 def recognises(root: Path) -> bool:
     """Whether ``root`` holds ``LD`` and ``SD`` slices under one of the splits."""
-    return any(any((root / split / LOW).glob("*.mat")) for split in SPLITS)
+    return any(any((root / split / _LOW).glob("*.mat")) for split in SPLITS)
 
 
 def visits(
@@ -58,7 +58,7 @@ def visits(
     geometry = _geometry(root)
     for split in SPLITS:
         stacks: dict[str, dict[int, Path]] = defaultdict(dict)
-        for path in sorted((root / split / LOW).glob("*.mat")):
+        for path in sorted((root / split / _LOW).glob("*.mat")):
             person, number = _person(path)
             stacks[person][number] = path
         for person, slices in sorted(stacks.items()):
@@ -66,14 +66,14 @@ def visits(
             drf = known.get("drf") or _only(factors)
             names = [slices[number].name for number in sorted(slices)]
             reading = {
-                kind: partial(stack, root / split / kind, names, known, voxel_mm) for kind in (LOW, STANDARD, GUIDE)
+                kind: partial(stack, root / split / kind, names, known, voxel_mm) for kind in (_LOW, _STANDARD, _GUIDE)
             }
-            guided = all((root / split / GUIDE / name).is_file() for name in names)
+            guided = all((root / split / _GUIDE / name).is_file() for name in names)
             yield Visit(
                 f"mat {split}/{person}",
                 known.get("entities") or {"sub": re.sub(r"[^A-Za-z0-9]", "", person) or "01"},
-                {1.0: reading[STANDARD], float(drf): reading[LOW]},
-                reading[GUIDE] if guided else None,
+                {1.0: reading[_STANDARD], float(drf): reading[_LOW]},
+                reading[_GUIDE] if guided else None,
                 about={"split": split, "anatomy": str(known.get("person", person))},
             )
 
@@ -91,7 +91,7 @@ def stack(folder: Path, names: Sequence[str], known: Mapping[str, Any], voxel_mm
     return Volume(np.ascontiguousarray(data, dtype=np.float32), affine, "relative", (f"{len(names)} slices",))
 
 
-def write(root: Path, out: Path, *, drf: float, size: int = 128, seed: int = 0) -> dict[str, int]:
+def write_slices(root: Path, out: Path, *, drf: float, size: int = 128, seed: int = 0) -> dict[str, int]:
     """The sessions of the cohort ``root`` at one dose as slices; returns how many slices each split got.
 
     People (never slices) are divided 8 : 1 : 1. Slices are cut or padded around their middle to ``size``.
@@ -146,9 +146,9 @@ def _cut(subject: Subject, drf: float, size: int) -> _Sliced:
     if not low.same_grid(standard):
         raise BadInput(f"{subject.low[drf].name} and its standard-dose scan must share one grid; resample one of them.")
     prepared = prepare(low, mri, drf=drf, align=place)
-    images = {LOW: prepared.low, STANDARD: grid.to_working(standard).data / np.float32(prepared.scale)}
+    images = {_LOW: prepared.low, _STANDARD: grid.to_working(standard).data / np.float32(prepared.scale)}
     if prepared.mri is not None:
-        images[GUIDE] = prepared.mri
+        images[_GUIDE] = prepared.mri
     offset = [(size - n) // 2 for n in prepared.low.shape[:2]]
     affine = prepared.affine.copy()
     affine[:3, 3] -= affine[:3, :2] @ np.array(offset)
@@ -188,7 +188,7 @@ def _slices(paths: Sequence[Path]) -> list[npt.NDArray[np.float32]]:
 
 def _read_arrays(paths: Sequence[Path]) -> list[npt.NDArray[Any]]:
     """The arrays of all files, read in a process of its own (``read_mat``); BadInput for the first that has none."""
-    asked = json.dumps({"name": KEY, "paths": [str(path) for path in paths]}).encode()
+    asked = json.dumps({"name": _KEY, "paths": [str(path) for path in paths]}).encode()
     alone = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # threads ask for memory
     try:
         done = subprocess.run(
@@ -206,14 +206,14 @@ def _read_arrays(paths: Sequence[Path]) -> list[npt.NDArray[Any]]:
     path = paths[len(arrays)]
     if "MATLAB 7.3" in why:
         raise BadInput(f"{path} is a MATLAB 7.3 file; save it with -v7.")
-    raise BadInput(f"{path} is no readable .mat file, or {KEY} is no real image; save it with -v7 or copy it again.")
+    raise BadInput(f"{path} is no readable .mat file, or {_KEY} is no real image; save it with -v7 or copy it again.")
 
 
 def _checked(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """The slice in ``array``, which the file at ``path`` holds."""
     data = np.squeeze(array)
     if data.ndim != 2:
-        raise BadInput(f"{path} must hold {KEY}, one real 2D image; got shape {data.shape}; export it so.")
+        raise BadInput(f"{path} must hold {_KEY}, one real 2D image; got shape {data.shape}; export it so.")
     if not np.isfinite(data).all():
         raise BadInput(f"{path} must hold finite numbers, but has NaN or infinite ones; export it again.")
     return data.astype(np.float32)
@@ -222,7 +222,7 @@ def _checked(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _save(path: Path, plane: npt.NDArray[np.float32]) -> None:
     from scipy.io import savemat
 
-    savemat(path, {KEY: np.ascontiguousarray(plane)}, do_compression=True)
+    savemat(path, {_KEY: np.ascontiguousarray(plane)}, do_compression=True)
 
 
 def _person(path: Path) -> tuple[str, int]:

@@ -4,7 +4,7 @@
     PERSON/NORMAL.nii.gz   Full_dose.nii.gz                   the standard scan
     PERSON/2.886 x 600 WB DRF_20/*.dcm                        the same as DICOM folders, as both scanners export them
 
-The scans are of the whole body and come without an MRI. Only the head is of use here: ``TOP_MM`` from the uppermost
+The scans are of the whole body and come without an MRI. Only the head is of use here: ``_TOP_MM`` from the uppermost
 activity down is kept, the same slices of every dose.
 """
 
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from m2diff.errors import BadInput
-from m2diff.io.load import ENDINGS, load
+from m2diff.io.load import ENDINGS, load_image
 from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 
-TOP_MM, MARGIN_MM = 260.0, 20.0
+_TOP_MM, _MARGIN_MM = 260.0, 20.0
 """A head and some neck; and what is left above it."""
 _LOW = re.compile(r"(?:^|[\s_.-])(?:DRF|D)[\s_-]?(\d+)(?=$|[\s_.-])|(?:^|[\s_])1[-_/](\d+)[\s_]*dose", re.IGNORECASE)
 _FULL = re.compile(r"(?:^|[\s_.-])(?:normal|full[\s_-]?dose)(?=$|[\s_.-])", re.IGNORECASE)
@@ -61,7 +61,7 @@ def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
 def head_of(path: Path, standard: Path) -> Volume:
     """The head in the scan at ``path``: the slices that hold it in the person's standard scan."""
     whole = _standard(standard)
-    volume = whole if path == standard else load(path)
+    volume = whole if path == standard else load_image(path)
     if not volume.same_grid(whole):
         raise BadInput(f"{path.name} and {standard.name} must share one grid, but do not; check that folder.")
     axis = int(np.argmax(np.abs(volume.affine[2, :3])))
@@ -76,17 +76,17 @@ def head_of(path: Path, standard: Path) -> Volume:
 @lru_cache(maxsize=1)
 def _standard(path: Path) -> Volume:
     """The standard scan, kept for the doses of the same person that follow."""
-    return load(path)
+    return load_image(path)
 
 
 def _slices(whole: Volume, axis: int) -> slice:
     """The slices along ``axis`` that hold the head: from just above the uppermost activity down."""
     edge, size = whole.voxel_size[axis], whole.shape[axis]
-    if size * edge <= TOP_MM + MARGIN_MM:
+    if size * edge <= _TOP_MM + _MARGIN_MM:
         return slice(0, size)
     activity = np.maximum(whole.data, 0).sum(axis=tuple(a for a in range(3) if a != axis))
     hot = np.flatnonzero(activity > 0.05 * np.percentile(activity, 95))
-    length, margin = round(TOP_MM / edge), round(MARGIN_MM / edge)
+    length, margin = round(_TOP_MM / edge), round(_MARGIN_MM / edge)
     if whole.affine[2, axis] > 0:  # the head is at the end
         top = min(int(hot[-1]) + margin + 1, size)
         return slice(max(top - length, 0), top)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from m2diff.shapes import Features, Slab
 
 Layer = TypeVar("Layer", bound=nn.Module)
-NARROW = 4
+FEWEST_VOXELS = 4
 """Voxels along an axis, of a convolution's output, below which its gradients in bfloat16 are not trusted on a CPU."""
 
 
@@ -30,7 +30,7 @@ def convolved(layer: nn.Conv2d | nn.Conv3d, convolve: Callable[[Features], Featu
     one to three voxels, or below the kernel's size. Layers so small cost next to nothing in float32.
     """
     trains = x.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
-    enough = max(NARROW, *layer.kernel_size) * layer.stride[0]
+    enough = max(FEWEST_VOXELS, *layer.kernel_size) * layer.stride[0]
     if not trains or min(x.shape[2:]) >= enough:
         return convolve(x)
     with torch.autocast("cpu", enabled=False):

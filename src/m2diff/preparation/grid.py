@@ -24,11 +24,11 @@ from m2diff.volume import Volume
 
 WORKING_MM = 2.0
 """Voxel edge of the working grid."""
-TOLERANCE = 0.01
+_TOLERANCE = 0.01
 """Voxels within this share of ``WORKING_MM`` are left as they are."""
 FWHM_PER_SIGMA = 2.3548200450309493
 
-Matrix: TypeAlias = npt.NDArray[np.float32]  # (to, from)
+AxisMatrix: TypeAlias = npt.NDArray[np.float32]  # (to, from)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +38,8 @@ class AxisMap:
     Working voxel n lies at ``start + n * step`` in voxels of the (reoriented) scan.
     """
 
-    there: Matrix | None = None
-    back: Matrix | None = None
+    there: AxisMatrix | None = None
+    back: AxisMatrix | None = None
     start: float = 0.0
     step: float = 1.0
 
@@ -110,7 +110,7 @@ def smoothed(data: VolumeArray, fwhm_mm: float) -> VolumeArray:
 
 def _axis_map(size: int, edge: float) -> AxisMap:
     """The map of an axis of ``size`` voxels of ``edge`` mm; both grids share their middle."""
-    if abs(edge / WORKING_MM - 1.0) <= TOLERANCE or size < 4:
+    if abs(edge / WORKING_MM - 1.0) <= _TOLERANCE or size < 4:
         return AxisMap()
     finer = edge < WORKING_MM
     steps = (size - 1) * edge / WORKING_MM
@@ -133,7 +133,7 @@ def _interpolation(coarse: npt.NDArray[Any], fine: npt.NDArray[Any]) -> npt.NDAr
     return np.asarray(spline(np.clip(fine, coarse[0], coarse[-1])))
 
 
-def _along(data: VolumeArray, matrix: Matrix | None, axis: int) -> VolumeArray:
+def _along(data: VolumeArray, matrix: AxisMatrix | None, axis: int) -> VolumeArray:
     """``matrix`` applied along ``axis``."""
     if matrix is None:
         return data

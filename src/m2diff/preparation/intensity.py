@@ -22,7 +22,7 @@ def pet_scale(data: VolumeArray) -> float:
     Hot spots are too small to move it, and noise, a negative background and the size of the field of view do not enter.
     """
     calm = mask.calmed(data)
-    return mean_within(calm, mask.brain(calm, mask.level(calm)))
+    return mean_within(calm, mask.brain(calm, mask.uptake_level(calm)))
 
 
 def mean_within(calm: VolumeArray, brain: MaskArray) -> float:

@@ -18,7 +18,7 @@ CALM_MM = 10.0
 MRI_CALM_MM = 4.0
 """The same for an MRI, which has little noise."""
 LEVEL_ML = 100.0
-"""Volume of tissue above ``level``: no lesion is as large, and every brain is several times larger."""
+"""Volume of tissue above ``uptake_level``: no lesion is as large, and every brain is several times larger."""
 BRAIN_SHARE = 0.4
 """A brain's voxels are above this share of the level, skull and scalp mostly below."""
 HEAD_SHARE = 0.12
@@ -31,7 +31,7 @@ def calmed(data: VolumeArray) -> VolumeArray:
     return smoothed(data, CALM_MM)
 
 
-def level(calm: VolumeArray) -> float:
+def uptake_level(calm: VolumeArray) -> float:
     """The value that 100 ml of a calmed scan exceed (or a twentieth of the image, where that is less)."""
     count = int(min(LEVEL_ML * 1000.0 / WORKING_MM**3, calm.size / 20))
     flat = calm.ravel()
@@ -64,7 +64,7 @@ def head(calm: VolumeArray, top: float) -> MaskArray:
 def support(data: VolumeArray) -> MaskArray:
     """The head in a PET scan on the working grid, as ``head``."""
     calm = calmed(data)
-    return head(calm, level(calm))
+    return head(calm, uptake_level(calm))
 
 
 def tissue(data: VolumeArray) -> MaskArray:

@@ -26,6 +26,6 @@ class PetOnGrid:
         """The scan brought there; BadInput where it shows no activity."""
         image = grid.to_working(pet)
         calm = mask.calmed(image.data)
-        top = mask.level(calm)
+        top = mask.uptake_level(calm)
         brain = mask.brain(calm, top)
         return cls(image, brain, mask.head(calm, top), intensity.mean_within(calm, brain))

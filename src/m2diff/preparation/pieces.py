@@ -25,13 +25,13 @@ SIDE, STEP, REACH = 20, 7, 4
 """Of a cube, from one to the next, and moved at most, in voxels of the working grid: 40, 14 and 8 mm."""
 STAYS_MM, GONE_MM = 3.5, 6.0
 """A cube moved by up to the first is in place, by the second and more elsewhere."""
-INSIDE = 0.7
+_INSIDE = 0.7
 """Share of a cube that lies in the brain at least."""
 DETAIL_MM = (5.0, 9.0)
 """FWHM of the two Gaussians whose difference is the detail: folds, finer than ventricles and outline."""
-PET_MM, CALM_MM = 4.0, 5.0
+_PET_MM, _CALM_MM = 4.0, 5.0
 """What is expected is smoothed like a PET; what is expected of each grey value is read from a calmed PET."""
-FEWEST = 8
+_FEWEST = 8
 """With fewer cubes than this there is nothing to judge."""
 SHARPEST = 3.0
 """More than this is an accident of a denominator near zero."""
@@ -44,9 +44,9 @@ def folds(pet: VolumeArray, mri: VolumeArray, brain: MaskArray) -> float:
     """
     span = tuple(slice(max(part.start - REACH, 0), part.stop + REACH) for part in mask.box(brain))
     pet, mri, brain = pet[span], mri[span], brain[span]
-    expected = grid.smoothed(_expected(grid.smoothed(pet, CALM_MM), mri, brain), PET_MM)
+    expected = grid.smoothed(_expected(grid.smoothed(pet, _CALM_MM), mri, brain), _PET_MM)
     distance, agreement = _moved(detail(pet), detail(expected), brain)
-    if len(agreement) < FEWEST:
+    if len(agreement) < _FEWEST:
         return 0.0
     stay, gone = distance <= STAYS_MM, distance >= GONE_MM
     best, together = agreement.max(axis=1), agreement.mean(axis=0)
@@ -80,7 +80,7 @@ def _moved(fixed: VolumeArray, moving: VolumeArray, brain: MaskArray) -> tuple[D
     cubes = [np.lib.stride_tricks.sliding_window_view(a, (wide,) * 3)[::STEP, ::STEP, ::STEP] for a in padded]
     frame = np.zeros((wide,) * 3, dtype=np.float32)
     frame[REACH:-REACH, REACH:-REACH, REACH:-REACH] = 1.0
-    chosen = np.einsum("abcijk,ijk->abc", cubes[2], frame) >= INSIDE * SIDE**3
+    chosen = np.einsum("abcijk,ijk->abc", cubes[2], frame) >= _INSIDE * SIDE**3
     still, near, inside = (a[chosen] for a in cubes)  # (n, wide, wide, wide)
     still = still * inside * frame
 

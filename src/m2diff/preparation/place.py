@@ -28,7 +28,7 @@ def mirror(x: float) -> Affine:
     return matrix
 
 
-def about(centre: npt.NDArray[np.float64], turn: npt.NDArray[np.float64]) -> Affine:
+def rotation(centre: npt.NDArray[np.float64], turn: npt.NDArray[np.float64]) -> Affine:
     """The rotation by the vector ``turn`` (radians) about ``centre``."""
     from scipy.spatial.transform import Rotation
 

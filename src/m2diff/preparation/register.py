@@ -34,7 +34,7 @@ PET_CALM_MM = 5.0
 """Extra smoothing of the PET, so that noise at a hundredth of the dose does not lead."""
 TURNS = np.deg2rad((-30.0, -15.0, 0.0, 15.0, 30.0))
 """Coarse starts: turns about each axis, radians."""
-COARSE, COARSE_MM = 4, 6.0
+_COARSE, _COARSE_MM = 4, 6.0
 """Coarse starts: every fourth voxel, after this much smoothing."""
 LEVELS: itk.Levels = ((4, 4.0, 1.0), (2, 2.0, 0.25))
 """The search: shrink factor, smoothing (mm) and share of the voxels of each level."""
@@ -156,9 +156,9 @@ class _Pair:
         """The ``REFINED`` coarse placements that explain the PET best."""
         from scipy.ndimage import map_coordinates
 
-        inside = np.argwhere(self.pet.head[::COARSE, ::COARSE, ::COARSE]) * COARSE
-        values = grid.smoothed(self.calm, COARSE_MM)[tuple(inside.T)]
-        guide = grid.smoothed(self.mri.data, COARSE_MM)
+        inside = np.argwhere(self.pet.head[::_COARSE, ::_COARSE, ::_COARSE]) * _COARSE
+        values = grid.smoothed(self.calm, _COARSE_MM)[tuple(inside.T)]
+        guide = grid.smoothed(self.mri.data, _COARSE_MM)
         points = self.pet.image.affine @ np.c_[inside, np.ones(len(inside))].T
         to_index = np.linalg.inv(self.mri.affine)
 
@@ -174,7 +174,7 @@ class _Pair:
         mri_centre = place.centre(self.mri_head.data > 0.5, self.mri.affine)
         for lift, *turn in product(LIFTS, TURNS, TURNS, TURNS):
             shift = pet_centre - mri_centre + np.array([0.0, 0.0, lift])
-            yield place.about(pet_centre, np.array(turn)) @ place.shift(shift)
+            yield place.rotation(pet_centre, np.array(turn)) @ place.shift(shift)
 
     def register(self, start: Affine, levels: itk.Levels) -> Affine:
         """The placement (MRI world to PET world) that the search reaches from ``start``."""

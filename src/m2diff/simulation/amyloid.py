@@ -41,7 +41,7 @@ NEGATIVE = {
 }
 """SUVR without amyloid; other regions have ``NEGATIVE_CORTEX``."""
 
-GAIN = {
+_GAIN = {
     "precuneus": 1.45,
     "posterior_cingulate_cortex": 1.40,
     "anterior_cingulate_cortex": 1.40,
@@ -79,7 +79,7 @@ def grey_levels(rng: np.random.Generator, severity: float) -> dict[int, float]:
     levels = {}
     for code in range(1, 53):
         stem, side = _stem(code), _about_one(rng, 0.015)
-        amyloid = severity * GAIN.get(stem, 0.0) * _about_one(rng, 0.08)
+        amyloid = severity * _GAIN.get(stem, 0.0) * _about_one(rng, 0.08)
         amyloid *= 1 + (lean if regions.REGIONS[code].endswith("_left") else -lean)
         spread = 1.0 if code in regions.CEREBELLAR_CORTEX else person * of_region[stem]  # the cerebellum is the unit
         levels[code] = NEGATIVE.get(stem, NEGATIVE_CORTEX) * spread * side + amyloid

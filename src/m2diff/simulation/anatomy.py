@@ -23,7 +23,7 @@ HeadKind = Literal["none", "grown", "map"]
 
 WARP_MM = 7.0
 """The largest displacement, before each person's own factor, of a template; real people are warped half as much."""
-MARGIN_MM = {"none": ((8, 8, 8), (8, 8, 8)), "head": ((24, 26, 42), (24, 30, 24))}
+_MARGIN_MM = {"none": ((8, 8, 8), (8, 8, 8)), "head": ((24, 26, 42), (24, 30, 24))}
 """What the box leaves around the brain on the low and the high side of x, y, z: room for the head."""
 COARSE_STEP = 4  # the warp is evaluated every so many voxels and interpolated: it has no finer detail
 
@@ -48,7 +48,7 @@ class Anatomy:
 
 
 @dataclass(frozen=True)
-class Grid:
+class PersonGrid:
     """An isotropic box in millimetres around the centre of a brain: its first voxel, its shape, its voxel edge."""
 
     origin: tuple[float, float, float]
@@ -83,7 +83,7 @@ def make_person(
     strength = warp if warp is not None else 1.0 if source.kind == "mni" else 0.5
     change = random_warp(rng, amplitude_mm=WARP_MM * strength, pose=pose)
     centre = _brain_centre(tissues)
-    grid = _box(tissues, change, centre, resolution_mm, MARGIN_MM["none" if head == "none" else "head"])
+    grid = _box(tissues, change, centre, resolution_mm, _MARGIN_MM["none" if head == "none" else "head"])
     moved = _pull(tissues, change, centre, grid)
     brain = moved.gm + moved.wm + moved.csf > 0.5
     if head == "grown":
@@ -118,7 +118,7 @@ def _brain_centre(tissues: Tissues) -> np.ndarray:
 
 def _box(
     tissues: Tissues, change: Warp, centre: np.ndarray, step: float, margin: tuple[tuple[int, ...], tuple[int, ...]]
-) -> Grid:
+) -> PersonGrid:
     """The smallest grid that holds the warped brain and its margin."""
     look = 4.0  # mm: fine enough for a box
     axis = np.arange(-128.0, 129.0, look)
@@ -128,7 +128,8 @@ def _box(
     low = np.array([axis[side.start] - look for side in box]) - margin[0]
     high = np.array([axis[side.stop - 1] + look for side in box]) + margin[1]
     shape = np.ceil((high - low) / step).astype(int) + 1
-    return Grid((float(low[0]), float(low[1]), float(low[2])), (int(shape[0]), int(shape[1]), int(shape[2])), step)
+    corner, size = (float(low[0]), float(low[1]), float(low[2])), (int(shape[0]), int(shape[1]), int(shape[2]))
+    return PersonGrid(corner, size, step)
 
 
 def _source_values(
@@ -145,7 +146,7 @@ def _source_index(change: Warp, tissues: Tissues, centre: np.ndarray, points: np
     return np.tensordot(to_index[:3, :3], change(points), 1) + offset.reshape(3, *[1] * (points.ndim - 1))
 
 
-def _pull(tissues: Tissues, change: Warp, centre: np.ndarray, grid: Grid) -> Tissues:
+def _pull(tissues: Tissues, change: Warp, centre: np.ndarray, grid: PersonGrid) -> Tissues:
     """Every image of the source on the person's grid, in one resampling (labels by nearest neighbour)."""
     axes = [
         o + grid.step * COARSE_STEP * np.arange(-(-n // COARSE_STEP) + 1)

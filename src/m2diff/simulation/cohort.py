@@ -22,6 +22,7 @@ from scipy import ndimage
 from m2diff.errors import BadInput
 from m2diff.io import bids, nifti
 from m2diff.io.atomic import replacing
+from m2diff.io.suv import HALF_LIFE_S
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.simulation import regions, scanner, tracer
 from m2diff.simulation.anatomy import Anatomy, make_person
@@ -36,9 +37,7 @@ from m2diff.volume import Volume
 ATTENUATION = np.array([0.0, 0.0096, 0.0146, 0.0099, 0.0096], dtype=np.float32)
 """1/mm at 511 keV by ``Anatomy.tissue_class``: air, soft tissue, skull, brain, other (ICRU 44 densities)."""
 
-HALF_LIFE_S = {"F18": 6586.2}
-
-LEVELS: dict[TracerName, dict[str, str]] = {
+_GROUP_LEVELS: dict[TracerName, dict[str, str]] = {
     "fdg": {"healthy": "normal FDG", "ad": "Alzheimer pattern"},
     "amyloid": {"healthy": "amyloid-negative", "ad": "amyloid-positive"},
 }
@@ -67,7 +66,7 @@ class Scan:
     labels: np.ndarray
     brain: np.ndarray
     lesion_labels: np.ndarray
-    lesions: tuple[tracer.Lesion, ...]
+    lesions: tuple[tracer.SimulatedLesion, ...]
 
 
 def find_anatomies(recipe: Recipe) -> list[AnatomySource]:
@@ -123,7 +122,7 @@ def _scan(
     protocol: scanner.Protocol,
     activity: VolumeArray,
     lesion_labels: np.ndarray,
-    lesions: tuple[tracer.Lesion, ...],
+    lesions: tuple[tracer.SimulatedLesion, ...],
     doses: DosePlan,
     rng: np.random.Generator,
 ) -> Scan:
@@ -321,7 +320,7 @@ def _write_participants(out: Path, recipe: Recipe, listed: dict[int, str], perso
             "Description": "The real or template anatomy this person was warped from; split data by it (people of the "
             "template MNI152 have shapes of their own, but its folds)"
         },
-        "group": {"Description": "Diagnostic group", "Levels": LEVELS[recipe.tracer]},
+        "group": {"Description": "Diagnostic group", "Levels": _GROUP_LEVELS[recipe.tracer]},
     }
     bids.write_json(out / "participants.json", columns)
 

@@ -37,7 +37,7 @@ class Warp:
     def __call__(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """(3, ...) mm in the person -> (3, ...) mm in the source."""
         moved = np.tensordot(self.matrix[:3, :3], points, 1) + self.matrix[:3, 3].reshape(3, *[1] * (points.ndim - 1))
-        return moved + sample(self.displacement, moved)
+        return moved + field_at(self.displacement, moved)
 
 
 def random_warp(rng: np.random.Generator, *, amplitude_mm: float = 7.0, pose: bool = True) -> Warp:
@@ -80,7 +80,7 @@ def exponential(velocity: Field) -> Field:
     grid = _coarse_points(velocity.shape[1:])
     displacement = velocity / np.float32(2**SQUARINGS)
     for _ in range(SQUARINGS):
-        displacement = displacement + sample(displacement, grid + displacement)
+        displacement = displacement + field_at(displacement, grid + displacement)
     return displacement.astype(np.float32)
 
 
@@ -91,7 +91,7 @@ def jacobian(displacement: Field) -> npt.NDArray[np.float32]:
     return np.linalg.det(matrix).astype(np.float32)
 
 
-def sample(displacement: Field, points: npt.NDArray[np.floating]) -> Field:
+def field_at(displacement: Field, points: npt.NDArray[np.floating]) -> Field:
     """The displacement (3, ...) at ``points`` (3, ...) in mm around the centre; the edge's beyond the grid."""
     centre = (np.array(displacement.shape[1:]).reshape(3, *[1] * (points.ndim - 1)) - 1) / 2
     index = points / SPACING_MM + centre

@@ -23,7 +23,7 @@ HeadMap: TypeAlias = npt.NDArray[np.uint8]  # (i, j, k)
 
 AIR, SOFT, SKULL, BRAIN, EYES = range(5)
 
-COARSE_MM = 2.0
+_COARSE_MM = 2.0
 
 # Head labels of SimNIBS' charm, which the maps carry beside FreeSurfer's numbers; checked by looking at them.
 CHARM = {
@@ -46,7 +46,7 @@ def grow_head(brain: MaskArray, rng: np.random.Generator, spacing_mm: float = 1.
 
     Each layer's thickness varies smoothly over the head. Face and neck are ellipsoids in proportion to the brain's box.
     """
-    step = max(1, round(COARSE_MM / spacing_mm))
+    step = max(1, round(_COARSE_MM / spacing_mm))
     small = brain[::step, ::step, ::step]
     distance = stretch(_distance_mm(_closed(small, step * spacing_mm), step * spacing_mm), brain.shape, step)
     csf, skull, scalp = rng.uniform([1.0, 5.0, 4.0], [3.0, 9.0, 10.0])
@@ -192,7 +192,7 @@ def _moments(mask: MaskArray, affine: Affine, step: int) -> tuple[np.ndarray, np
 
 def _around(moved: HeadMap, brain: MaskArray, spacing_mm: float) -> HeadMap:
     """Mend a mapped head: CSF next to the brain, then skull, then scalp, whatever the two shapes' differences."""
-    step = max(1, round(COARSE_MM / spacing_mm))
+    step = max(1, round(_COARSE_MM / spacing_mm))
     near = _closed(brain[::step, ::step, ::step], step * spacing_mm, 8.0)
     distance = stretch(_distance_mm(near, step * spacing_mm), brain.shape, step)
     box = ndimage.find_objects(brain.astype(np.uint8))[0][2]

@@ -24,10 +24,10 @@ from m2diff.preparation import grid, mask
 from m2diff.simulation import scanner
 from m2diff.volume import Volume
 
-ATTENUATION = 0.0099
+_ATTENUATION = 0.0099
 """1/mm at 511 keV all over the head: a scan alone does not show its bones."""
 
-MARGIN = 6
+_MARGIN = 6
 """Voxels of the working grid around the head that are projected too."""
 
 
@@ -60,9 +60,9 @@ def lower_dose(
         raise BadInput(f"--seed expects a whole number from 0 on, got {seed}.")
     working = grid.to_working(pet)
     head = mask.support(working.data)
-    box = mask.box(head, MARGIN)
+    box = mask.box(head, _MARGIN)
     activity, place = _square(np.maximum(working.data, 0)[box])
-    attenuation, _ = _square(head[box].astype(np.float32) * np.float32(ATTENUATION))
+    attenuation, _ = _square(head[box].astype(np.float32) * np.float32(_ATTENUATION))
     protocol = replace(
         scanner.PET_MR,
         pixels=activity.shape[0],

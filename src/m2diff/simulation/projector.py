@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 Sinogram = npt.NDArray[np.float32]  # (views of the subset * bins, slices)
-Image = npt.NDArray[np.float32]  # (pixels, slices): pixels in C order of (i, j)
+FlatImage = npt.NDArray[np.float32]  # (pixels, slices): pixels in C order of (i, j)
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Projector:
             _system_matrix(geometry, np.arange(s, geometry.views, geometry.subsets)) for s in range(geometry.subsets)
         ]
 
-    def forward(self, image: Image, subset: int) -> Sinogram:
+    def forward(self, image: FlatImage, subset: int) -> Sinogram:
         """Line integrals (mm x activity) of ``image`` along the rays of ``subset``."""
         return self._matrices[subset] @ image
 
-    def back(self, sinogram: Sinogram, subset: int) -> Image:
+    def back(self, sinogram: Sinogram, subset: int) -> FlatImage:
         """The adjoint of ``forward``: their inner products <A x, y> and <x, A^T y> are equal."""
         return self._transposed[subset] @ sinogram
 

@@ -69,9 +69,6 @@ REGIONS: dict[int, str] = {
 
 CODES: dict[str, int] = {name: code for code, name in REGIONS.items()}
 
-GREY = (*range(1, 53), OTHER_GREY)
-"""Every code whose uptake follows its own level."""
-
 BRAINSTEM, PONS = CODES["brainstem_wo_pons"], CODES["pons"]
 CEREBELLAR_CORTEX = (CODES["cerebellar_cortex_left"], CODES["cerebellar_cortex_right"])
 DEEP = tuple(range(CODES["thalamus_left"], 53))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from m2diff.shapes import VolumeArray
-from m2diff.simulation.projector import Geometry, Image, Projector, Sinogram, projector
+from m2diff.simulation.projector import FlatImage, Geometry, Projector, Sinogram, projector
 
 STANDARD_TRUES = 2e8
 """Unscattered true counts of a standard-dose scan over the axial field of view.
@@ -210,7 +210,7 @@ def reconstruct(acquisition: Acquisition, counts: list[Sinogram], factor: float 
     return blur(image.reshape(protocol.shape), protocol.postfilter_mm, protocol.spacing)
 
 
-def _columns(volume: VolumeArray) -> Image:
+def _columns(volume: VolumeArray) -> FlatImage:
     """(i, j, k) as (pixels, slices), the layout of the projector."""
     return np.ascontiguousarray(volume.reshape(-1, volume.shape[2]), dtype=np.float32)
 

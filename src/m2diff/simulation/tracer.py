@@ -18,6 +18,7 @@ from scipy import ndimage
 from m2diff.shapes import LabelArray, VolumeArray
 from m2diff.simulation import amyloid, regions
 from m2diff.simulation.anatomy import Anatomy
+from m2diff.simulation.head import EYES, SKULL, SOFT
 
 Group = Literal["healthy", "ad"]
 TracerName = Literal["fdg", "amyloid"]
@@ -53,8 +54,6 @@ TRACERS: dict[TracerName, Tracer] = {
 A brain holds about half the activity that it holds of FDG, an assumption (see the reference concentrations below), so a
 standard scan has half the counts.
 """
-
-AIR, SOFT, SKULL, BRAIN, OTHER = range(5)  # Anatomy.tissue_class
 
 # Loss of uptake at severity 1 (Herholz 1995; Minoshima et al. 1995; Mosconi 2005: posterior cingulate and precuneus
 # first, then temporo-parietal, later frontal; sensorimotor, occipital, basal ganglia and cerebellum spared).
@@ -101,7 +100,7 @@ class Uptake:
 
 
 @dataclass(frozen=True)
-class Lesion:
+class SimulatedLesion:
     """One recorded lesion. ``code`` is its label; ``factor`` multiplies uptake (PET) or intensity (MRI) inside."""
 
     code: int
@@ -199,7 +198,7 @@ def _texture(anatomy: Anatomy, rng: np.random.Generator, strength: float, fwhm_m
 def _head_activity(anatomy: Anatomy, uptake: Uptake, rng: np.random.Generator) -> VolumeArray:
     """Uptake of scalp, muscle, marrow and a few hot spots (glands, mucosa, eye muscles), in SUVR."""
     levels = np.zeros(5, dtype=np.float32)
-    levels[[SOFT, SKULL, OTHER]] = uptake.soft_tissue, uptake.skull, uptake.soft_tissue * 1.2
+    levels[[SOFT, SKULL, EYES]] = uptake.soft_tissue, uptake.skull, uptake.soft_tissue * 1.2
     head = levels[anatomy.tissue_class]
     head *= _texture(anatomy, rng, strength=0.25, fwhm_mm=15.0)
     places = np.argwhere(anatomy.tissue_class == SOFT)
@@ -212,7 +211,7 @@ def _head_activity(anatomy: Anatomy, uptake: Uptake, rng: np.random.Generator) -
 
 def add_lesions(
     anatomy: Anatomy, activity: VolumeArray, rng: np.random.Generator
-) -> tuple[VolumeArray, VolumeArray, LabelArray, tuple[Lesion, ...]]:
+) -> tuple[VolumeArray, VolumeArray, LabelArray, tuple[SimulatedLesion, ...]]:
     """Lesions of one person: (activity, T1, lesion labels, the record). About half of all persons have some.
 
     PET-only lesions (hot or cold) have no sign in the MRI; MRI-only lesions none in the PET. No two share a voxel: one
@@ -220,7 +219,7 @@ def add_lesions(
     """
     activity, t1 = activity.copy(), anatomy.t1.copy()
     labels = np.zeros(anatomy.labels.shape, dtype=np.int16)
-    lesions: list[Lesion] = []
+    lesions: list[SimulatedLesion] = []
     places = np.argwhere((anatomy.gm + anatomy.wm) > 0.9)
     pet = int(rng.integers(1, 4)) if rng.random() < 0.35 else 0
     mri = int(rng.integers(1, 4)) if rng.random() < 0.35 else 0
@@ -234,7 +233,7 @@ def add_lesions(
             radii = tuple(float(r) for r in rng.uniform(3.0, 8.0) * rng.uniform(0.8, 1.25, 3))
             inside = _ball(anatomy, centre, radii)
             if not labels[inside].any():
-                lesion = Lesion(len(lesions) + 1, kind, centre, (radii[0], radii[1], radii[2]), float(factor))
+                lesion = SimulatedLesion(len(lesions) + 1, kind, centre, (radii[0], radii[1], radii[2]), float(factor))
                 (t1 if kind == "mri_only" else activity)[inside] *= np.float32(lesion.factor)
                 labels[inside] = lesion.code
                 lesions.append(lesion)

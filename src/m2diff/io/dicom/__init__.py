@@ -12,11 +12,11 @@ Patient data stays in the headers: nothing here puts a name, an identifier or a 
 import logging
 import warnings
 
-from m2diff.io.dicom.index import Stack, choose, find, is_dicom
-from m2diff.io.dicom.read import load
+from m2diff.io.dicom.index import SliceStack, choose, find_stacks, is_dicom
+from m2diff.io.dicom.read import load_series
 from m2diff.io.dicom.write import NOT_FOR_DIAGNOSIS, Derivation, write
 
-__all__ = ["NOT_FOR_DIAGNOSIS", "Derivation", "Stack", "choose", "find", "is_dicom", "load", "write"]
+__all__ = ["NOT_FOR_DIAGNOSIS", "Derivation", "SliceStack", "choose", "find_stacks", "is_dicom", "load_series", "write"]
 
 # pydicom's warnings quote the values they are about: a malformed birth date would stand in every log.
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")

@@ -20,13 +20,11 @@ from pydicom.dataset import Dataset
 
 from m2diff.errors import BadInput
 from m2diff.io.dicom.frames import completed, frames_of, taken
+from m2diff.io.nifti import SMALLEST
 
 Modality = Literal["PT", "MR"]
 _Found = TypeVar("_Found")
 NAMES: dict[str, str] = {"PT": "PET", "MR": "MRI"}
-SMALLEST = 16
-"""Slices of a stack that can be a head."""
-
 SAME = 1e-3
 """Direction cosines and voxel sizes (mm) closer than this are the same."""
 
@@ -49,7 +47,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Stack:
+class SliceStack:
     """All slices of one series that share orientation and size; times and places are not sorted yet."""
 
     uid: str
@@ -92,7 +90,7 @@ def is_dicom(path: Path | str) -> bool:
     return start[128:] == b"DICM" or _bare(start)
 
 
-def find(folder: Path | str) -> list[Stack]:
+def find_stacks(folder: Path | str) -> list[SliceStack]:
     """The stacks in ``folder`` and below, or in one file; stray files are passed over."""
     folder = Path(folder)
     groups: dict[tuple[str, str, int, int], list[tuple[tuple[float, ...], list[tuple[Dataset, Slice]]]]]
@@ -112,7 +110,7 @@ def find(folder: Path | str) -> list[Stack]:
     return _told_apart(stacks)
 
 
-def _told_apart(stacks: list[Stack]) -> list[Stack]:
+def _told_apart(stacks: list[SliceStack]) -> list[SliceStack]:
     """The same stacks, each with a name of its own: several may share one number, or one series."""
     shared = Counter((stack.modality, stack.number) for stack in stacks)
     seen: Counter[tuple[str, int | None]] = Counter()
@@ -125,12 +123,12 @@ def _told_apart(stacks: list[Stack]) -> list[Stack]:
     return found
 
 
-def choose(folder: Path | str, modality: Modality, series: str | None = None) -> Stack:
+def choose(folder: Path | str, modality: Modality, series: str | None = None) -> SliceStack:
     """The stack of ``modality`` in ``folder``, by ``series`` (number, UID or part of its description) where given.
 
     Raises BadInput, with the list of what is there, where none or several fit.
     """
-    what, stacks = NAMES[modality], find(folder)
+    what, stacks = NAMES[modality], find_stacks(folder)
     if not stacks:
         raise BadInput(
             f"The {what} folder {folder} holds no DICOM image that says where it lies (ImagePositionPatient, "
@@ -154,11 +152,11 @@ def choose(folder: Path | str, modality: Modality, series: str | None = None) ->
     )
 
 
-def _listed(stacks: list[Stack]) -> str:
+def _listed(stacks: list[SliceStack]) -> str:
     return "; ".join(stack.label for stack in stacks[:20]) + ("; ..." if len(stacks) > 20 else "")
 
 
-def _named(stacks: list[Stack], series: str) -> list[Stack]:
+def _named(stacks: list[SliceStack], series: str) -> list[SliceStack]:
     """Those whose number or UID is ``series``, or else whose description is it, or else whose description holds it."""
     if series.isdecimal():  # a number is a number, also where it is that of a series that does not fit
         return [stack for stack in stacks if stack.number == int(series)]
@@ -168,7 +166,7 @@ def _named(stacks: list[Stack], series: str) -> list[Stack]:
     return exact or same or [stack for stack in stacks if wanted in stack.description.lower()]
 
 
-def _ours(stack: Stack) -> bool:
+def _ours(stack: SliceStack) -> bool:
     """Whether a series is a result of this tool."""
     tools = stack.header.get("ContributingEquipmentSequence") or []
     return any(str(tool.get("Manufacturer", "")) == "m2diff" for tool in tools)
@@ -212,7 +210,7 @@ def header_of(path: Path) -> Dataset | None:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
+def damage_explained(what: str) -> Iterator[None]:
     """Turn whatever pydicom raises on a damaged header into one sentence; refusals and a full disk pass through."""
     try:
         yield
@@ -257,13 +255,15 @@ def _three(numbers: list[float]) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _stack(key: tuple[str, str, int, int], geometry: tuple[float, ...], members: list[tuple[Dataset, Slice]]) -> Stack:
+def _stack(
+    key: tuple[str, str, int, int], geometry: tuple[float, ...], members: list[tuple[Dataset, Slice]]
+) -> SliceStack:
     uid, modality, rows, columns = key
     # The earliest: times are read off it, and slices of one series may have been acquired one after the other.
     first = min((header for header, _ in members), key=lambda header: _readable(lambda: taken(header), 0.0))
     number: int | None = _readable(lambda: int(first.SeriesNumber), None)
     description = _readable(lambda: " ".join(str(first.get("SeriesDescription", "") or "").split())[:64], "")
-    return Stack(
+    return SliceStack(
         uid=uid,
         number=number,
         description="".join(c for c in description if c.isprintable()),

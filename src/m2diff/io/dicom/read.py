@@ -19,8 +19,9 @@ from pydicom.dataset import Dataset
 from m2diff.errors import BadInput
 from m2diff.io.dicom import index
 from m2diff.io.dicom.frames import completed
-from m2diff.io.dicom.index import NAMES, Modality, Slice, Stack
+from m2diff.io.dicom.index import NAMES, Modality, Slice, SliceStack
 from m2diff.io.dicom.sidecar import sidecar
+from m2diff.io.nifti import SMALLEST
 from m2diff.shapes import Affine
 from m2diff.volume import Source, Volume
 
@@ -37,11 +38,11 @@ UNITS = {"BQML": "Bq/mL", "CNTS": "counts", "GML": "SUV", "1CM": "1/cm", "PROPCP
 class Series:
     """What a writer of a derived series needs of the one that was read: slices in the volume's order along k."""
 
-    stack: Stack
+    stack: SliceStack
     slices: tuple[Slice, ...]
 
 
-def load(
+def load_series(
     folder: Path | str,
     modality: Modality = "PT",
     *,
@@ -56,7 +57,7 @@ def load(
     slices are missing, doubled or unevenly spaced, or pixels are missing, damaged, coloured or no finite numbers.
     """
     what = NAMES[modality]
-    with index.explained(what):
+    with index.damage_explained(what):
         return _load(folder, modality, what, series=series, frame=frame, keep_phi=keep_phi)
 
 
@@ -84,12 +85,12 @@ def _load(
     return Volume(data, affine(slices, stack), unit if modality == "PT" else "unknown", ("loaded DICOM",), source)
 
 
-def frames(stack: Stack) -> int:
+def frames(stack: SliceStack) -> int:
     """Frames of a series: 1 for a static one."""
     return max(map(len, _places(stack)), default=1)
 
 
-def _places(stack: Stack) -> list[list[Slice]]:
+def _places(stack: SliceStack) -> list[list[Slice]]:
     """The slices of each place; those of other frames may be written with other digits."""
     normal = np.cross(stack.orientation[:3], stack.orientation[3:])
     found: list[list[Slice]] = []
@@ -101,7 +102,7 @@ def _places(stack: Stack) -> list[list[Slice]]:
     return found
 
 
-def at_one_time(stack: Stack, what: str, *, frame: int | None) -> list[Slice]:
+def at_one_time(stack: SliceStack, what: str, *, frame: int | None) -> list[Slice]:
     """The slices of one frame; BadInput where several share a place and ``frame`` picks none."""
     places = _places(stack)
     counts = {len(pieces) for pieces in places}
@@ -134,15 +135,15 @@ def _when(piece: Slice) -> tuple[float, ...]:
     return piece.when
 
 
-def ordered(slices: list[Slice], stack: Stack, what: str) -> tuple[Slice, ...]:
+def ordered(slices: list[Slice], stack: SliceStack, what: str) -> tuple[Slice, ...]:
     """``slices`` from feet to head (or along their normal), checked for gaps."""
     normal = _normal(stack)
     along = np.array([np.dot(piece.position, normal) for piece in slices])
     order = np.argsort(along, kind="stable")
     steps = np.diff(along[order])
     step = float(np.median(steps))
-    if len(slices) < index.SMALLEST or step <= 0:
-        raise BadInput(f"The {what} series must have at least {index.SMALLEST} slices at different places; got fewer.")
+    if len(slices) < SMALLEST or step <= 0:
+        raise BadInput(f"The {what} series must have at least {SMALLEST} slices at different places; got fewer.")
     tolerance = max(STEP_TOLERANCE * step, ROUNDED_MM)
     uneven = np.flatnonzero(np.abs(steps - step) > tolerance)
     if len(uneven):
@@ -168,7 +169,7 @@ def ordered(slices: list[Slice], stack: Stack, what: str) -> tuple[Slice, ...]:
     return tuple(slices[i] for i in order)
 
 
-def _normal(stack: Stack) -> npt.NDArray[np.float64]:
+def _normal(stack: SliceStack) -> npt.NDArray[np.float64]:
     """Along the stack, unit length, to the head where the stack is axial."""
     row, column = np.array(stack.orientation[:3]), np.array(stack.orientation[3:])
     normal = np.cross(row, column)
@@ -178,7 +179,7 @@ def _normal(stack: Stack) -> npt.NDArray[np.float64]:
     return normal / length
 
 
-def affine(slices: tuple[Slice, ...], stack: Stack) -> Affine:
+def affine(slices: tuple[Slice, ...], stack: SliceStack) -> Affine:
     """Voxel (column, row, slice) to world millimetres, RAS+."""
     first, last = np.array(slices[0].position), np.array(slices[-1].position)
     lps = np.eye(4)
@@ -189,7 +190,7 @@ def affine(slices: tuple[Slice, ...], stack: Stack) -> Affine:
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
 
 
-def _pixels(slices: tuple[Slice, ...], stack: Stack, what: str) -> tuple[npt.NDArray[np.float32], str]:
+def _pixels(slices: tuple[Slice, ...], stack: SliceStack, what: str) -> tuple[npt.NDArray[np.float32], str]:
     """(i, j, k) in float32, and a hash of all stored pixels with their places and scales."""
     data = np.empty((stack.columns, stack.rows, len(slices)), dtype=np.float32)
     digest = hashlib.sha256()

@@ -55,7 +55,7 @@ def isotope(header: Dataset) -> Dataset:
     return items[0] if items else Dataset()
 
 
-def tracer(header: Dataset) -> str:
+def tracer_name(header: Dataset) -> str:
     """The tracer's name, empty where the header has none."""
     info = isotope(header)
     codes = info.get("RadiopharmaceuticalCodeSequence")
@@ -82,16 +82,16 @@ def _pet(header: Dataset) -> dict[str, Any]:
     units = str(header.get("Units", ""))
     if units:
         found["Units"] = _UNITS.get(units, units)
-    if tracer(header):
-        found["TracerName"] = tracer(header)
+    if tracer_name(header):
+        found["TracerName"] = tracer_name(header)
     codes = info.get("RadionuclideCodeSequence")
     meaning = _text(codes[0].get("CodeMeaning")) if codes else ""
     if nuclide(meaning):
         found["TracerRadionuclide"] = nuclide(meaning)
-    dose = number(info.get("RadionuclideTotalDose"))
+    dose = as_number(info.get("RadionuclideTotalDose"))
     if dose and dose >= LEAST_BQ:
         found |= {"InjectedRadioactivity": dose / 1e6, "InjectedRadioactivityUnits": "MBq"}
-    duration = number(header.get("ActualFrameDuration"))
+    duration = as_number(header.get("ActualFrameDuration"))
     if duration:
         found["FrameDuration"] = [duration / 1000]
     found["ImageDecayCorrected"] = str(header.get("DecayCorrection", "NONE")) != "NONE"
@@ -107,7 +107,7 @@ def _text(value: Any) -> str:
     return "".join(c for c in " ".join(joined.split()) if c.isprintable())[:128]
 
 
-def number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
     """A header's number, None where it is missing, not finite or no number."""
     try:
         number = float(value)

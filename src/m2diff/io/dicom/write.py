@@ -23,7 +23,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from m2diff.errors import BadInput
 from m2diff.io.dicom.frames import macro, mapping, shared_groups
-from m2diff.io.dicom.index import Slice, explained
+from m2diff.io.dicom.index import Slice, damage_explained
 from m2diff.io.dicom.read import Series
 from m2diff.volume import Volume
 
@@ -63,7 +63,7 @@ def write(volume: Volume, folder: Path, derivation: Derivation) -> list[Path]:
     if not isinstance(series, Series):
         raise BadInput("A DICOM series can only be derived from a DICOM input; give the scanner's folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    with explained("input"):
+    with damage_explained("input"):
         return _write(volume, series, folder, derivation)
 
 
@@ -88,7 +88,7 @@ def _write(volume: Volume, series: Series, folder: Path, derivation: Derivation)
 
 def _single(header: Any, plane: np.ndarray, path: Path, number: int, *, signed: bool) -> Path:
     """One slice as one file; its name is its number."""
-    stored, slope = packed(plane, signed=signed)
+    stored, slope = _packed(plane, signed=signed)
     header.RescaleSlope, header.RescaleIntercept = _decimal(slope), "0"
     header.InstanceNumber = header.get("InstanceNumber") or str(number)
     _set_pixels(header, stored, signed=signed)
@@ -102,7 +102,7 @@ def _multi_frame(header: Any, slices: Sequence[Slice], planes: Sequence[np.ndarr
     slope and takes it for all, so that a slope a frame would put slices wrong by any factor.
     """
     signed = any(float(plane.min()) < 0 for plane in planes)
-    stored, slope = packed(np.stack(planes), signed=signed)
+    stored, slope = _packed(np.stack(planes), signed=signed)
     shared, old = shared_groups(header), header.PerFrameFunctionalGroupsSequence
     kind = macro(old[0], shared, "PixelValueTransformationSequence").get("RescaleType", "US")
     unit = mapping(old[0], shared)
@@ -170,7 +170,7 @@ def _storable(header: Any, tag: Any) -> bool:
     return True
 
 
-def packed(plane: np.ndarray, *, signed: bool) -> tuple[np.ndarray, float]:
+def _packed(plane: np.ndarray, *, signed: bool) -> tuple[np.ndarray, float]:
     """16-bit numbers and the slope with plane = stored * slope, as exact as 16 bits and 16 characters allow."""
     limit = 32767 if signed else 65535
     slope = float(_decimal(float(np.abs(plane).max()) / limit * (1 + 1e-9) or 1.0))
