@@ -9,14 +9,14 @@ from scipy.spatial.transform import Rotation
 from m2diff.errors import BadInput
 from m2diff.preparation.brain import brain_mask
 from m2diff.simulation.anatomy import Anatomy, make_person
-from m2diff.simulation.cohort import Recipe, find_anatomies
+from m2diff.simulation.cohort import DosePlan, Recipe, find_anatomies
 from m2diff.volume import Volume
 
 
 @functools.cache
 def person() -> Anatomy:
     """A simulated head: MNI152, warped, in a grown skull."""
-    source = find_anatomies(Recipe())[0]
+    source = find_anatomies(Recipe(doses=DosePlan.parse("20")))[0]
     return make_person(source, np.random.default_rng(3), head="grown", resolution_mm=2.0)
 
 
