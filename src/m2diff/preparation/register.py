@@ -11,7 +11,7 @@ thirteen people (DRF 20 to 100, with head and without, scanners and uptake of al
 with another person's MRI to 0.0 to 0.6 and once to 0.86. And does the MRI explain the finest detail better than its
 own mirror image, registered as well, does? The folds of a brain are not symmetric: true fits explain it 1.2 times as
 well and more. A symmetric head passes, and the user is told that left and right could not be told apart.
-`reproduce/03-registration` has the rates, on other people.
+`reproduce/registration` has the rates, on other people.
 """
 
 from __future__ import annotations
