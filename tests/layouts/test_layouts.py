@@ -17,6 +17,7 @@ import pytest
 from scipy import ndimage
 
 from dicom_files import PATIENT, head, mr_header, pet_header, write_series
+from m2diff.cli.app import main
 from m2diff.errors import BadInput
 from m2diff.io import nifti
 from m2diff.io.bids import find_subjects
@@ -360,15 +361,17 @@ def test_dicom_becomes_nifti_bids_and_dicom_again(tmp_path):
         convert_between(Request(tmp_path / "pet.nii.gz", tmp_path / "pet", like=tmp_path / "pet"))
 
 
-def test_the_command_speaks_json_where_asked(tmp_path):
+def test_the_command_speaks_json_where_asked(tmp_path, monkeypatch, capsys):
     write_series(tmp_path / "pet", head((40, 44, 24)), pet_header())
-    command = [sys.executable, "-m", "m2diff", "convert", "pet", "pet.nii.gz", "--json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [{"event": "made", "path": "pet.nii.gz"}]
-    command[4] = "nowhere"
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert json.loads(done.stdout)["event"] == "error" and "nowhere" in json.loads(done.stdout)["message"]
+    monkeypatch.chdir(tmp_path)
+    said = []
+    for source, code in (("pet", 0), ("nowhere", 2)):
+        with pytest.raises(SystemExit) as end:
+            main(["convert", source, "pet.nii.gz", "--json"])
+        assert (end.value.code or 0) == code
+        said.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    assert said[0] == [{"event": "made", "path": "pet.nii.gz"}]
+    assert said[1][0]["event"] == "error" and "nowhere" in said[1][0]["message"]
 
 
 def test_the_shell_completes(tmp_path):

@@ -8,14 +8,16 @@ from scipy.spatial.transform import Rotation
 
 from m2diff.errors import BadInput
 from m2diff.preparation.brain import brain_mask
-from m2diff.simulation.cohort import DosePlan, Recipe, simulate_person
+from m2diff.simulation.anatomy import Anatomy, make_person
+from m2diff.simulation.cohort import DosePlan, Recipe, find_anatomies
 from m2diff.volume import Volume
 
 
 @functools.cache
-def person():
+def person() -> Anatomy:
     """A simulated head: MNI152, warped, in a grown skull."""
-    return simulate_person(Recipe(doses=DosePlan.parse("20"), group="healthy", seed=3, head="grown"), 0)
+    source = find_anatomies(Recipe(doses=DosePlan.parse("20")))[0]
+    return make_person(source, np.random.default_rng(3), head="grown", resolution_mm=2.0)
 
 
 def dice(one, two):
@@ -24,14 +26,13 @@ def dice(one, two):
 
 @pytest.mark.parametrize("skull", [True, False])
 def test_the_brain_of_a_turned_head_is_found(skull):
-    scan = person()
-    brain = scan.anatomy.labels > 0
+    head = person()
+    brain = head.labels > 0
     turn = np.eye(4)
     turn[:3, :3] = Rotation.from_euler("xyz", [12, -5, 8], degrees=True).as_matrix()
     turn[:3, 3] = [15, -20, 10]
-    t1 = scan.anatomy.t1
-    data = t1 if skull else t1 * brain
-    found = brain_mask(Volume(data, turn @ scan.anatomy.affine)).data > 0.5
+    data = head.t1 if skull else head.t1 * brain
+    found = brain_mask(Volume(data, turn @ head.affine)).data > 0.5
     assert dice(found, brain) > 0.9
 
 

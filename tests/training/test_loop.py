@@ -54,7 +54,7 @@ def test_twenty_steps_are_ten_steps_and_ten_more_bit_for_bit(small, cache, tmp_p
 
 
 def test_training_gains_on_the_input_on_a_person_it_never_saw(small, cache, tmp_path):
-    longer = ("train.steps=200", "train.lr=0.003", "data.batch=4", "data.crop=[32, 24]", "model.network.dropout=0")
+    longer = ("train.steps=100", "train.lr=0.003", "data.batch=4", "data.crop=[32, 24]", "model.network.dropout=0")
     run(small(*longer, name="regress-base"), cache, tmp_path)
     assert state(tmp_path).results["gain"] > 0.5  # dB
 

@@ -7,6 +7,7 @@ that nobody knows are errors. Single values are overridden from outside as ``tra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -100,11 +101,12 @@ class Preset(BaseModel):
         return yaml.safe_dump({**self.model_dump(mode="json"), "model": resolve(self.model)}, sort_keys=False)
 
 
-def preset_names() -> list[str]:
+@lru_cache(maxsize=1)
+def preset_names() -> tuple[str, ...]:
     """Names of the presets that ship with the package."""
     files = [entry.name for entry in _folder().iterdir() if entry.name.endswith(".yaml")]
     texts = {name.removesuffix(".yaml"): _folder().joinpath(name).read_text() for name in files}
-    return sorted(name for name, text in texts.items() if "model" in (yaml.safe_load(text) or {}))
+    return tuple(sorted(name for name, text in texts.items() if "model" in (yaml.safe_load(text) or {})))
 
 
 def load_preset(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Preset:
