@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from m2diff.cli.console import console
-from m2diff.cli.options import AsJson, Device, FrameNumber, KeepPhi, MriSeries, PetSeries, Quiet, check_width
+from m2diff.cli.options import AsJson, Device, FrameNumber, KeepPhi, MriSeries, PetSeries, Quiet
 from m2diff.errors import BadInput
 
 if TYPE_CHECKING:
@@ -41,12 +41,6 @@ def enhance_command(
     seed: Annotated[int, typer.Option(help="The same seed gives the same image.")] = 0,
     align: Annotated[bool, typer.Option(help="Register the MRI to the PET; --no-align trusts the headers.")] = True,
     device: Device = "auto",
-    anchor_mm: Annotated[
-        float | None,
-        typer.Option(
-            help="Keep the input's own means over this FWHM (mm); 0: off; default: the weights'.", callback=check_width
-        ),
-    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Region labels on the PET's grid: the report lists every region's mean.")
     ] = None,
@@ -75,7 +69,6 @@ def enhance_command(
         seed=seed,
         align=align,
         device=device,
-        anchor_mm=anchor_mm,
         progress=not (quiet or as_json),
     )
     means = None if atlas is None else _regions(result, *atlas)
