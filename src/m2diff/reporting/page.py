@@ -6,14 +6,14 @@ not at all. All text is escaped by the template engine: a file name is data, nev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2diff.evaluation.lesions import Lesion
-from m2diff.evaluation.regions import Region, RegionTable
+from m2diff.evaluation.metrics import Scores
+from m2diff.evaluation.regions import RegionTable
 from m2diff.evaluation.study import Evaluation, MethodRow
 from m2diff.io.load import Image, as_volume
 from m2diff.reporting.figures import Colours, ShownVolumes, axial_levels, three_planes
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from m2diff.enhancement.run import Enhanced
-
-_BAR_PERCENT = 10.0  # the bias at which a bar of the regional table is full
-_NOTABLE_PERCENT = 5.0  # a bias above it is coloured as a concern
 
 _LESION_KINDS = {"pet_hot": "hot, PET only", "pet_cold": "cold, PET only", "mri_only": "MRI only (no PET sign)"}
 
@@ -124,21 +121,18 @@ def report_html(inputs: ReportInputs) -> str:
     """The page's HTML."""
     shown = ShownVolumes(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, inputs.spread)
     regions = inputs.evaluation.regions if inputs.evaluation and inputs.evaluation.regions else inputs.regions
-    return (
-        environment()
-        .get_template("report.html.jinja")
-        .render(
-            report=inputs,
-            unit=inputs.enhanced.unit if inputs.enhanced.unit != "unknown" else "unit of the input",
-            planes=three_planes(shown, inputs.colours),
-            levels=axial_levels(shown, inputs.colours),
-            key_numbers=(*inputs.key_numbers, *key_numbers(inputs.evaluation, inputs.low_evaluation)),
-            methods=methods(inputs.methods),
-            regions=[region(row) for row in regions.rows] if regions else [],
-            region_table=regions,
-            lesions=[lesion(row) for row in inputs.evaluation.lesions] if inputs.evaluation else [],
-            settings=flat(inputs.settings),
-        )
+    template = environment().get_template("report.html.jinja")
+    return template.render(
+        report=inputs,
+        unit=inputs.enhanced.unit if inputs.enhanced.unit != "unknown" else "unit of the input",
+        planes=three_planes(shown, inputs.colours),
+        levels=axial_levels(shown, inputs.colours),
+        key_numbers=(*inputs.key_numbers, *key_numbers(inputs.evaluation, inputs.low_evaluation)),
+        methods=methods(inputs.methods),
+        regions=regions,
+        lesions=inputs.evaluation.lesions if inputs.evaluation else (),
+        lesion_kinds=_LESION_KINDS,
+        settings=flat(inputs.settings),
     )
 
 
@@ -158,24 +152,14 @@ def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) ->
     """What a reader wants first of an evaluation, beside the same of the low-dose input where it is known."""
     if evaluation is None:
         return ()
-    scores = evaluation.scores
-    plain = low.scores if low else None
+
+    def beside(label: str, text: Callable[[Scores], str], alone: str) -> KeyNumber:
+        return KeyNumber(label, text(evaluation.scores), f"low dose: {text(low.scores)}" if low else alone)
+
     found = [
-        KeyNumber(
-            "PSNR",
-            f"{number_text(scores.psnr, 2)} dB",
-            f"low dose: {number_text(plain.psnr, 2)} dB" if plain else "to the reference, in the brain",
-        ),
-        KeyNumber(
-            "SSIM",
-            number_text(scores.ssim, 3),
-            f"low dose: {number_text(plain.ssim, 3)}" if plain else "3D, in the brain",
-        ),
-        KeyNumber(
-            "NRMSE",
-            percent(100 * scores.nrmse, sign=False),
-            f"low dose: {percent(100 * plain.nrmse, sign=False)}" if plain else "of the reference's RMS",
-        ),
+        beside("PSNR", lambda scores: f"{number_text(scores.psnr, 2)} dB", "to the reference, in the brain"),
+        beside("SSIM", lambda scores: number_text(scores.ssim, 3), "3D, in the brain"),
+        beside("NRMSE", lambda scores: percent(100 * scores.nrmse, sign=False), "of the reference's RMS"),
     ]
     if evaluation.regions and evaluation.regions.worst:
         worst = evaluation.regions.worst
@@ -188,62 +172,18 @@ def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) ->
     return tuple(found)
 
 
-@dataclass(frozen=True)
-class _MethodLine:
-    """A line of the methods table as text; ``best`` names the columns in which it is the best of all."""
-
-    row: MethodRow
-    best: frozenset[str]
-
-
-def methods(rows: tuple[MethodRow, ...]) -> list[_MethodLine]:
-    """The methods table, the best of every column marked."""
-    if not rows:
-        return []
-    best: dict[str, float] = {
-        "psnr": max(row.scores.psnr for row in rows),
-        "ssim": max(row.scores.ssim for row in rows),
-        "nrmse": min(row.scores.nrmse for row in rows),
-        "bias": min((abs(row.worst_bias_percent) for row in rows if row.worst_bias_percent is not None), default=-1.0),
-    }
-
-    def wins(row: MethodRow) -> frozenset[str]:
-        values = {name: getattr(row.scores, name) for name in ("psnr", "ssim", "nrmse")}
-        values["bias"] = None if row.worst_bias_percent is None else abs(row.worst_bias_percent)
-        return frozenset(name for name, value in values.items() if value == best[name])
-
-    return [_MethodLine(row, wins(row)) for row in rows]
+def methods(rows: Sequence[MethodRow]) -> list[tuple[MethodRow, set[str]]]:
+    """Each method and the columns in which it is the best of all."""
+    worth = [  # more is better
+        {"psnr": row.scores.psnr, "ssim": row.scores.ssim, "nrmse": -row.scores.nrmse, "bias": -_worst_bias(row)}
+        for row in rows
+    ]
+    best = [{name for name, value in own.items() if -inf < value == max(w[name] for w in worth)} for own in worth]
+    return list(zip(rows, best, strict=True))
 
 
-@dataclass(frozen=True)
-class _RegionLine:
-    """A line of the regional table: the region, its bar, and whether its bias is notable."""
-
-    row: Region
-    bar_percent: float
-    """Length of the bar, 0 to 50 (% of its cell's width, from the middle)."""
-    side: str
-    notable: bool
-
-
-def region(row: Region) -> _RegionLine:
-    """A region as a line with its bar."""
-    bias = row.bias_percent if isfinite(row.bias_percent) else 0.0
-    length = 50 * min(abs(bias) / _BAR_PERCENT, 1.0)
-    return _RegionLine(row, length, "up" if bias > 0 else "down", row.counted and abs(bias) > _NOTABLE_PERCENT)
-
-
-@dataclass(frozen=True)
-class _LesionLine:
-    """A line of the lesion table: the lesion and its kind in words."""
-
-    row: Lesion
-    kind: str
-
-
-def lesion(row: Lesion) -> _LesionLine:
-    """A lesion as a line."""
-    return _LesionLine(row, _LESION_KINDS.get(row.kind, row.kind))
+def _worst_bias(row: MethodRow) -> float:
+    return inf if row.worst_bias_percent is None else abs(row.worst_bias_percent)
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from m2diff.preparation.mask import largest_piece
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.volume import Volume
 
@@ -63,7 +64,8 @@ class Scene:
 
 def scene_of(image: Volume) -> Scene:
     """The scene of a report on ``image``: the box of what it shows and the centre of its activity."""
-    data, affine = _canonical(image)
+    turned = nib.as_closest_canonical(nib.Nifti1Image(np.asarray(image.data, dtype=np.float32), image.affine))
+    data, affine = np.asarray(turned.dataobj), np.asarray(turned.affine)  # axes nearest to right, front and up
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     frame = affine.copy()
     frame[:3, :3] /= sizes  # millimetres along the image's axes, from its first voxel
@@ -76,20 +78,12 @@ def scene_of(image: Volume) -> Scene:
     return Scene(frame, low, high, centre)
 
 
-def _canonical(volume: Volume) -> tuple[VolumeArray, Affine]:
-    """Data and affine with axes flipped and swapped so that they run nearest to right, front and up."""
-    image = nib.as_closest_canonical(nib.Nifti1Image(np.asarray(volume.data, dtype=np.float32), volume.affine))
-    return np.asarray(image.dataobj), np.asarray(image.affine)
-
-
 def _foreground(data: VolumeArray, sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """The largest part above a share of the bright level, after smoothing; everything where there is none."""
     smooth = ndimage.gaussian_filter(data, 6.0 / 2.355 / sizes)
     bright = smooth > _FOREGROUND * np.percentile(smooth, 99.5)
-    parts, number = ndimage.label(bright)
-    if number == 0:
-        return np.ones(data.shape, dtype=bool)
-    return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    found = largest_piece(bright)
+    return found if found.any() else np.ones(data.shape, dtype=bool)
 
 
 def bright_level(pictures: Mapping[Plane, PlaneImage]) -> float:
