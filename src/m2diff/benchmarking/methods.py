@@ -205,14 +205,16 @@ def _with_first_estimate(entry: Entry, among: Sequence[Entry]) -> Entry:
     sampling = None if entry.weights is None else getattr(loaded_weights(entry.weights).model, "sampling", None)
     if sampling is None or sampling.start is None:
         return entry
-    regressions = (each for each in among if each.card and each.card["model"].get("family") == "regress")
-    own = (each.weights for each in regressions if _trained_alike(each, entry))
+    own = (
+        each.weights
+        for each in among
+        if each.card.get("model", {}).get("family") == "regress"
+        and (
+            each.method.kind == entry.method.kind == "preset" or (each.terms is not None and each.terms == entry.terms)
+        )
+    )
     first = next(own, None) or str(entry.card.get("first_estimate", FIRST))
     return replace(entry, first=first, identity=hash_of([entry.identity, loaded_weights(first).sha256]))
-
-
-def _trained_alike(one: Entry, other: Entry) -> bool:
-    return one.method.kind == other.method.kind == "preset" or (one.terms is not None and one.terms == other.terms)
 
 
 @lru_cache(maxsize=12)

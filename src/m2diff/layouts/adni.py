@@ -68,7 +68,7 @@ def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
         people[image.subject].append(image)
     for subject, images in sorted(people.items()):
         scans = sorted((i for i in images if i.modality == "PET"), key=lambda i: (i.day, i.description, i.folder.name))
-        anatomies = [i for i in images if i.modality == "MRI" and _T1.search(i.description) and not _odd(i)]
+        anatomies = [i for i in images if i.modality == "MRI" and _T1.search(i.description) and not _odd(i.description)]
         for scan in scans:
             label, name, nuclide = _tracer(scan)
             nearest = min(anatomies, key=lambda i: (abs((i.day - scan.day).days), i.description), default=None)
@@ -155,5 +155,5 @@ def _guess(description: str) -> str:
     return "PET" if pet else "MRI"
 
 
-def _odd(image: ListedImage) -> bool:
-    return bool(_NO_T1.search(image.description.replace("MT1", "")))
+def _odd(description: str) -> bool:
+    return bool(_NO_T1.search(description.replace("MT1", "")))

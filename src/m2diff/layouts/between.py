@@ -63,7 +63,7 @@ def convert_between(request: Request, *, progress: bool = False) -> list[tuple[s
         if x and (len(x) != 3 or not all(0.1 <= edge <= 20 for edge in x)):
             raise BadInput(f"--voxel-mm expects three edges in mm, as in 2,2,2, got {x}; correct it.")
         _, failures = convert(
-            source, out, layout=_known(request.layout), factors=request.factors,
+            source, out, layout=request.layout, factors=request.factors,
             voxel_mm=(x[0], x[1], x[2]) if x else None, keep_phi=request.keep_phi, progress=progress,
         )  # fmt: skip
         return failures
@@ -81,14 +81,6 @@ def _form(request: Request) -> str:
     return "dicom" if request.like is not None else "bids"
 
 
-def _known(layout: str | None) -> str | None:
-    from m2diff.layouts.convert import LAYOUTS
-
-    if layout is not None and layout not in LAYOUTS:
-        raise BadInput(f"--layout is one of {', '.join(LAYOUTS)}, got {layout!r}; choose one.")
-    return layout
-
-
 def _to_nifti(request: Request) -> None:
     """An image of any format as NIfTI with its sidecar."""
     from m2diff.io import nifti
@@ -97,9 +89,8 @@ def _to_nifti(request: Request) -> None:
 
     if request.modality not in ("PET", "MRI"):
         raise BadInput(f"--modality is PET or MRI, got {request.modality!r}; choose one.")
-    what = "PET" if request.modality == "PET" else "MRI"
     volume = load_image(
-        request.source, what="PET" if what == "PET" else "MRI", series=request.series, frame=request.frame,
+        request.source, what="PET" if request.modality == "PET" else "MRI", series=request.series, frame=request.frame,
         keep_phi=request.keep_phi,
     )  # fmt: skip
     said = volume.source.sidecar if volume.source else {}

@@ -60,6 +60,8 @@ def convert(
         raise BadInput(
             f"{root} has no layout that is known ({', '.join(LAYOUTS)}); name it with --layout, or give DICOM or BIDS."
         )
+    if name not in LAYOUTS:
+        raise BadInput(f"--layout is one of {', '.join(LAYOUTS)}, got {name!r}; choose one.")
     chosen = LAYOUTS[name]
     if name == "mat" and voxel_mm is not None:
         visits = sliced.visits(root, factors, voxel_mm=voxel_mm)

@@ -8,7 +8,6 @@ leaves wrong at the rim is trimmed: a voxel belongs to the brain while it is as 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -53,7 +52,9 @@ def brain_mask(mri: Volume) -> Volume:
         )
     _, brain = _template()
     carried = grid.onto(brain, image.affine, image.shape, matrix) > 0.5
-    return _on(mri, small, _trimmed(small.data, carried))
+    trimmed = Volume(_trimmed(small.data, carried).astype(np.float32), small.affine)
+    fine = grid.onto(trimmed, mri.affine, mri.shape)
+    return Volume((fine > 0.5).astype(np.float32), mri.affine, "1", ("brain mask from MNI152",))
 
 
 def brain_in_pet(mri: Volume, pet: Volume, placement: Affine | None = None) -> Volume:
@@ -61,12 +62,6 @@ def brain_in_pet(mri: Volume, pet: Volume, placement: Affine | None = None) -> V
     matrix = register.align(mri, pet).matrix if placement is None else placement
     brain = grid.onto(brain_mask(mri), pet.affine, pet.shape, matrix) > 0.5
     return Volume(brain.astype(np.float32), pet.affine, "1", ("brain mask from the MRI",))
-
-
-def _on(mri: Volume, small: grid.WorkingImage, brain: MaskArray) -> Volume:
-    """The mask of the working grid on the MRI's own."""
-    fine = grid.onto(Volume(brain.astype(np.float32), small.affine), mri.affine, mri.shape)
-    return Volume((fine > 0.5).astype(np.float32), mri.affine, "1", ("brain mask from MNI152",))
 
 
 def _affine(image: Volume) -> tuple[Affine, float]:
@@ -90,18 +85,9 @@ def _affine(image: Volume) -> tuple[Affine, float]:
 
 def _search(image: Volume, template: Volume, near: MaskArray, start: Affine, levels: itk.Levels) -> Affine:
     """The affine map (template's world to the MRI's) that mutual information leads to from ``start``."""
-    import SimpleITK as sitk
-
     fixed, moving = itk.image(template.data, template.affine), itk.image(image.data, image.affine)
-    inside = itk.LPS @ start @ itk.LPS
-    transform = sitk.AffineTransform(inside[:3, :3].ravel().tolist(), inside[:3, 3].tolist())
-    search: Any = itk.search(levels)
-    search.SetMetricFixedMask(itk.image(near.astype(np.uint8), template.affine))
-    search.SetInitialTransform(transform, inPlace=True)
-    try:
-        with itk.one_thread():
-            search.Execute(fixed, moving)
-    except RuntimeError:
+    within, transform = itk.image(near.astype(np.uint8), template.affine), itk.affine(start)
+    if not itk.found(fixed, moving, within, transform, levels):
         return start
     matrix = np.eye(4)
     matrix[:3, :3] = np.array(transform.GetMatrix()).reshape(3, 3)

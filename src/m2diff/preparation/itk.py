@@ -49,6 +49,27 @@ def search(levels: Levels) -> Any:
     return search
 
 
+def affine(matrix: npt.NDArray[Any]) -> Any:
+    """An ITK transform of a matrix (4, 4) between worlds in RAS+."""
+    import SimpleITK as sitk
+
+    inside = LPS @ matrix @ LPS
+    return sitk.AffineTransform(inside[:3, :3].ravel().tolist(), inside[:3, 3].tolist())
+
+
+def found(fixed: Any, moving: Any, within: Any, transform: Any, levels: Levels) -> bool:
+    """Whether a search inside the mask ``within`` of ``fixed`` came to an end; it changes ``transform``."""
+    started = search(levels)
+    started.SetMetricFixedMask(within)
+    started.SetInitialTransform(transform, inPlace=True)
+    try:
+        with one_thread():
+            started.Execute(fixed, moving)
+    except RuntimeError:  # the images lost sight of each other
+        return False
+    return True
+
+
 def image(data: npt.NDArray[Any], affine: Affine) -> Any:
     """An ITK image of an array (i, j, k)."""
     import SimpleITK as sitk
