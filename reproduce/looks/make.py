@@ -1,6 +1,6 @@
 """Before and after on two scans that somebody else made: BrainWeb-based PET with its T1, and a real florbetapir scan.
 
-    python reproduce/04-looks/make.py DATA OUT
+    python reproduce/looks/make.py DATA OUT
 
 DATA holds brainweb06/ (brainweb06_pet_osem.nii.gz, brainweb06_t1.nii.gz) and av45/ (pet.nii.gz); OUT gets one PNG each.
 Neither scan was seen in training, and neither comes from this project's simulator.

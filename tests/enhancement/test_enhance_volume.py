@@ -95,24 +95,6 @@ def test_nothing_fades_where_the_image_itself_ends():
     assert np.allclose(added, 1.0, atol=1e-5)
 
 
-def test_the_anchor_gives_the_level_of_the_input_back_inside_and_changes_nothing_outside():
-    scan = prepared(*BLOCK)
-    estimate = np.where(scan.support, scan.low + 0.3, scan.low + 5.0).astype(np.float32)
-    found = volume.anchored(estimate, scan, 20.0)
-    assert np.allclose(found[scan.support], scan.low[scan.support], atol=1e-4)
-    assert np.array_equal(found[~scan.support], estimate[~scan.support])
-
-
-def test_the_anchor_is_applied_where_it_is_asked_for_and_nowhere_else():
-    scan = prepared(*BLOCK)
-    free, held = (
-        volume.run_volume(Above(), scan, seed=0, options=replace(EXACT, anchor_mm=width))[scan.support]
-        for width in (0.0, 20)
-    )
-    assert np.allclose(free, scan.low[scan.support] + 1.0, atol=1e-5)
-    assert np.allclose(held, scan.low[scan.support], atol=1e-4)
-
-
 class Guided(nn.Module):
     """Answers the MRI, whole or slab by slab, and keeps the dose and the precision that it works in."""
 

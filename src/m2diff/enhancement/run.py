@@ -78,7 +78,6 @@ def enhance(
     device: str = "auto",
     precision: Precision = "auto",
     batch: int = 8,
-    anchor_mm: float | None = None,
     first_estimate: str | Path | cards.Weights | None = None,
     progress: bool = False,
 ) -> Enhanced:
@@ -88,9 +87,8 @@ def enhance(
     weights that are loaded already. ``steps``: network calls a draw (None: the weights' own, but ``SPREAD_STEPS`` for
     several draws where that is one). ``samples``: draws that are averaged. ``drf``: dose reduction factor (20: one
     twentieth of the standard scan's counts); None takes ``DoseReductionFactor`` of the sidecar, else it is unknown.
-    ``anchor_mm``: see ``volume.anchored``; None takes the card's. ``first_estimate``: the weights whose answer a chain
-    starts from, where it starts from one; None takes the card's, or ``FIRST``. The result depends on
-    ``seed``, not on ``batch``.
+    ``first_estimate``: the weights whose answer a chain starts from, where it starts from one; None takes the card's,
+    or ``FIRST``. The result depends on ``seed``, not on ``batch``.
     """
     _check(steps, samples, seed, batch)
     pet, mri = as_volume(pet), None if mri is None else as_volume(mri, what="MRI")
@@ -98,8 +96,7 @@ def enhance(
     drf = _drf(pet) if drf is None else drf
     loaded = weights if isinstance(weights, cards.Weights) else cards.load_weights(weights, drf=drf)
     filled = SPREAD_STEPS if steps is None and samples > 1 and _one_step(loaded.model) else steps
-    anchor = _anchor(loaded) if anchor_mm is None else anchor_mm
-    options = Options(filled, batch, precision, best_device(device), anchor, progress)
+    options = Options(filled, batch, precision, best_device(device), progress)
     prepared = prepare(pet, mri, drf=drf, align=align)
     warnings = _warnings(loaded, pet, prepared, samples=samples, steps=steps)
     control = _control(loaded, first_estimate)
@@ -136,17 +133,9 @@ def _one_step(model: Enhancer) -> bool:
     return isinstance(model, DiffusionFamily) and model.sampling.steps == 1
 
 
-def _anchor(loaded: cards.Weights) -> float:
-    """The width (mm) that the card asks for; 0 where it does not."""
-    width = loaded.card.get("anchor_mm", 0.0)
-    if not isinstance(width, int | float) or not 0 <= width < math.inf:
-        raise BadInput(f"The card of {loaded.name} must give anchor_mm as a width in mm, got {width!r}; correct it.")
-    return float(width)
-
-
 def _answer(control: cards.Weights, prepared: Prepared, options: Options) -> VolumeArray:
     """The first estimate: the control's own answer."""
-    return run_volume(control.model, prepared, seed=0, options=replace(options, steps=None, anchor_mm=0.0))
+    return run_volume(control.model, prepared, seed=0, options=replace(options, steps=None))
 
 
 def save_result(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) -> Written:
@@ -320,7 +309,6 @@ def _settings(
         "seed": seed,
         "dose_reduction_factor": None if math.isnan(prepared.drf) else prepared.drf,
         "scale": prepared.scale,
-        "anchor_mm": options.anchor_mm,
         "align": align,
         "alignment": None
         if alignment is None

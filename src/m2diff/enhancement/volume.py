@@ -23,7 +23,6 @@ from m2diff.errors import BadInput
 from m2diff.families import Enhancer, chain
 from m2diff.nn.precision import Precision
 from m2diff.preparation import mask
-from m2diff.preparation.grid import smoothed
 from m2diff.preparation.pair import Prepared
 from m2diff.shapes import Stack, VolumeArray
 
@@ -36,14 +35,13 @@ WatchVolume: TypeAlias = Callable[[int, VolumeArray], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How a model is run. None takes the family's own number of steps; ``anchor_mm`` 0 leaves the anchor out."""
+    """How a model is run. ``steps`` None takes the family's own number."""
 
     steps: int | None = None
     batch: int = 8
     """Slabs at once: memory and speed, not the image."""
     precision: Precision = "auto"
     device: str = "cpu"
-    anchor_mm: float = 0.0
     progress: bool = False
 
 
@@ -72,20 +70,7 @@ def run_volume(
         estimate = _whole(answer, prepared, box)
     if not np.isfinite(estimate).all():
         raise BadInput("The model answered NaN or infinity; try precision fp32, or other weights.")
-    return anchored(estimate, prepared, options.anchor_mm)
-
-
-def anchored(estimate: VolumeArray, prepared: Prepared, fwhm_mm: float) -> VolumeArray:
-    """``estimate`` with its coarse structure (a Gaussian of ``fwhm_mm`` inside the head) taken from the input.
-
-    Regional means of a low-dose scan are unbiased, if noisy; a network's need not be. 0 leaves it as it is.
-    """
-    if fwhm_mm <= 0.0:
-        return estimate
-    inside = prepared.support.astype(np.float32)
-    weight = np.maximum(smoothed(inside, fwhm_mm), 1e-3)
-    correction = smoothed(inside * (prepared.low - estimate), fwhm_mm) / weight
-    return np.asarray(estimate + inside * correction, dtype=np.float32)
+    return estimate
 
 
 def enhanced_box(
