@@ -22,8 +22,12 @@ def pet(level=1.0, noise=0.0, head=0.0):
     return (clean + noise * level * NOISE * np.sqrt(clean / level + 0.01)).astype(np.float32)
 
 
+def on_grid(data):
+    return PetOnGrid.of(Volume(np.asarray(data, dtype=np.float32), np.diag([2.0, 2.0, 2.0, 1.0])))
+
+
 def pet_scale(data):
-    return PetOnGrid.of(Volume(np.asarray(data, dtype=np.float32), np.diag([2.0, 2.0, 2.0, 1.0]))).scale
+    return on_grid(data).scale
 
 
 def test_the_scale_of_a_brain_is_about_its_mean():
@@ -99,7 +103,7 @@ def test_the_mri_lies_between_nothing_and_four_times_its_tissue():
 
 
 def test_a_few_vessels_that_shine_do_not_move_the_scale_of_the_mri():
-    bright, brain = mri(), intensity.foreground(pet())
+    bright, brain = mri(), on_grid(pet()).brain
     bright[40:44, 45:49, 35:39] = 1e4
     whole, plain = (intensity.normalise_mri(image, within=brain) for image in (bright, mri()))
     far = BRAIN & (np.linalg.norm(np.indices(SHAPE).T - [42, 47, 37], axis=-1).T > 10)

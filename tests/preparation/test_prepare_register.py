@@ -9,8 +9,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from m2diff.errors import BadInput
-from m2diff.preparation import register
-from m2diff.preparation.intensity import foreground
+from m2diff.preparation import mask, register
 from m2diff.preparation.pair import prepare
 from m2diff.volume import Volume
 
@@ -145,7 +144,8 @@ def test_the_brain_of_the_mri_is_near_1_however_bright_the_rest_of_the_head_is()
     brain = mri.data > 0
     bright = mri.with_data(np.where(brain, mri.data, np.float32(1.5 * mri.data.max())), "in a bright body")
     prepared = prepare(pet, bright, align=False)
-    assert np.median(prepared.mri[foreground(prepared.low)]) == pytest.approx(1.0, abs=0.1)
+    calm = mask.calmed(prepared.low)
+    assert np.median(prepared.mri[mask.brain(calm, mask.uptake_level(calm))]) == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_scan_of_the_full_dose_is_prepared_as_one():
