@@ -54,10 +54,9 @@ class Box:
     @classmethod
     def around(cls, mask: MaskArray) -> Box:
         """The smallest box that holds ``mask`` (d, h, w); the whole stack where the mask is empty."""
-        if not mask.any():
-            return cls((0, 0, 0), _three(mask.shape))
-        spans = ndimage.find_objects(mask.astype(np.uint8))[0]
-        return cls(_three(span.start for span in spans), _three(span.stop for span in spans))
+        whole = tuple(slice(0, size) for size in mask.shape)
+        d, h, w = (ndimage.find_objects(mask.astype(np.uint8)) or [whole])[0]
+        return cls((d.start, h.start, w.start), (d.stop, h.stop, w.stop))
 
 
 @dataclass(frozen=True)
@@ -295,8 +294,3 @@ def _is_current(folder: Path, subject: Subject) -> bool:
 def _sizes(subject: Subject) -> dict[str, int]:
     paths = [subject.t1, subject.standard, *subject.low.values(), subject.mask]
     return {path.name: path.stat().st_size for path in paths if path is not None}
-
-
-def _three(values: Any) -> tuple[int, int, int]:
-    a, b, c = (int(value) for value in values)
-    return a, b, c

@@ -48,12 +48,7 @@ class Separation:
 
 
 def separation(
-    scans: Sequence[Labelled],
-    *,
-    generator: np.random.Generator,
-    raised: bool = False,
-    confidence: float = 0.95,
-    draws: int = DRAWS,
+    scans: Sequence[Labelled], *, generator: np.random.Generator, raised: bool = False, draws: int = DRAWS
 ) -> Separation | None:
     """AUC, difference and effect of ``scans``; None where one of the groups is missing.
 
@@ -70,7 +65,7 @@ def separation(
     times = often[:, whose]
     area, difference = _weighted(values, patient, times, raised)
     point = _weighted(values, patient, np.ones((1, len(values)), dtype=np.int64), raised)
-    spans = [_span(each, confidence) for each in (area, difference)]
+    spans = [_span(each) for each in (area, difference)]
     area_of, gap = (Interval(float(p[0]), *span, len(persons)) for p, span in zip(point, spans, strict=True))
     known = effect(values[patient], values[~patient])
     return Separation(area_of, gap, known, int(patient.sum()), int((~patient).sum()))
@@ -99,8 +94,8 @@ def _weighted(
         return area, well @ fine / well.sum(axis=1) - sick @ ill / sick.sum(axis=1)
 
 
-def _span(drawn: Values, confidence: float) -> tuple[float, float]:
-    """Lower and upper quantile of the draws that have a value."""
+def _span(drawn: Values) -> tuple[float, float]:
+    """The middle 95 % of the draws that have a value."""
     known = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(known, [0.025, 0.975])
     return float(low), float(high)

@@ -45,7 +45,7 @@ def convert_between(request: Request, *, progress: bool = False) -> list[tuple[s
         raise BadInput(f"Dose reduction factors lie above 1 (20 for a twentieth), got {bad[0]:g}; correct --drf.")
     if request.mri is None and request.mri_series is not None:
         raise BadInput("--mri-series picks a series of the MRI's folder, and no --mri was given; add it.")
-    form = request.form or _form(request)
+    form = request.form or ("nifti" if out.name.endswith(_NIFTI) else "bids" if request.like is None else "dicom")
     if form != "nifti" and out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; name a folder for what is made.")
     if form == "nifti":
@@ -73,12 +73,6 @@ def convert_between(request: Request, *, progress: bool = False) -> list[tuple[s
             mri_series=request.mri_series, frame=request.frame, factors=request.factors, keep_phi=request.keep_phi,
         )  # fmt: skip
     return []
-
-
-def _form(request: Request) -> str:
-    if request.out.name.endswith(_NIFTI):
-        return "nifti"
-    return "dicom" if request.like is not None else "bids"
 
 
 def _to_nifti(request: Request) -> None:

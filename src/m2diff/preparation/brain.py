@@ -68,7 +68,8 @@ def _affine(image: Volume) -> tuple[Affine, float]:
     """The best affine map from MNI152's world to the MRI's, and how much of the template it explains."""
     head = mask.tissue(image.data)
     template, brain = _template()
-    centre, top = place.centre(head, image.affine), _top(head, image.affine)
+    heights = np.argwhere(head) @ image.affine[2, :3] + image.affine[2, 3]
+    centre, top = place.centre(head, image.affine), float(heights.max()) if heights.size else 0.0
     middle = place.centre(brain.data > 0.5, template.affine)
     found: list[tuple[float, Affine]] = []
     near = mask.grown(brain.data > 0.5, NEAR_MM / TEMPLATE_MM)
@@ -100,12 +101,6 @@ def _worth(image: Volume, template: Volume, brain: Volume, matrix: Affine) -> fl
     there = grid.onto(image, template.affine, template.shape, np.asarray(np.linalg.inv(matrix), dtype=np.float64))
     inside = brain.data > 0.5
     return register.explained(template.data[inside], there[inside])
-
-
-def _top(head: MaskArray, affine: Affine) -> float:
-    """Height (mm) of the top of the head."""
-    index = np.argwhere(head)
-    return float((index @ affine[2, :3] + affine[2, 3]).max()) if len(index) else 0.0
 
 
 def _trimmed(data: np.ndarray, carried: MaskArray) -> MaskArray:

@@ -67,10 +67,6 @@ class Quality:
     overlap: float
     explained: float
 
-    def to_json(self) -> dict[str, float]:
-        """The same, rounded, as plain values."""
-        return {name: round(value, 4) for name, value in vars(self).items()}
-
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
@@ -102,7 +98,8 @@ class Alignment:
 
     def to_json(self) -> dict[str, float]:
         """How good the placement is, rounded, as plain values."""
-        return {**self.quality.to_json(), "folds": round(self.folds, 3), "handed": round(self.handed, 2)}
+        quality = {name: round(value, 4) for name, value in vars(self.quality).items()}
+        return {**quality, "folds": round(self.folds, 3), "handed": round(self.handed, 2)}
 
 
 def align(mri: Volume, pet: Volume | PetOnGrid) -> Alignment:

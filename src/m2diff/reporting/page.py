@@ -16,8 +16,7 @@ from m2diff.evaluation.metrics import Scores
 from m2diff.evaluation.regions import RegionTable
 from m2diff.evaluation.study import Evaluation, MethodRow
 from m2diff.io.load import Image, as_volume
-from m2diff.reporting.figures import Colours, ShownVolumes, axial_levels, three_planes
-from m2diff.volume import Volume
+from m2diff.reporting.figures import ShownVolumes, axial_levels, three_planes
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -36,30 +35,22 @@ class KeyNumber:
     note: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class ReportInputs:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReportInputs(ShownVolumes):
     """Everything that a report shows. What is None or empty has no section.
 
     ``low_evaluation`` is the same of the low-dose input, to compare with. ``regions`` is for a regional table without
     a reference (means only); with an evaluation its own table is shown.
-    ``key_numbers`` come before those that the evaluation gives. ``settings``: inputs and their hashes, weights, steps,
-    seed, versions ...; nested mappings become groups.
+    ``settings``: inputs and their hashes, weights, steps, seed, versions ...; nested mappings become groups.
     """
 
     title: str
-    low: Volume | None
-    enhanced: Volume
-    mri: Volume | None = None
-    reference: Volume | None = None
-    spread: Volume | None = None
     evaluation: Evaluation | None = None
     low_evaluation: Evaluation | None = None
     regions: RegionTable | None = None
     methods: tuple[MethodRow, ...] = ()
-    key_numbers: tuple[KeyNumber, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    colours: Colours = "grey"
     story: str = ""
     """The page's first sentence; empty: that a low-dose scan (and its MRI) became the enhanced image."""
 
@@ -100,9 +91,12 @@ def report(
         inputs = ReportInputs.of(image, "Scan" if source is None else source.path.name)
         return write_page(path, replace(inputs, title=title or inputs.title, evaluation=evaluation))
     enhanced = as_volume(image)
-    given = [None if each is None else as_volume(each) for each in (low, mri, reference)]
-    named = enhanced.source.path.name if enhanced.source else "Scan"
-    return write_page(path, ReportInputs(title or named, given[0], enhanced, given[1], given[2], evaluation=evaluation))
+    plain, guide, standard = (None if each is None else as_volume(each) for each in (low, mri, reference))
+    title = title or (enhanced.source.path.name if enhanced.source else "Scan")
+    inputs = ReportInputs(
+        title=title, low=plain, enhanced=enhanced, mri=guide, reference=standard, evaluation=evaluation
+    )
+    return write_page(path, inputs)
 
 
 def write_page(path: Path | str, inputs: ReportInputs) -> Path:
@@ -119,15 +113,14 @@ def write_page(path: Path | str, inputs: ReportInputs) -> Path:
 
 def report_html(inputs: ReportInputs) -> str:
     """The page's HTML."""
-    shown = ShownVolumes(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, inputs.spread)
     regions = inputs.evaluation.regions if inputs.evaluation and inputs.evaluation.regions else inputs.regions
     template = environment().get_template("report.html.jinja")
     return template.render(
         report=inputs,
         unit=inputs.enhanced.unit if inputs.enhanced.unit != "unknown" else "unit of the input",
-        planes=three_planes(shown, inputs.colours),
-        levels=axial_levels(shown, inputs.colours),
-        key_numbers=(*inputs.key_numbers, *key_numbers(inputs.evaluation, inputs.low_evaluation)),
+        planes=three_planes(inputs),
+        levels=axial_levels(inputs),
+        key_numbers=key_numbers(inputs.evaluation, inputs.low_evaluation),
         methods=methods(inputs.methods),
         regions=regions,
         lesions=inputs.evaluation.lesions if inputs.evaluation else (),
