@@ -67,13 +67,9 @@ def convert(
         visits = sliced.visits(root, factors, voxel_mm=voxel_mm)
     else:
         visits = chosen.visits(root, factors)
+    missing = () if chosen.has_doses else factors
     count, failures = bids_out.write_bids(
-        visits,
-        out,
-        source=chosen.title,
-        factors=() if chosen.has_doses else factors,
-        keep_phi=keep_phi,
-        progress=progress,
+        visits, out, source=chosen.title, factors=missing, keep_phi=keep_phi, progress=progress
     )
     if not count:
         raise BadInput(f"{root} holds no PET scan in the layout of {chosen.title}; check the folder.")

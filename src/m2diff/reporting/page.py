@@ -167,16 +167,12 @@ def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) ->
 
 def methods(rows: Sequence[MethodRow]) -> list[tuple[MethodRow, set[str]]]:
     """Each method and the columns in which it is the best of all."""
-    worth = [  # more is better
-        {"psnr": row.scores.psnr, "ssim": row.scores.ssim, "nrmse": -row.scores.nrmse, "bias": -_worst_bias(row)}
-        for row in rows
-    ]
+    worth = []  # more is better
+    for row in rows:
+        bias = -inf if row.worst_bias_percent is None else -abs(row.worst_bias_percent)
+        worth.append({"psnr": row.scores.psnr, "ssim": row.scores.ssim, "nrmse": -row.scores.nrmse, "bias": bias})
     best = [{name for name, value in own.items() if -inf < value == max(w[name] for w in worth)} for own in worth]
     return list(zip(rows, best, strict=True))
-
-
-def _worst_bias(row: MethodRow) -> float:
-    return inf if row.worst_bias_percent is None else abs(row.worst_bias_percent)
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
