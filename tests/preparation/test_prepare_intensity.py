@@ -145,7 +145,7 @@ def test_the_level_is_what_100_ml_exceed_or_a_twentieth_of_a_small_image():
     rng = np.random.default_rng(0)
     for size, voxels in ((64, 12_500), (20, 400)):
         image = rng.permutation(size**3).astype(np.float32).reshape(size, size, size)
-        assert (image > intensity.level(image)).sum() == voxels
+        assert (image > mask.uptake_level(image)).sum() == voxels
 
 
 def test_an_empty_mri_is_refused():

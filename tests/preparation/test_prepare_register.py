@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from m2diff.errors import BadInput
 from m2diff.preparation import mask, register
 from m2diff.preparation.pair import prepare
+from m2diff.preparation.pet import PetOnGrid
 from m2diff.volume import Volume
 
 EDGE = 3.0
@@ -216,7 +217,8 @@ def test_heads_that_cover_each_other_overlap_by_one_and_half_a_head_by_two_third
     block = np.zeros((40, 40, 40), np.float32)
     block[8:32, 8:32, 8:32] = 1.0
     shape = Volume(block, np.diag([2.0, 2.0, 2.0, 1.0]))
-    pair_of_blocks = replace(register._Pair.of(shape, shape), pet_head=block > 0.5, mri_head=shape)
+    pet = replace(PetOnGrid.of(shape), head=block > 0.5)
+    pair_of_blocks = replace(register._Pair.of(shape, pet), mri_head=shape)
     assert pair_of_blocks.quality(np.eye(4)).overlap == pytest.approx(1.0)
     half = block * (np.arange(40) < 20)[:, None, None]
     cut = replace(pair_of_blocks, mri_head=shape.with_data(half, "cut"))

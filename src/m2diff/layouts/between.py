@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from m2diff.errors import BadInput
-from m2diff.layouts import sliced
-from m2diff.layouts.convert import convert, dicom_to_bids, recognise
+from m2diff.layouts import bids_out, sliced
+from m2diff.layouts.convert import convert, recognise
+from m2diff.layouts.visit import Visit
 
 _NIFTI = (".nii", ".nii.gz")
 
@@ -68,11 +72,38 @@ def convert_between(request: Request, *, progress: bool = False) -> list[tuple[s
         )  # fmt: skip
         return failures
     else:
-        dicom_to_bids(
-            source, out, subject=request.subject, session=request.session, mri=request.mri, series=request.series,
-            mri_series=request.mri_series, frame=request.frame, factors=request.factors, keep_phi=request.keep_phi,
-        )  # fmt: skip
+        _to_bids(request)
     return []
+
+
+def _to_bids(request: Request) -> None:
+    """One person's PET series, and MRI, as a BIDS data set (or one more person of it). BadInput where one fails."""
+    from m2diff.io.load import load_image
+
+    labels = {"sub": request.subject} | ({"ses": request.session} if request.session is not None else {})
+    for key, label in labels.items():
+        bids_out.check_label(key, label)
+    keep_phi, mri = request.keep_phi, request.mri
+    scan = load_image(request.source, series=request.series, frame=request.frame, keep_phi=keep_phi)
+    anatomy = None if mri is None else load_image(mri, what="MRI", series=request.mri_series, keep_phi=keep_phi)
+    tracer = _trc(scan.source.sidecar if scan.source else {})
+    visit = Visit(
+        f"dicom {scan.source.sha256 if scan.source else request.source}",
+        labels | ({"trc": tracer} if tracer else {}),
+        {1.0: lambda: scan},
+        None if anatomy is None else lambda: anatomy,
+    )
+    _, failures = bids_out.write_bids([visit], request.out, source="DICOM", factors=request.factors, keep_phi=keep_phi)
+    if failures:
+        raise BadInput(failures[0][1])
+
+
+def _trc(sidecar: Mapping[str, Any]) -> str:
+    """The label of ``trc-``: nuclide, mass first, and the tracer's name, as in 18FFDG; letters and digits only."""
+    nuclide = re.sub(r"^([A-Za-z]+)-?(\d+)$", r"\2\1", str(sidecar.get("TracerRadionuclide", "")))
+    name = re.sub(r"[^A-Za-z0-9]", "", str(sidecar.get("TracerName", "")))
+    short = "FDG" if re.search(r"fluorodeoxyglucose|fludeoxyglucose|fdg", name, re.IGNORECASE) else name
+    return re.sub(r"[^A-Za-z0-9]", "", nuclide) + short if short else ""
 
 
 def _to_nifti(request: Request) -> None:
