@@ -79,8 +79,8 @@ def table(
     present = [int(label) for label in np.unique(labels) if label > 0]
     voxels = np.bincount(labels[labels > 0], minlength=1)
     volumes = voxels * np.prod(voxel_size) / 1000.0
-    ours = _statistics(image, labels)
-    theirs = [(nan, nan)] * len(present) if reference is None else _statistics(reference, labels)
+    ours = _statistics(image, labels, present)
+    theirs = [(nan, nan)] * len(present) if reference is None else _statistics(reference, labels, present)
     rows, white = [], []
     for label, (mean, sd), (ref_mean, ref_sd) in zip(present, ours, theirs, strict=True):
         name, volume = names.get(label, f"region {label}"), float(volumes[label])
@@ -109,14 +109,11 @@ def eroded(mask: MaskArray, voxel_size: tuple[float, float, float]) -> MaskArray
     return core if core.any() else mask
 
 
-def _statistics(image: VolumeArray, labels: LabelArray) -> list[tuple[float, float]]:
-    """(mean, standard deviation) of each label > 0 that is there, in their order."""
-    codes, place = np.unique(labels[labels > 0], return_inverse=True)
-    values = image[labels > 0].astype(np.float64)
-    voxels = np.bincount(place, minlength=len(codes))
-    means = np.bincount(place, values, minlength=len(codes)) / voxels
-    deviations = np.sqrt(np.bincount(place, (values - means[place]) ** 2, minlength=len(codes)) / voxels)
-    return [(float(mean), float(deviation)) for mean, deviation in zip(means, deviations, strict=True)]
+def _statistics(image: VolumeArray, labels: LabelArray, present: list[int]) -> list[tuple[float, float]]:
+    """(mean, standard deviation) of each label of ``present``."""
+    values = image.astype(np.float64)
+    found = (of(values, labels, present).tolist() for of in (ndimage.mean, ndimage.standard_deviation))
+    return list(zip(*found, strict=True))
 
 
 def words(name: str) -> str:

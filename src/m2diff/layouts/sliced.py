@@ -147,13 +147,9 @@ def _cut(subject: Subject, drf: float, size: int) -> tuple[dict[str, npt.NDArray
 
 def _square(data: npt.NDArray[np.float32], size: int, offset: Sequence[int]) -> npt.NDArray[np.float32]:
     """(x, y, z) cut or padded to (size, size, z); ``offset`` is where its first voxel comes to lie."""
-    square = np.zeros((size, size, data.shape[2]), dtype=np.float32)
-    (to_x, from_x), (to_y, from_y) = (
-        (slice(max(at, 0), min(at + n, size)), slice(max(-at, 0), max(-at, 0) + min(at + n, size) - max(at, 0)))
-        for at, n in zip(offset, data.shape[:2], strict=True)
-    )
-    square[to_x, to_y] = data[from_x, from_y]
-    return square
+    padded = np.pad(data, [(size, size), (size, size), (0, 0)])
+    x, y = (size - at for at in offset)
+    return padded[x : x + size, y : y + size]
 
 
 def _split(persons: Sequence[str], seed: int) -> dict[str, str]:
