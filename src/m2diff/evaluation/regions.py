@@ -112,7 +112,8 @@ def eroded(mask: MaskArray, voxel_size: tuple[float, float, float]) -> MaskArray
 def _statistics(image: VolumeArray, labels: LabelArray, present: list[int]) -> list[tuple[float, float]]:
     """(mean, standard deviation) of each label of ``present``."""
     values = image.astype(np.float64)
-    found = (of(values, labels, present).tolist() for of in (ndimage.mean, ndimage.standard_deviation))
+    with np.errstate(invalid="ignore"):  # SciPy divides for codes that no voxel has, too
+        found = [of(values, labels, present).tolist() for of in (ndimage.mean, ndimage.standard_deviation)]
     return list(zip(*found, strict=True))
 
 

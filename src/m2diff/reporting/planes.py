@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from m2diff.preparation.mask import largest_piece
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.volume import Volume
 
@@ -82,8 +81,10 @@ def _foreground(data: VolumeArray, sizes: npt.NDArray[np.float64]) -> npt.NDArra
     """The largest part above a share of the bright level, after smoothing; everything where there is none."""
     smooth = ndimage.gaussian_filter(data, 6.0 / 2.355 / sizes)
     bright = smooth > _FOREGROUND * np.percentile(smooth, 99.5)
-    found = largest_piece(bright)
-    return found if found.any() else np.ones(data.shape, dtype=bool)
+    parts, number = ndimage.label(bright)
+    if number == 0:
+        return np.ones(data.shape, dtype=bool)
+    return parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
 
 
 def bright_level(pictures: Mapping[Plane, PlaneImage]) -> float:
