@@ -365,7 +365,7 @@ def test_numbers_out_of_range_are_refused_by_command_and_function(wrong, learner
         (["--methods", "regress-base@steps=0"], "Options look like"),
         (["--budget", "soon"], "A budget looks like"),
         (["--methods", "gaussian", "--against", "nlm"], "--against must be one of the methods"),
-        (["--methods", "m2diff-base@anchor_mm=inf"], "Options look like"),
+        (["--methods", "m2diff-base@samples=inf"], "Options look like"),
         (["--methods", "gaussian", "--set", "train.lr=0.1"], "nothing reads --set train.lr=0.1"),
         (["--methods", "gaussian", "--set", "train.seed=1"], "nothing reads --set train.seed=1"),
         (["--set", "data.held_out=[a]"], "With --test everybody in --data is trained on"),

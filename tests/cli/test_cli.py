@@ -353,11 +353,10 @@ def test_nothing_that_tells_of_the_patient_leaves_the_headers(tmp_path, capsys):
     "options",
     [
         ["enhance", "--device", "foo"],
-        ["enhance", "--anchor-mm", "nan"],
-        ["enhance", "--anchor-mm", "-3"],
         ["lower-dose", "--drf", "nan"],
         ["lower-dose", "--drf", "1e9"],
         ["lower-dose", "--postfilter-mm", "-2"],
+        ["lower-dose", "--postfilter-mm", "nan"],
     ],
 )
 def test_options_that_mean_nothing_are_refused(options, tmp_path, capsys):

@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter
 from m2diff.data import cohort as cohorts
 from m2diff.data.cohort import Box, open_cohort, prepare_cohort
 from m2diff.errors import BadInput
-from m2diff.io import bids
-from m2diff.preparation.intensity import pet_scale
+from m2diff.io import bids, nifti
+from m2diff.preparation.pet import PetOnGrid
 
 SHAPE = (40, 44, 36)  # i, j, k at 2 mm
 DOSES = (4.0, 20.0)
@@ -63,11 +63,10 @@ def test_a_prepared_subject_holds_every_dose_on_one_grid(root, tmp_path):
 
 def test_target_and_low_dose_are_on_the_scale_of_the_low_dose_scan(root, tmp_path):
     for subject in open_cohort(prepare_cohort(root, tmp_path / "cache")):
-        raw = {
-            drf: nib.load(bids.pet_path(root, subject.label, drf)).get_fdata(dtype=np.float32) for drf in (1, *DOSES)
-        }
+        scans = {drf: nifti.load(bids.pet_path(root, subject.label, drf)) for drf in (1, *DOSES)}
+        raw = {drf: scan.data for drf, scan in scans.items()}
         for drf in DOSES:
-            scale = pet_scale(raw[drf])
+            scale = PetOnGrid.of(scans[drf]).scale
             target = subject.standard.astype(np.float32) * subject.meta.ratio[drf]
             np.testing.assert_allclose(target.T * scale, raw[1], rtol=2e-3, atol=2e-3 * scale)
             np.testing.assert_allclose(subject.low(drf).T * scale, raw[drf], rtol=2e-3, atol=2e-3 * scale)

@@ -85,13 +85,13 @@ def test_white_matter_is_found_however_an_atlas_writes_it(brain, name):
 def test_erosion_is_in_millimetres_and_leaves_thin_things_alone():
     block = np.zeros((21, 21, 21), dtype=bool)
     block[5:16, 5:16, 5:16] = True
-    assert eroded(block, (2.0, 2.0, 2.0), 3.0).sum() == 9**3
-    assert eroded(block, (4.0, 4.0, 4.0), 3.0).sum() == 11**3
-    assert eroded(block, (1.0, 1.0, 4.0), 3.0).sum() == 5 * 5 * 11
+    assert eroded(block, (2.0, 2.0, 2.0)).sum() == 9**3
+    assert eroded(block, (4.0, 4.0, 4.0)).sum() == 11**3
+    assert eroded(block, (1.0, 1.0, 4.0)).sum() == 5 * 5 * 11
     sheet = np.zeros_like(block)
     sheet[10] = True
     assert np.array_equal(eroded(sheet, VOXEL), sheet)
-    assert eroded(np.ones((9, 9, 9), dtype=bool), VOXEL, 3.0).sum() == 7**3  # the end of the grid is an edge
+    assert eroded(np.ones((9, 9, 9), dtype=bool), VOXEL).sum() == 7**3  # the end of the grid is an edge
 
 
 @pytest.mark.parametrize(("edge", "first"), [(1.0, 3), (1.5, 2), (2.0, 1)])

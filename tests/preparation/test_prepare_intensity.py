@@ -6,6 +6,8 @@ from scipy import ndimage
 
 from m2diff.errors import BadInput
 from m2diff.preparation import intensity, mask
+from m2diff.preparation.pet import PetOnGrid
+from m2diff.volume import Volume
 
 SHAPE = (80, 90, 70)
 PLACE = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in SHAPE], indexing="ij"))
@@ -20,42 +22,50 @@ def pet(level=1.0, noise=0.0, head=0.0):
     return (clean + noise * level * NOISE * np.sqrt(clean / level + 0.01)).astype(np.float32)
 
 
+def on_grid(data):
+    return PetOnGrid.of(Volume(np.asarray(data, dtype=np.float32), np.diag([2.0, 2.0, 2.0, 1.0])))
+
+
+def pet_scale(data):
+    return on_grid(data).scale
+
+
 def test_the_scale_of_a_brain_is_about_its_mean():
-    assert intensity.pet_scale(pet(3.0)) == pytest.approx(3.0, rel=0.2)
+    assert pet_scale(pet(3.0)) == pytest.approx(3.0, rel=0.2)
 
 
 @pytest.mark.parametrize("k", [1e-3, 1000.0, 7.3])
 def test_the_scale_follows_the_unit(k):
-    assert intensity.pet_scale(pet() * np.float32(k)) == pytest.approx(k * intensity.pet_scale(pet()), rel=1e-5)
+    assert pet_scale(pet() * np.float32(k)) == pytest.approx(k * pet_scale(pet()), rel=1e-5)
 
 
 def test_noise_hardly_moves_the_scale():
-    assert intensity.pet_scale(pet(noise=0.35)) == pytest.approx(intensity.pet_scale(pet()), rel=0.03)
+    assert pet_scale(pet(noise=0.35)) == pytest.approx(pet_scale(pet()), rel=0.03)
 
 
 def test_hot_spots_hardly_move_the_scale():
     hot = pet()
     hot[40:44, 40:44, 30:34] = 20
-    assert intensity.pet_scale(hot) == pytest.approx(intensity.pet_scale(pet()), rel=0.02)
+    assert pet_scale(hot) == pytest.approx(pet_scale(pet()), rel=0.02)
 
 
 def test_a_negative_background_does_not_move_the_scale():
-    assert intensity.pet_scale(pet() - 0.05 * ~HEAD) == pytest.approx(intensity.pet_scale(pet()), rel=0.02)
+    assert pet_scale(pet() - 0.05 * ~HEAD) == pytest.approx(pet_scale(pet()), rel=0.02)
 
 
 def test_a_scalp_hardly_moves_the_scale():
-    assert intensity.pet_scale(pet(head=0.25)) == pytest.approx(intensity.pet_scale(pet()), rel=0.05)
+    assert pet_scale(pet(head=0.25)) == pytest.approx(pet_scale(pet()), rel=0.05)
 
 
 def test_the_field_of_view_does_not_move_the_scale():
     wide = np.pad(pet(), 20)
-    assert intensity.pet_scale(wide) == pytest.approx(intensity.pet_scale(pet()), rel=0.01)
+    assert pet_scale(wide) == pytest.approx(pet_scale(pet()), rel=0.01)
 
 
 @pytest.mark.parametrize("data", [np.zeros(SHAPE, np.float32), -pet()])
 def test_a_scan_without_activity_is_refused(data):
     with pytest.raises(BadInput, match="no activity"):
-        intensity.pet_scale(data)
+        pet_scale(data)
 
 
 def mri(stripped=False, gain=1.0):
@@ -93,7 +103,7 @@ def test_the_mri_lies_between_nothing_and_four_times_its_tissue():
 
 
 def test_a_few_vessels_that_shine_do_not_move_the_scale_of_the_mri():
-    bright, brain = mri(), intensity.foreground(pet())
+    bright, brain = mri(), on_grid(pet()).brain
     bright[40:44, 45:49, 35:39] = 1e4
     whole, plain = (intensity.normalise_mri(image, within=brain) for image in (bright, mri()))
     far = BRAIN & (np.linalg.norm(np.indices(SHAPE).T - [42, 47, 37], axis=-1).T > 10)
@@ -135,7 +145,7 @@ def test_the_level_is_what_100_ml_exceed_or_a_twentieth_of_a_small_image():
     rng = np.random.default_rng(0)
     for size, voxels in ((64, 12_500), (20, 400)):
         image = rng.permutation(size**3).astype(np.float32).reshape(size, size, size)
-        assert (image > intensity.level(image)).sum() == voxels
+        assert (image > mask.uptake_level(image)).sum() == voxels
 
 
 def test_an_empty_mri_is_refused():

@@ -9,9 +9,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from m2diff.errors import BadInput
-from m2diff.preparation import register
-from m2diff.preparation.intensity import foreground
+from m2diff.preparation import mask, register
 from m2diff.preparation.pair import prepare
+from m2diff.preparation.pet import PetOnGrid
 from m2diff.volume import Volume
 
 EDGE = 3.0
@@ -150,7 +150,8 @@ def test_the_brain_of_the_mri_is_near_1_however_bright_the_rest_of_the_head_is()
     brain = mri.data > 0
     bright = mri.with_data(np.where(brain, mri.data, np.float32(1.5 * mri.data.max())), "in a bright body")
     prepared = prepare(pet, bright, align=False)
-    assert np.median(prepared.mri[foreground(prepared.low)]) == pytest.approx(1.0, abs=0.1)
+    calm = mask.calmed(prepared.low)
+    assert np.median(prepared.mri[mask.brain(calm, mask.uptake_level(calm))]) == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_scan_of_the_full_dose_is_prepared_as_one():
@@ -221,7 +222,8 @@ def test_heads_that_cover_each_other_overlap_by_one_and_half_a_head_by_two_third
     block = np.zeros((40, 40, 40), np.float32)
     block[8:32, 8:32, 8:32] = 1.0
     shape = Volume(block, np.diag([2.0, 2.0, 2.0, 1.0]))
-    pair_of_blocks = replace(register._Pair.of(shape, shape), pet_head=block > 0.5, mri_head=shape)
+    pet = replace(PetOnGrid.of(shape), head=block > 0.5)
+    pair_of_blocks = replace(register._Pair.of(shape, pet), mri_head=shape)
     assert pair_of_blocks.quality(np.eye(4)).overlap == pytest.approx(1.0)
     half = block * (np.arange(40) < 20)[:, None, None]
     cut = replace(pair_of_blocks, mri_head=shape.with_data(half, "cut"))

@@ -40,9 +40,9 @@ def truth() -> Volume:
 
 def page() -> ComparisonPage:
     cells = (TableCell("30.1", ("29 to 31", "p 0.5"), 30.1, "best"), TableCell("–"))
-    grid = PageTable("DRF 20", ("method", "PSNR", "x<y"), (TableLine("m2diff <b>", cells, "ours"),), note="A <note>.")
+    grid = PageTable("DRF 20", ("method", "PSNR", "x<y"), (TableLine("m2diff <b>", cells, "ours"),))
     png = against_dose([Panel("PSNR", (Curve("a", ((20.0, 1.0, 0.5, 1.5),)),))])
-    section = Section("Quality & more", "Means.", (grid,), (PagePicture("Curves", png, "All."),), "Small.")
+    section = Section("Quality & more", "Means.", (grid,), (PagePicture("Curves", png, "All."),), "A <note>.")
     return ComparisonPage(
         "Two <methods>", "What.", ("Simulated.",), (KeyNumber("Budget", "5 steps"),), (section,), {"jobs": 1}
     )

@@ -152,7 +152,7 @@ def test_an_mri_on_its_own_grid_lies_over_the_pet(head):
 
 def test_every_pet_shares_one_scale_and_the_difference_is_symmetric(inputs):
     shown = ShownVolumes(inputs.low, inputs.enhanced, inputs.mri, inputs.reference, spread=inputs.enhanced)
-    columns = {column.title: column for column in figures._columns(shown, scene_of(inputs.reference), "gray_r")}
+    columns = {column.title: column for column in figures._columns(shown, scene_of(inputs.reference))}
     ranges = {(columns[f"{name} PET"].low, columns[f"{name} PET"].high) for name in ("Low-dose", "Enhanced")}
     assert ranges == {(columns["Standard-dose PET"].low, columns["Standard-dose PET"].high)}
     difference = columns["Enhanced − standard"]

@@ -5,7 +5,7 @@
     m2diff-small, my.yaml         a preset: trained here
     weights:m2diff-base           weights that ship, used as they are
     runs/mine, w.safetensors      weights at a path, likewise
-    m2diff-small@steps=5          the same run with options: steps, samples, anchor_mm, mri=none; joined by ,
+    m2diff-small@steps=5          the same run with options: steps, samples, mri=none; joined by ,
 
 Several stand behind one another with commas. A plain name that is both a preset and shipped weights is the preset.
 """
@@ -15,11 +15,10 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
-from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,9 +38,7 @@ DEFAULT_METHODS = (
     "mfdiff-small", "ddpet3d-small",
 )  # fmt: skip
 _Kind = Literal["input", "filter", "preset", "weights"]
-_NUMBERS: dict[str, Callable[[str], float]] = {"steps": int, "samples": int, "anchor_mm": float}
-"""Options that are numbers, and how they are read."""
-_OPTION = re.compile(rf"({'|'.join(_NUMBERS)}|mri)=")
+_OPTION = re.compile(r"(steps|samples|mri)=")
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,20 +153,16 @@ def _method(text: str) -> Method:
         raise BadInput(f"A filter takes no option but mri=none, got {text!r}; leave the others out.")
     suffix = "+".join(f"{key}={value}" for key, value in options.items())
     whole = f"{name}@{suffix}" if options else name
-    numbers = {key: _NUMBERS[key](value) for key, value in options.items() if key != "mri"}
+    numbers = {key: int(value) for key, value in options.items() if key != "mri"}
     return Method(whole, kind, source, numbers, "mri" not in options)
 
 
 def _option(part: str, text: str) -> tuple[str, str]:
     """An option's key and its value as it is written; BadInput where either cannot be."""
     key, _, value = part.partition("=")
-    try:
-        least = 0 if key == "anchor_mm" else 1
-        right = value == "none" if key == "mri" else least <= _NUMBERS[key](value) < inf
-    except (KeyError, ValueError):
-        right = False
+    right = value == "none" if key == "mri" else key in ("steps", "samples") and value.isdecimal() and int(value) > 0
     if not right:
-        raise BadInput(f"Options look like @steps=5, @samples=4, @anchor_mm=10 or @mri=none, got {text!r}; correct it.")
+        raise BadInput(f"Options look like @steps=5, @samples=4 or @mri=none, got {text!r}; correct it.")
     return key, value
 
 
@@ -212,14 +205,16 @@ def _with_first_estimate(entry: Entry, among: Sequence[Entry]) -> Entry:
     sampling = None if entry.weights is None else getattr(loaded_weights(entry.weights).model, "sampling", None)
     if sampling is None or sampling.start is None:
         return entry
-    regressions = (each for each in among if each.card and each.card["model"].get("family") == "regress")
-    own = (each.weights for each in regressions if _trained_alike(each, entry))
+    own = (
+        each.weights
+        for each in among
+        if each.card.get("model", {}).get("family") == "regress"
+        and (
+            each.method.kind == entry.method.kind == "preset" or (each.terms is not None and each.terms == entry.terms)
+        )
+    )
     first = next(own, None) or str(entry.card.get("first_estimate", FIRST))
     return replace(entry, first=first, identity=hash_of([entry.identity, loaded_weights(first).sha256]))
-
-
-def _trained_alike(one: Entry, other: Entry) -> bool:
-    return one.method.kind == other.method.kind == "preset" or (one.terms is not None and one.terms == other.terms)
 
 
 @lru_cache(maxsize=12)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from m2diff.benchmarking.methods import Entry, Method, loaded_weights, weights_label
-from m2diff.data.cohort import PreparedSubject, is_cache, open_cohort
+from m2diff.data.cohort import is_cache, open_cohort
 from m2diff.data.splits import by_person, in_both, tell_of_template
 from m2diff.enhancement.run import FIRST
 from m2diff.errors import BadInput
@@ -134,7 +134,7 @@ def not_told_in_full(entries: Sequence[Entry]) -> tuple[str, ...]:
 
 def scan_id(subject: bids.Subject) -> str:
     """What a scan is known by: its label, and the hash of its record, since another cohort may use the same label."""
-    return f"{subject.label} {_record_hash(subject)}"
+    return f"{subject.label} {_hash_of(subject.record)}"
 
 
 def _cards(entries: Sequence[Entry]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -157,9 +157,8 @@ def _refuse_card(name: str, card: Mapping[str, Any], sides: Sides) -> None:
         )
 
 
-def _record_hash(subject: bids.Subject) -> str:
-    record = subject.record.read_bytes() if subject.record is not None else b""
-    return sha256(record).hexdigest()
+def _hash_of(record: Path | None) -> str:
+    return sha256(b"" if record is None else record.read_bytes()).hexdigest()
 
 
 def _whole(subjects: list[bids.Subject]) -> tuple[bids.Subject, ...]:
@@ -181,14 +180,14 @@ def _whole(subjects: list[bids.Subject]) -> tuple[bids.Subject, ...]:
 def _learners(data: Path) -> list[Learner]:
     if not data.is_dir():
         raise BadInput(f"The data must be a cohort folder, but {data} is none; make one with m2diff simulate.")
-    if is_cache(data):
-        return [Learner(each.label, each.person, each.doses, _meta_hash(each)) for each in open_cohort(data)]
-    return [Learner(each.label, each.person, tuple(each.low), _record_hash(each)) for each in bids.find_subjects(data)]
-
-
-def _meta_hash(subject: PreparedSubject) -> str:
-    """A cache does not hold the records themselves."""
-    return sha256((subject.folder / "meta.json").read_bytes()).hexdigest()
+    if is_cache(data):  # which does not hold the records themselves
+        return [
+            Learner(each.label, each.person, each.doses, _hash_of(each.folder / "meta.json"))
+            for each in open_cohort(data)
+        ]
+    return [
+        Learner(each.label, each.person, tuple(each.low), _hash_of(each.record)) for each in bids.find_subjects(data)
+    ]
 
 
 def _share(learners: list[Learner], fraction: float) -> float:

@@ -13,9 +13,7 @@ be asked for later: only what is new is trained and scored.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from m2diff.benchmarking import people, summary, training
@@ -27,8 +25,7 @@ from m2diff.benchmarking.people import Sides
 from m2diff.benchmarking.score import Row, ShownScan, Task, append_row, read_rows, scored_row, scoring_tasks
 from m2diff.errors import BadInput
 from m2diff.families import resolve
-from m2diff.io.atomic import replacing
-from m2diff.io.bids import write_json
+from m2diff.io.bids import write_json, write_tsv
 from m2diff.nn.precision import best_device
 from m2diff.reporting.comparison import write_comparison
 
@@ -142,11 +139,8 @@ def _shown(sides: Sides) -> ShownScan:
 def _written(outcome: Outcome) -> Path:
     """All tables and the page."""
     measured = outcome.measured
-    whole = [
-        *((name, drf) for name in outcome.names for drf in outcome.sides.doses),
-        (STANDARD_SCAN, 1.0),
-        (TRUTH, 1.0),
-    ]
+    whole = [(name, drf) for name in outcome.names for drf in outcome.sides.doses]
+    whole += [(STANDARD_SCAN, 1.0), (TRUTH, 1.0)]
     tables = {
         "table": summary.table_lines(measured, outcome.trained_on),
         "summary": summary.summary_lines(measured, whole),
@@ -155,14 +149,6 @@ def _written(outcome: Outcome) -> Path:
         "separation": summary.separation_lines(measured, whole),
     }
     for name, lines in tables.items():
-        _write_tsv(outcome.out / f"{name}.tsv", lines)
+        write_tsv(outcome.out / f"{name}.tsv", lines)
     write_json(outcome.out / "benchmark.json", benchmark_record(outcome))
     return write_comparison(outcome.out / "index.html", comparison_page(outcome))
-
-
-def _write_tsv(path: Path, lines: Iterable[Sequence[str]]) -> None:
-    """A table of tab-separated values, whole or not at all."""
-    text = io.StringIO()
-    csv.writer(text, delimiter="\t", lineterminator="\n").writerows(lines)
-    with replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ import numpy as np
 
 from m2diff.errors import BadInput
 from m2diff.io import atomic
+from m2diff.io.bids import write_json, write_tsv
 
 COLUMNS = {
     "participant_id": "the participant",
@@ -43,14 +42,9 @@ def group(out: Path) -> tuple[Path, list[str]]:
             unreadable.append(path.name)
     if not rows:
         raise BadInput(f"{out} holds no enhanced scan yet; run the participant level first.")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     with atomic.folder(out) as folder:
-        (folder / "group_enhanced.tsv").write_text(text.getvalue())
-        about = {name: {"Description": meaning} for name, meaning in COLUMNS.items()}
-        (folder / "group_enhanced.json").write_text(json.dumps(about, indent=2) + "\n")
+        write_tsv(folder / "group_enhanced.tsv", [list(COLUMNS), *(list(row.values()) for row in rows)])
+        write_json(folder / "group_enhanced.json", {name: {"Description": text} for name, text in COLUMNS.items()})
         (folder / "reports").mkdir()
         (folder / "reports" / "group.html").write_text(_page(rows), encoding="utf-8")
     return out / "group_enhanced.tsv", unreadable

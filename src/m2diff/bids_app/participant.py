@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,8 @@ def participants(
     work = Parallel(n_jobs=max(1, min(jobs, len(missing))), return_as="generator_unordered")(
         delayed(_guarded)(root, scan, out, options, threads=jobs > 1) for scan in missing
     )
-    failures = []
-    for name, reason in tqdm(work, total=len(missing), desc="enhance", unit="scan", disable=not (progress and missing)):
-        if reason is not None:
-            failures.append((name, reason))
-    return sorted(failures)
+    done = tqdm(work, total=len(missing), desc="enhance", unit="scan", disable=not (progress and missing))
+    return sorted((name, reason) for name, reason in done if reason is not None)
 
 
 def _guarded(
@@ -126,10 +123,7 @@ def _means(result: Any) -> dict[str, float]:
 
 def _asked(options: HowToEnhance) -> dict[str, Any]:
     """The options on which a result depends, and what is kept in its sidecar."""
-    return {
-        "weights": options.weights, "steps": options.steps, "samples": options.samples, "drf": options.drf,
-        "seed": options.seed, "align": options.align, "use_mri": options.use_mri, "keep_phi": options.keep_phi,
-    }  # fmt: skip
+    return {name: value for name, value in asdict(options).items() if name not in ("device", "sha256")}
 
 
 def is_done(scan: PetSession, out: Path, options: HowToEnhance) -> bool:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from m2diff.cli.console import console
-from m2diff.cli.options import AsJson, Form, FrameNumber, KeepPhi, MriSeries, PetSeries, Quiet, numbers
+from m2diff.cli.options import AsJson, FrameNumber, KeepPhi, MriSeries, PetSeries, Quiet, numbers
 
 
 def convert_command(
     source: Annotated[Path, typer.Argument(help="DICOM, NIfTI, a BIDS cohort, or a data set in a known layout.")],
     out: Annotated[Path, typer.Argument(help="A .nii.gz file, or the folder of what is made.")],
     to: Annotated[
-        Form | None, typer.Option(help="Default: nifti where OUT is such a file, dicom with --like, else bids.")
+        Literal["bids", "nifti", "dicom", "mat"] | None,
+        typer.Option(help="Default: nifti where OUT is such a file, dicom with --like, else bids."),
     ] = None,
     layout: Annotated[
         str | None, typer.Option(help="dacra, adni, udpet or mat; default: recognised (docs/recipes).")
@@ -41,7 +42,7 @@ def convert_command(
     request = between.Request(
         source=source,
         out=out,
-        form=None if to is None else to.value,
+        form=to,
         layout=layout,
         factors=numbers(drf, "--drf"),
         subject=subject,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from m2diff.cli.console import console
-from m2diff.cli.options import AsJson, Device, FrameNumber, KeepPhi, MriSeries, PetSeries, Quiet, check_width
+from m2diff.cli.options import AsJson, Device, FrameNumber, KeepPhi, MriSeries, PetSeries, Quiet
 from m2diff.errors import BadInput
 
 if TYPE_CHECKING:
@@ -41,12 +41,6 @@ def enhance_command(
     seed: Annotated[int, typer.Option(help="The same seed gives the same image.")] = 0,
     align: Annotated[bool, typer.Option(help="Register the MRI to the PET; --no-align trusts the headers.")] = True,
     device: Device = "auto",
-    anchor_mm: Annotated[
-        float | None,
-        typer.Option(
-            help="Keep the input's own means over this FWHM (mm); 0: off; default: the weights'.", callback=check_width
-        ),
-    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Region labels on the PET's grid: the report lists every region's mean.")
     ] = None,
@@ -57,6 +51,7 @@ def enhance_command(
 ) -> None:
     """Turn a low-dose PET scan (and its MRI) into the standard-dose scan, in the scan's own grid and unit."""
     from m2diff.enhancement.run import enhance as run
+    from m2diff.evaluation import regions
     from m2diff.io import atomic
     from m2diff.io.load import load_image
 
@@ -75,10 +70,13 @@ def enhance_command(
         seed=seed,
         align=align,
         device=device,
-        anchor_mm=anchor_mm,
         progress=not (quiet or as_json),
     )
-    means = None if atlas is None else _regions(result, *atlas)
+    means = None
+    if atlas is not None:  # of every region, for the report
+        labelled, names = atlas
+        image = result.volume
+        means = regions.table(image.data, labelled, voxel_size=image.voxel_size, names=names)
     made = _written(result, out, pet.name, means, keep_phi=keep_phi)
     for warning in result.warnings:
         console.note(warning)
@@ -123,11 +121,3 @@ def _atlas(labels: Path | None, names: Path | None, scan: Volume) -> tuple[Label
         shapes = f"shape {atlas.shape} beside {scan.shape}" if atlas.shape != scan.shape else "another affine"
         raise BadInput(f"--labels must lie on the PET's grid, got {shapes}; resample them by nearest voxel.")
     return as_labels(atlas), {} if names is None else load_names(names)
-
-
-def _regions(result: Enhanced, labels: LabelArray, names: dict[int, str]) -> RegionTable:
-    """The regional means of the enhanced scan, for the report."""
-    from m2diff.evaluation import regions
-
-    volume = result.volume
-    return regions.table(volume.data, labels, voxel_size=volume.voxel_size, names=names)

@@ -54,9 +54,6 @@ def evaluate_command(
     from m2diff.io import atomic, nifti
     from m2diff.reporting.page import ReportInputs, write_page
 
-    def optional(path: Path | None, what: str, *, allow_blank: bool = False) -> Any:
-        return None if path is None else nifti.load(path, what=what, allow_blank=allow_blank)
-
     if lesions is not None and record is None:
         raise BadInput("--lesions needs what is recorded of them (kind and true contrast); add --record FILE.")
     if drf is not None and not 1 <= drf < math.inf:
@@ -69,18 +66,17 @@ def evaluate_command(
     ladder = {factor: nifti.load(path, what="plain scan") for factor, path in map(_rung, low or [])}
     told = _record(record) if record is not None else {}
     names = load_names(region_names) if region_names is not None else told.get("regions")
-    told_brain, where, guide = mask or labels, optional(mask, "mask", allow_blank=True), None
+    told_brain, guide, found = mask or labels, None, None
     if mri is not None and told_brain is not None and out is None:
         console.note("--mri was not read: the brain is told by --mask or --labels, and no report is made (--out).")
     elif mri is not None:
         guide, found = _placed(mri, mri_series, standard, find_brain=told_brain is None)
-        where = found if told_brain is None else where
     known: dict[str, Any] = {
-        "mask": where,
-        "labels": optional(labels, "label"),
+        "mask": mask or found,
+        "labels": labels,
         "region_names": names,
-        "truth": optional(truth, "truth"),
-        "lesions": optional(lesions, "lesion", allow_blank=True),
+        "truth": truth,
+        "lesions": lesions,
         "lesion_truths": told.get("lesions", ()),
     }
     result = run(judged, standard, **known, ladder=ladder, drf=drf)

@@ -67,7 +67,8 @@ def _row(model: Model, notes: dict[str, int]) -> str:
     from m2diff.enhancement.results import measured
 
     test = measured(model.card)
-    scores = ["-" if test is None else _psnr(test.by_drf.get(drf)) for drf in SHOWN]
+    at = [None if test is None else test.by_drf.get(drf) for drf in SHOWN]
+    scores = ["-" if each is None else f"{each.psnr:.2f} ({each.input_psnr:.2f})" for each in at]
     licence = model.licence.partition(" (")[0]
     if test is not None:
         licence += f" [{notes.setdefault(f'{test.on}; by {test.by}', len(notes) + 1)}]"
@@ -82,22 +83,9 @@ def _columns(name: str, family: str, size: str, room: str, mri: str, steps: str,
     return f"{name:<14} {family:<7} {size:>5} {room:>5}  {mri:<8} {steps:>5}  {cells}{licence}"
 
 
-def _psnr(at: CardScores | None) -> str:
-    return "-" if at is None else f"{at.psnr:.2f} ({at.input_psnr:.2f})"
-
-
 def _wrapped(text: str, *, indent: str = "") -> list[str]:
     """``text`` in lines of at most ``WIDTH`` characters, all but the first indented."""
     return textwrap.wrap(text, WIDTH, subsequent_indent=indent)
-
-
-def _trained(model: Model) -> str:
-    """How long and on whom."""
-    from m2diff.families import stored
-
-    told = stored.training_of(model.card)
-    persons = len(stored.seen_persons(model.card)) or "?"
-    return f"{stored.steps_of(model.card):,} steps, {told.get('train_scans') or '?'} scans of {persons} persons"
 
 
 def page(model: Model) -> str:
@@ -113,14 +101,17 @@ def page(model: Model) -> str:
 def _title(model: Model) -> list[str]:
     """What to know first of a network."""
     from m2diff.enhancement.results import measured
+    from m2diff.families import stored
 
     test = measured(model.card)
+    scans = stored.training_of(model.card).get("train_scans") or "?"
+    persons = len(stored.seen_persons(model.card)) or "?"
     facts = {
         "licence": model.licence,
         "MRI": model.mri,
         "dose": "optional" if model.dose else "not read",
         "steps": str(model.steps),
-        "trained": _trained(model),
+        "trained": f"{stored.steps_of(model.card):,} steps, {scans} scans of {persons} persons",
         "on": model.about,
         "sha256": str(model.sha256),
     }

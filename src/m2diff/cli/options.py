@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from importlib.metadata import version
 from typing import Annotated
 
@@ -10,46 +9,6 @@ import typer
 
 from m2diff.cli.console import console
 from m2diff.errors import BadInput
-
-
-class GroupChoice(StrEnum):
-    """Diagnostic group of simulated persons."""
-
-    healthy = "healthy"
-    ad = "ad"
-    both = "both"
-
-
-class Head(StrEnum):
-    """What surrounds a simulated brain."""
-
-    none = "none"
-    grown = "grown"
-    map = "map"
-    mixed = "mixed"
-
-
-class TracerChoice(StrEnum):
-    """What is injected into simulated persons."""
-
-    fdg = "fdg"
-    amyloid = "amyloid"
-
-
-class Scanner(StrEnum):
-    """The fixed scanners of the simulator."""
-
-    pet_mr = "pet-mr"
-    pet_ct = "pet-ct"
-
-
-class Form(StrEnum):
-    """What `convert` makes."""
-
-    bids = "bids"
-    nifti = "nifti"
-    dicom = "dicom"
-    mat = "mat"
 
 
 def _speak_json(as_json: bool) -> bool:

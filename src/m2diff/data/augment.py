@@ -36,21 +36,16 @@ class Augmentation(BaseModel):
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn for one item."""
+    """What was drawn for one item; by default everything stays as it is."""
 
-    flip: bool
-    scale: float
-    sigma: float
+    flip: bool = False
+    scale: float = 1.0
+    sigma: float = 0.0
     """Post-filter, voxels; 0 for none."""
-    gamma: float
-    gain: float
-    shift: tuple[float, float, float]
+    gamma: float = 1.0
+    gain: float = 1.0
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """The MRI's displacement, voxels along s, h, w; all zero for none."""
-
-    @classmethod
-    def none(cls) -> Draw:
-        """Leave everything as it is."""
-        return cls(False, 1.0, 0.0, 1.0, 1.0, (0.0, 0.0, 0.0))
 
     @classmethod
     def random(cls, rng: np.random.Generator, how: Augmentation) -> Draw:
@@ -59,7 +54,7 @@ class Draw:
         scale, gamma, gain = rng.standard_normal(3)
         dz, dy, dx = rng.uniform(-1.0, 1.0, 3)
         if not how.enabled:
-            return cls.none()
+            return cls()
         return cls(
             flip=bool(flip < how.flip),
             scale=float(np.exp(how.scale_sd * scale)),

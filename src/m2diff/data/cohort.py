@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
+from scipy import ndimage
 
 from m2diff.data.tissues import tissue_shares
 from m2diff.errors import BadInput
@@ -52,10 +54,9 @@ class Box:
     @classmethod
     def around(cls, mask: MaskArray) -> Box:
         """The smallest box that holds ``mask`` (d, h, w); the whole stack where the mask is empty."""
-        if not mask.any():
-            return cls((0, 0, 0), _three(mask.shape))
-        spans = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-        return cls(_three(span[0] for span in spans), _three(span[-1] + 1 for span in spans))
+        whole = tuple(slice(0, size) for size in mask.shape)
+        d, h, w = (ndimage.find_objects(mask.astype(np.uint8)) or [whole])[0]
+        return cls((d.start, h.start, w.start), (d.stop, h.stop, w.stop))
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,7 @@ class Meta:
     @classmethod
     def from_json(cls, text: str) -> Meta:
         """The record in the text of a ``meta.json``."""
-        raw: dict[str, Any] = json.loads(text)
-        ratio = {float(drf): float(value) for drf, value in raw.pop("ratio").items()}
-        boxes = {name: Box(_three(raw[name]["low"]), _three(raw[name]["high"])) for name in ("brain", "head")}
-        return cls(**{**raw, **boxes, "ratio": ratio})
+        return TypeAdapter(cls).validate_json(text)
 
 
 @dataclass(frozen=True)
@@ -233,7 +231,10 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
     place: Alignment | Literal[False] = False if mri is None or subject.record is not None else align(mri, clean)
     scales: dict[float, float] = {}
     for drf, path in sorted(subject.low.items()):
-        prepared = pair.prepare(_on_the_same_grid(path, clean), None if scales else mri, drf=drf, align=place)
+        low = nifti.load(path)
+        if not low.same_grid(clean):
+            raise BadInput(f"{path} and its standard-dose scan must share one grid, but do not; resample one of them.")
+        prepared = pair.prepare(low, None if scales else mri, drf=drf, align=place)
         if prepared.mri is not None:
             _save(folder / "mri.npy", prepared.mri)
         if not scales:
@@ -260,16 +261,6 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
         head=head,
         sizes=_sizes(subject),
     )
-
-
-def _on_the_same_grid(path: Path, standard: Volume) -> Volume:
-    """The low-dose scan at ``path``; BadInput where it does not lie on the grid of the standard scan."""
-    from m2diff.io import nifti
-
-    low = nifti.load(path)
-    if not low.same_grid(standard):
-        raise BadInput(f"{path} and its standard-dose scan must share one grid, but do not; resample one of them.")
-    return low
 
 
 def _brain(subject: Subject, standard: Volume, mri: Volume | None, place: Alignment | Literal[False]) -> MaskArray:
@@ -303,8 +294,3 @@ def _is_current(folder: Path, subject: Subject) -> bool:
 def _sizes(subject: Subject) -> dict[str, int]:
     paths = [subject.t1, subject.standard, *subject.low.values(), subject.mask]
     return {path.name: path.stat().st_size for path in paths if path is not None}
-
-
-def _three(values: Any) -> tuple[int, int, int]:
-    a, b, c = (int(value) for value in values)
-    return a, b, c

@@ -18,10 +18,8 @@ from torch.utils.data import Dataset, Sampler
 
 from m2diff.batch import Anchors, Batch, Conditions
 from m2diff.data.augment import MARGIN, Augmentation, Draw, Slices, filtered, recontrasted, shifted
-from m2diff.data.cohort import PreparedSubject, open_cohort, prepare_cohort
+from m2diff.data.cohort import PreparedSubject
 from m2diff.shapes import PerItem, Slab
-
-__all__ = ["Item", "SlabDataset", "StepSampler", "collate", "dose_table", "open_cohort", "prepare_cohort"]
 
 ENDLESS = 2**62
 Array = TypeVar("Array", npt.NDArray[np.float32], Tensor)

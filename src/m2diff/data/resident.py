@@ -98,13 +98,12 @@ class ResidentCohort:
         for n in range(doses.shape[1]):
             there = [each[n] if n < len(each) else None for each in between]
             keys = [(p.subject, p.drf if dose is None else dose) for p, dose in zip(plans, there, strict=True)]
-            scale = [self._anchor_scale(p, dose) for p, dose in zip(plans, there, strict=True)]
+            scale = [  # 0 empties the place of an anchor that is not there
+                0.0 if dose is None else p.draw.scale * self.subjects[p.subject].factor(dose, p.drf)
+                for p, dose in zip(plans, there, strict=True)
+            ]
             images.append(self._column(scale) * self._cut(self.low, keys, corners, axes))
         return Anchors(torch.stack(images, dim=1), doses.to(self.device))
-
-    def _anchor_scale(self, plan: Plan, dose: float | None) -> float:
-        """What brings a stored scan to the scale of an item's input; 0 empties the place of one that is not there."""
-        return 0.0 if dose is None else plan.draw.scale * self.subjects[plan.subject].factor(dose, plan.drf)
 
     def _guides(self, plans: Sequence[Plan]) -> Tensor | None:
         """The MRIs (b, s, h, w), moved, recontrasted and mirrored; None where one of the sessions has none."""

@@ -5,7 +5,7 @@ Half of each slab's slices are shared with the next one, so that every slice is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -44,7 +44,7 @@ class Slabs:
         doses = torch.full((len(begins),), drf, device=low.device)
         batches = tuple(
             (part, Conditions(slabs[part], None if guides is None else guides[part], doses[part]))
-            for part in _parts(len(begins), batch)
+            for part in (slice(first, first + max(batch, 1)) for first in range(0, len(begins), max(batch, 1)))
         )
         d, h, w = low.shape
         return cls(needs, batches, tuple(begins), (d, h, w))
@@ -71,8 +71,3 @@ def _cut(stack: Stack, needs: Needs, begins: Iterable[int]) -> Slab:
     """The slabs of a stack, padded to the sizes that a network takes."""
     slabs, _ = views.pad_to_multiple(views.cut(stack, needs.slices, list(begins)), needs.multiple)
     return slabs.contiguous(memory_format=torch.channels_last)
-
-
-def _parts(count: int, batch: int) -> Iterator[slice]:
-    """Slices of ``batch`` out of ``count``."""
-    return (slice(first, min(first + batch, count)) for first in range(0, count, max(batch, 1)))

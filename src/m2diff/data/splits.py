@@ -46,7 +46,10 @@ def by_person(subjects: Sequence[S], *, held_out: Iterable[str] = (), fraction: 
     ``Notice``, where people of the bundled template are on both sides.
     """
     persons = sorted({subject.person for subject in subjects})
-    chosen = _named(persons, held_out) or _drawn(persons, fraction, seed)
+    chosen = _named(persons, held_out)
+    if not chosen and fraction > 0 and len(persons) > 1:
+        count = min(max(1, round(fraction * len(persons))), len(persons) - 1)
+        chosen = set(np.random.default_rng(seed).permutation(persons)[:count].tolist())
     train = tuple(subject for subject in subjects if subject.person not in chosen)
     valid = tuple(subject for subject in subjects if subject.person in chosen)
     if not train:
@@ -87,10 +90,3 @@ def _named(persons: list[str], held_out: Iterable[str]) -> set[str]:
             "is not; correct data.held_out."
         )
     return names
-
-
-def _drawn(persons: list[str], fraction: float, seed: int) -> set[str]:
-    if fraction <= 0 or len(persons) < 2:
-        return set()
-    count = min(max(1, round(fraction * len(persons))), len(persons) - 1)
-    return set(np.random.default_rng(seed).permutation(persons)[:count].tolist())

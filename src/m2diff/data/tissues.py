@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,10 @@ def tissue_shares(labels: Path, record: Path) -> npt.NDArray[np.uint8]:
     """
     about = json.loads(record.read_text())
     codes = nifti.load(labels, what="label", allow_blank=True)
-    tissue = _tissue_of_code(about["regions"])[codes.data.astype(np.int16)]
+    by_code = np.zeros(256, dtype=np.int16)
+    for code, name in about["regions"].items():
+        by_code[int(code)] = CLASSES.index(tissue_of(name))
+    tissue = by_code[codes.data.astype(np.int16)]
     # To a Gaussian, the scanner's blur and the filter's after it are one.
     fwhm = float(np.hypot(about["protocol"]["resolution_mm"], about["protocol"]["postfilter_mm"]))
     shares = []
@@ -33,14 +35,6 @@ def tissue_shares(labels: Path, record: Path) -> npt.NDArray[np.uint8]:
         shares.append(np.transpose(grid.smoothed(grid.to_working(member).data, fwhm)))
     outside = np.maximum(1 - np.sum(shares, axis=0), 0)
     return np.rint(255 * np.clip([outside, *shares], 0, 1)).astype(np.uint8)
-
-
-def _tissue_of_code(names: Mapping[str, str]) -> npt.NDArray[np.int16]:
-    """(256,) region code -> index of ``batch.CLASSES``."""
-    table = np.zeros(256, dtype=np.int16)
-    for code, name in names.items():
-        table[int(code)] = CLASSES.index(tissue_of(name))
-    return table
 
 
 def tissue_of(region: str) -> str:

@@ -45,11 +45,6 @@ class Case:
             record=json.loads(bids.record_path(root, subject.label).read_text()),
         )
 
-    @property
-    def region_names(self) -> dict[int, str]:
-        """Names of the label codes."""
-        return {int(code): name for code, name in self.record["regions"].items()}
-
     def judge(self, image: Volume, drf: float) -> Evaluation:
         """``image``, made from the scan at ``drf``, against the standard scan and the noise-free truth."""
         return evaluate(
@@ -58,7 +53,7 @@ class Case:
             mask=self.mask,
             truth=self.noise_free,
             labels=self.labels,
-            region_names=self.region_names,
+            region_names={int(code): name for code, name in self.record["regions"].items()},
             lesions=self.lesions,
             lesion_truths=self.record["lesions"],
             ladder={1.0: self.standard, **self.low},

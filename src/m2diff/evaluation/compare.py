@@ -42,11 +42,7 @@ class DoseEquivalence:
 
 
 def dose_equivalence(
-    image: VolumeArray,
-    noise_free: VolumeArray,
-    ladder: Mapping[float, VolumeArray],
-    mask: MaskArray,
-    given_drf: float,
+    image: VolumeArray, noise_free: VolumeArray, ladder: Mapping[float, VolumeArray], mask: MaskArray, given_drf: float
 ) -> DoseEquivalence:
     """The dose at which plain reconstruction is as near to ``noise_free`` as ``image``, made from ``given_drf``.
 
@@ -115,12 +111,7 @@ def interval(
 
 
 def paired(
-    a: Mapping[str, float],
-    b: Mapping[str, float],
-    *,
-    names: tuple[str, str],
-    generator: np.random.Generator,
-    confidence: float = 0.95,
+    a: Mapping[str, float], b: Mapping[str, float], *, names: tuple[str, str], generator: np.random.Generator
 ) -> Paired:
     """Compare two methods by one number a person (person -> number); both must have the same persons."""
     if a.keys() != b.keys():
@@ -128,7 +119,7 @@ def paired(
         raise BadInput(f"Paired methods need the same persons, but only one of the two has {odd}; score them for both.")
     differences = [a[person] - b[person] for person in sorted(a)]
     p_value = float(stats.wilcoxon(differences).pvalue) if any(differences) else 1.0
-    return Paired(*names, interval(differences, generator=generator, confidence=confidence), p_value)
+    return Paired(*names, interval(differences, generator=generator), p_value)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -27,6 +27,7 @@ from m2diff.evaluation.metrics import check_comparable
 from m2diff.shapes import Affine, MaskArray, VolumeArray
 
 LEAST_SHARE = 0.1
+_Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ def consistency(image: VolumeArray, truth: VolumeArray, mask: MaskArray, *, axis
     error = np.where(mask, image.astype(np.float64) - truth, 0.0)
     steps = [_steps(error, mask, along) for along in range(3)]
     across = [along for along in range(3) if along != axis]
-    voxels = _ratio(steps[axis].voxels, np.concatenate([steps[along].voxels for along in across]))
-    planes = _ratio(steps[axis].planes, np.concatenate([steps[along].planes for along in across]))
-    return Consistency(voxels, planes)
+    return Consistency(
+        *(_ratio(steps[axis][of], np.concatenate([steps[along][of] for along in across])) for of in (0, 1))
+    )
 
 
 def slice_axis(affine: Affine) -> int:
@@ -54,24 +55,17 @@ def slice_axis(affine: Affine) -> int:
     return next(axis for axis, code in enumerate(codes) if code in ("S", "I"))
 
 
-@dataclass(frozen=True, eq=False)
-class _Steps:
+def _steps(error: _Values, mask: MaskArray, axis: int) -> tuple[_Values, _Values]:
     """Differences of the error along one axis: of every pair of voxels; of every pair of planes, sum / sqrt(number)."""
-
-    voxels: npt.NDArray[np.float64]
-    planes: npt.NDArray[np.float64]
-
-
-def _steps(error: npt.NDArray[np.float64], mask: MaskArray, axis: int) -> _Steps:
     error, mask = np.moveaxis(error, axis, 0), np.moveaxis(mask, axis, 0)
     both = mask[1:] & mask[:-1]
     difference = np.where(both, error[1:] - error[:-1], 0.0)
     shared = both.sum(axis=(1, 2))
     wide = shared >= max(LEAST_SHARE * shared.max(initial=0), 1)
-    return _Steps(difference[both], difference.sum(axis=(1, 2))[wide] / np.sqrt(shared[wide]))
+    return difference[both], difference.sum(axis=(1, 2))[wide] / np.sqrt(shared[wide])
 
 
-def _ratio(along: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> float:
+def _ratio(along: _Values, across: _Values) -> float:
     """RMS over RMS; NaN where there is nothing to divide."""
     if not along.size or not across.size or not across.any():
         return nan

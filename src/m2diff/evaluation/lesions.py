@@ -110,15 +110,10 @@ def measure(
                 reference_contrast=expected,
                 recovery=_recovery(contrast, truth.contrast) if hot_or_cold else nan,
                 reference_recovery=_recovery(contrast, expected) if hot_or_cold else nan,
-                leakage=nan if hot_or_cold else (contrast - expected) * _sign(truth.mri_factor),
+                leakage=nan if hot_or_cold else (contrast - expected) * float(np.sign(truth.mri_factor - 1)),
             )
         )
     return tuple(found)
-
-
-def _sign(mri_factor: float) -> float:
-    """Which way a lesion of the MRI would pull the PET; NaN where its factor is not known."""
-    return float(np.sign(mri_factor - 1))
 
 
 def _recovery(contrast: float, expected: float) -> float:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from math import inf, log10
 
 import numpy as np
+from scipy import ndimage
 
 from m2diff.errors import BadInput
 from m2diff.shapes import MaskArray, VolumeArray
@@ -123,9 +124,7 @@ def check_comparable(image: VolumeArray, reference: VolumeArray, mask: MaskArray
 def _box(mask: MaskArray) -> tuple[slice, ...]:
     """The part of the grid that SSIM inside the mask can see: the mask's box and half a window around it."""
     box = []
-    for axis in range(3):
-        inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        low, high = int(inside[0]) - WINDOW // 2, int(inside[-1]) + WINDOW // 2 + 1
-        low = max(min(low, mask.shape[axis] - WINDOW), 0)
-        box.append(slice(low, min(max(high, low + WINDOW), mask.shape[axis])))
+    for span, size in zip(ndimage.find_objects(mask.astype(np.uint8))[0], mask.shape, strict=True):
+        low = max(min(span.start - WINDOW // 2, size - WINDOW), 0)
+        box.append(slice(low, min(max(span.stop + WINDOW // 2, low + WINDOW), size)))
     return tuple(box)

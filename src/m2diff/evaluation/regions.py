@@ -8,7 +8,7 @@ mostly noise, and fluid spaces by their name, whose small uptake is what spills 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
 
@@ -70,31 +70,29 @@ def table(
     voxel_size: tuple[float, float, float],
     names: Mapping[int, str] | None = None,
     reference: VolumeArray | None = None,
-    white_matter: Collection[int] | None = None,
-    min_volume_ml: float = MIN_VOLUME_ML,
 ) -> RegionTable:
     """The regional table of ``image`` over ``labels`` > 0 (both (i, j, k)), against ``reference`` where there is one.
 
-    ``white_matter``: the labels whose CoV is taken; by default those whose name holds "white matter" and not
-    "cerebell" (the cerebellum's is thin: all partial volume).
+    White matter is what is named so, without the cerebellum's, which is thin: all partial volume.
     """
     names = names or {}
     present = [int(label) for label in np.unique(labels) if label > 0]
     voxels = np.bincount(labels[labels > 0], minlength=1)
     volumes = voxels * np.prod(voxel_size) / 1000.0
-    ours = _statistics(image, labels)
-    theirs = [(nan, nan)] * len(present) if reference is None else _statistics(reference, labels)
-    rows = []
-    for label, mine, other in zip(present, ours, theirs, strict=True):
+    ours = _statistics(image, labels, present)
+    theirs = [(nan, nan)] * len(present) if reference is None else _statistics(reference, labels, present)
+    rows, white = [], []
+    for label, (mean, sd), (ref_mean, ref_sd) in zip(present, ours, theirs, strict=True):
         name, volume = names.get(label, f"region {label}"), float(volumes[label])
-        rows.append(_row(label, name, volume, mine, other, counted=volume >= min_volume_ml and not _fluid(name)))
-    core = eroded(np.isin(labels, _white(present, names) if white_matter is None else list(white_matter)), voxel_size)
-    return RegionTable(
-        tuple(rows),
-        min_volume_ml,
-        cov_percent(image, core),
-        nan if reference is None else cov_percent(reference, core),
-    )
+        searched = words(name)
+        counted = volume >= MIN_VOLUME_ML and not any(fluid in searched for fluid in FLUID)
+        bias = 100 * (mean - ref_mean) / ref_mean if ref_mean > 0 else nan
+        rows.append(Region(label, name, volume, mean, ref_mean, bias, _cov(mean, sd), _cov(ref_mean, ref_sd), counted))
+        if "white matter" in searched and "cerebell" not in searched:
+            white.append(label)
+    core = eroded(np.isin(labels, white), voxel_size)
+    theirs_in_core = nan if reference is None else cov_percent(reference, core)
+    return RegionTable(tuple(rows), MIN_VOLUME_ML, cov_percent(image, core), theirs_in_core)
 
 
 def cov_percent(image: VolumeArray, mask: MaskArray) -> float:
@@ -103,45 +101,25 @@ def cov_percent(image: VolumeArray, mask: MaskArray) -> float:
     return _cov(float(values.mean()), float(values.std())) if values.size else nan
 
 
-def eroded(mask: MaskArray, voxel_size: tuple[float, float, float], margin_mm: float = CORE_MM) -> MaskArray:
-    """The voxels of ``mask`` more than ``margin_mm`` inside; the whole mask where it is too thin for that."""
+def eroded(mask: MaskArray, voxel_size: tuple[float, float, float]) -> MaskArray:
+    """The voxels of ``mask`` more than ``CORE_MM`` inside; the whole mask where it is too thin for that."""
     if not mask.any():
         return mask
-    core = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=voxel_size)[1:-1, 1:-1, 1:-1] > margin_mm
+    core = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=voxel_size)[1:-1, 1:-1, 1:-1] > CORE_MM
     return core if core.any() else mask
 
 
-def _white(present: list[int], names: Mapping[int, str]) -> list[int]:
-    """The labels that are white matter by their name."""
-    lower = {label: words(names.get(label, "")) for label in present}
-    return [label for label, name in lower.items() if "white matter" in name and "cerebell" not in name]
-
-
-def _statistics(image: VolumeArray, labels: LabelArray) -> list[tuple[float, float]]:
-    """(mean, standard deviation) of each label > 0 that is there, in their order."""
-    codes, place = np.unique(labels[labels > 0], return_inverse=True)
-    values = image[labels > 0].astype(np.float64)
-    voxels = np.bincount(place, minlength=len(codes))
-    means = np.bincount(place, values, minlength=len(codes)) / voxels
-    deviations = np.sqrt(np.bincount(place, (values - means[place]) ** 2, minlength=len(codes)) / voxels)
-    return [(float(mean), float(deviation)) for mean, deviation in zip(means, deviations, strict=True)]
+def _statistics(image: VolumeArray, labels: LabelArray, present: list[int]) -> list[tuple[float, float]]:
+    """(mean, standard deviation) of each label of ``present``."""
+    values = image.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # SciPy divides for codes that no voxel has, too
+        found = [of(values, labels, present).tolist() for of in (ndimage.mean, ndimage.standard_deviation)]
+    return list(zip(*found, strict=True))
 
 
 def words(name: str) -> str:
     """A region's name as it can be searched: lower case, with spaces where atlases write _ or -."""
     return name.lower().replace("_", " ").replace("-", " ")
-
-
-def _fluid(name: str) -> bool:
-    return any(word in words(name) for word in FLUID)
-
-
-def _row(
-    label: int, name: str, volume: float, ours: tuple[float, float], theirs: tuple[float, float], *, counted: bool
-) -> Region:
-    (mean, sd), (ref_mean, ref_sd) = ours, theirs
-    bias = 100 * (mean - ref_mean) / ref_mean if ref_mean > 0 else nan
-    return Region(label, name, volume, mean, ref_mean, bias, _cov(mean, sd), _cov(ref_mean, ref_sd), counted)
 
 
 def _cov(mean: float, sd: float) -> float:

@@ -48,12 +48,7 @@ class Separation:
 
 
 def separation(
-    scans: Sequence[Labelled],
-    *,
-    generator: np.random.Generator,
-    raised: bool = False,
-    confidence: float = 0.95,
-    draws: int = DRAWS,
+    scans: Sequence[Labelled], *, generator: np.random.Generator, raised: bool = False, draws: int = DRAWS
 ) -> Separation | None:
     """AUC, difference and effect of ``scans``; None where one of the groups is missing.
 
@@ -65,20 +60,15 @@ def separation(
         return None
     persons = sorted({scan.person for scan in scans})
     whose = [persons.index(scan.person) for scan in scans]
-    times = _times(len(persons), draws, generator)[:, whose]
+    drawn = generator.integers(len(persons), size=(draws, len(persons))) + len(persons) * np.arange(draws)[:, None]
+    often = np.bincount(drawn.ravel(), minlength=draws * len(persons)).reshape(draws, len(persons))  # each person
+    times = often[:, whose]
     area, difference = _weighted(values, patient, times, raised)
     point = _weighted(values, patient, np.ones((1, len(values)), dtype=np.int64), raised)
-    spans = [_span(each, confidence) for each in (area, difference)]
+    spans = [_span(each) for each in (area, difference)]
     area_of, gap = (Interval(float(p[0]), *span, len(persons)) for p, span in zip(point, spans, strict=True))
     known = effect(values[patient], values[~patient])
     return Separation(area_of, gap, known, int(patient.sum()), int((~patient).sum()))
-
-
-def auc(patients: Values, healthy: Values) -> float:
-    """The chance that a patient's value lies below a healthy one's; NaN where a group is empty."""
-    values = np.concatenate([patients, healthy])
-    patient = np.arange(len(values)) < len(patients)
-    return float(_weighted(values, patient, np.ones((1, len(values)), dtype=np.int64))[0][0])
 
 
 def effect(patients: Values, healthy: Values) -> float:
@@ -91,14 +81,8 @@ def effect(patients: Values, healthy: Values) -> float:
     return float((healthy.mean() - patients.mean()) / spread) if spread > 0 else nan
 
 
-def _times(persons: int, draws: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """(draws, persons): how often each is drawn."""
-    drawn = generator.integers(persons, size=(draws, persons)) + persons * np.arange(draws)[:, None]
-    return np.bincount(drawn.ravel(), minlength=draws * persons).reshape(draws, persons)
-
-
 def _weighted(
-    values: Values, patient: npt.NDArray[np.bool_], times: npt.NDArray[np.int64], raised: bool = False
+    values: Values, patient: npt.NDArray[np.bool_], times: npt.NDArray[np.int64], raised: bool
 ) -> tuple[Values, Values]:
     """AUC and difference where each scan counts so many ``times`` (draws, scans); NaN for draws without a group."""
     sick, well = times[:, patient].astype(np.float64), times[:, ~patient].astype(np.float64)
@@ -110,8 +94,8 @@ def _weighted(
         return area, well @ fine / well.sum(axis=1) - sick @ ill / sick.sum(axis=1)
 
 
-def _span(drawn: Values, confidence: float) -> tuple[float, float]:
-    """Lower and upper quantile of the draws that have a value."""
+def _span(drawn: Values) -> tuple[float, float]:
+    """The middle 95 % of the draws that have a value."""
     known = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(known, [0.025, 0.975])
     return float(low), float(high)

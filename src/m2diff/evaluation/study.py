@@ -117,7 +117,9 @@ def evaluate(
         regions=_regions(image, reference, codes, region_names),
         regions_truth=None if truth is None else _regions(image, truth, codes, region_names),
         lesions=_lesions(image, best, lesions, lesion_truths, codes, brain),
-        dose_equivalence=_dose_equivalence(image, truth, plain, brain, drf),
+        dose_equivalence=None
+        if truth is None or not plain or drf is None
+        else dose_equivalence(image.data, truth.data, {dose: low.data for dose, low in plain.items()}, brain, drf),
         unit=image.unit,
     )
 
@@ -186,24 +188,8 @@ def _lesions(
     known = [truth if isinstance(truth, LesionTruth) else LesionTruth.from_record(truth) for truth in truths]
     if volume is None or not known:
         return ()
-    return lesion_module.measure(
-        image.data,
-        reference.data,
-        as_labels(volume),
-        known,
-        voxel_size=image.voxel_size,
-        labels=codes,
-        within=brain,
-    )
-
-
-def _dose_equivalence(
-    image: Volume, truth: Volume | None, ladder: Mapping[float, Volume] | None, brain: MaskArray, drf: float | None
-) -> DoseEquivalence | None:
-    if truth is None or not ladder or drf is None:
-        return None
-    plain = {factor: volume.data for factor, volume in ladder.items()}
-    return dose_equivalence(image.data, truth.data, plain, brain, drf)
+    size, places = image.voxel_size, as_labels(volume)
+    return lesion_module.measure(image.data, reference.data, places, known, voxel_size=size, labels=codes, within=brain)
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ Regions are known by their names, in this house's words or FreeSurfer's. Everyth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from math import nan
@@ -29,6 +30,7 @@ META_ROI: tuple[tuple[str, ...], ...] = (
 )
 """The three parts, each by the words that a region's name holds."""
 SPARED = ("postcentral", "paracentral", "precentral")
+CEREBELLAR_GREY = re.compile(r"cerebell.*(cortex|gr[ea]y)|(cortex|gr[ea]y).*cerebell")
 WHITE = (" wm ", " white matter ")
 """Words of the white matter below a region, which FreeSurfer names like it (wm-lh-precuneus)."""
 
@@ -56,7 +58,7 @@ class Agreement:
 def suvr(table: RegionTable, *, reference: bool = False) -> Suvr:
     """SUVRs of the table's image, or of its ``reference``."""
     rows = [row for row in table.rows if np.isfinite(_mean(row, reference))]
-    scale = _pooled([row for row in rows if _cerebellar_grey(row.name)], reference)
+    scale = _pooled([row for row in rows if CEREBELLAR_GREY.search(words(row.name))], reference)
     parts = [_pooled([row for row in rows if _holds(row.name, part)], reference) for part in META_ROI]
     spared = _pooled([row for row in rows if _holds(row.name, SPARED)], reference)
     ratios = {row.name: _over(_mean(row, reference), scale) for row in rows if row.counted}
@@ -91,11 +93,6 @@ def _pooled(rows: Iterable[Region], reference: bool) -> float:
     parts = [(_mean(row, reference), row.volume_ml) for row in rows]
     volume = sum(size for _, size in parts)
     return sum(mean * size for mean, size in parts) / volume if volume > 0 else nan
-
-
-def _cerebellar_grey(name: str) -> bool:
-    text = words(name)
-    return "cerebell" in text and any(tissue in text for tissue in ("cortex", "grey", "gray"))
 
 
 def _holds(name: str, parts: Iterable[str]) -> bool:

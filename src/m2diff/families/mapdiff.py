@@ -6,8 +6,9 @@
 MAP-Diff, arXiv 2603.02012: 3D patches of whole bodies, anchors at 1/10, 1/4 and 1/2 of the dose. Only the abstract
 could be read; what is ours stands in docs/methods/mapdiff.md. The noise is what a correction to the scan implies, as
 in ``ddpet3d``, so its squared error is the clean estimate's times abar_t / (1 - abar_t) (``diffusion.predict``).
-``evaluation.borders`` measures where the stretches begin; a ``Ladder`` keeps the images between of a chain that it
-watches, of slabs (``model.enhance(..., watch=ladder)``) or of a volume (``m2diff.enhancement.volume.run``, likewise).
+``reproduce/side-by-side/borders.py`` measures where the stretches begin; a ``Ladder`` keeps the images between of a
+chain that it watches, of slabs (``model.enhance(..., watch=ladder)``) or of a volume
+(``m2diff.enhancement.volume.run``, likewise).
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from m2diff.shapes import PerItem, Slab, TimeSteps
 Dose: TypeAlias = Annotated[float, Field(gt=1.0)]  # as a reduction factor
 Step: TypeAlias = Annotated[int, Field(gt=0)]
 BORDERS: dict[float, int] = {2.0: 15, 4.0: 30, 10.0: 56, 20.0: 83, 100.0: 183}
-"""By dose reduction factor, as ``evaluation.borders`` measured them on randomised scanners for the linear chain of 1000
-steps. Note: they go with the scanner (docs/methods/mapdiff.md); measure them on the cohort that is trained on."""
+"""By dose reduction factor, as ``reproduce/side-by-side/borders.py`` measured them on randomised scanners for
+the linear chain of 1000 steps. Note: they go with the scanner (docs/methods/mapdiff.md); measure them on the cohort
+that is trained on."""
 
 
 class MAPDiffLoss(NoiseLoss):

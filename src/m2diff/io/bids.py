@@ -14,10 +14,11 @@ and tasks may stand in the names, the MRI may be missing, and nothing lies under
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -225,6 +226,16 @@ def _simulated(root: Path, row: dict[str, str], seed: int | None) -> Subject:
         lesions=derived["lesions"],
         record=record_path(root, label),
     )
+
+
+def write_tsv(path: Path, lines: Iterable[Sequence[str]]) -> None:
+    """A table of tab-separated values, whole or not at all."""
+    from m2diff.io.atomic import replacing
+
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t", lineterminator="\n").writerows(lines)
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ _SUBJECT = re.compile(r"\d{3}_S_\d{4,5}")
 _DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})_\d{2}_\d{2}_\d{2}")
 _IMAGE = re.compile(r"[IS](\d+)")
 _XML = re.compile(r"_I(\d+)\.xml$", re.IGNORECASE)
+_PET = re.compile(r"PET|coreg|AV45|AV1451|FDG|florbeta|PIB|uniform[_ ]resolution", re.IGNORECASE)
 _T1 = re.compile(r"mp-?_?rage|mpr|spgr|t1|ir-?fspgr", re.IGNORECASE)
 _NO_T1 = re.compile(r"t2|flair|dti|mask|seg|localizer|scout|b1[-_ ]cal", re.IGNORECASE)
 _TRACERS = {
@@ -68,7 +69,7 @@ def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
         people[image.subject].append(image)
     for subject, images in sorted(people.items()):
         scans = sorted((i for i in images if i.modality == "PET"), key=lambda i: (i.day, i.description, i.folder.name))
-        anatomies = [i for i in images if i.modality == "MRI" and _T1.search(i.description) and not _odd(i)]
+        anatomies = [i for i in images if i.modality == "MRI" and _T1.search(i.description) and not _odd(i.description)]
         for scan in scans:
             label, name, nuclide = _tracer(scan)
             nearest = min(anatomies, key=lambda i: (abs((i.day - scan.day).days), i.description), default=None)
@@ -110,7 +111,7 @@ def _images(root: Path) -> Iterator[ListedImage]:
         if not when or not _SUBJECT.fullmatch(subject) or not any(entry.is_file() for entry in folder.iterdir()):
             continue
         said = _said(known.get(int(folder.name[1:])))
-        modality = said.get("modality") or _guess(description)
+        modality = said.get("modality") or ("PET" if _PET.search(description) else "MRI")
         tracer = said.get("tracer") or next((key for key in _TRACERS if key in description.upper()), "")
         on = date(*(int(part) for part in when.groups()))
         group = said.get("group", "unknown")
@@ -149,11 +150,5 @@ def _said(path: Path | None) -> dict[str, str]:
 _FIELDS = {"modality": "modality", "researchGroup": "group", "visitIdentifier": "visit"}
 
 
-def _guess(description: str) -> str:
-    """The modality by a series' description."""
-    pet = re.search(r"PET|coreg|AV45|AV1451|FDG|florbeta|PIB|uniform[_ ]resolution", description, re.IGNORECASE)
-    return "PET" if pet else "MRI"
-
-
-def _odd(image: ListedImage) -> bool:
-    return bool(_NO_T1.search(image.description.replace("MT1", "")))
+def _odd(description: str) -> bool:
+    return bool(_NO_T1.search(description.replace("MT1", "")))

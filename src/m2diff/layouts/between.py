@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from m2diff.errors import BadInput
-from m2diff.layouts import sliced
-from m2diff.layouts.convert import convert, dicom_to_bids, recognise
+from m2diff.layouts import bids_out, sliced
+from m2diff.layouts.convert import convert, recognise
+from m2diff.layouts.visit import Visit
 
 _NIFTI = (".nii", ".nii.gz")
 
@@ -45,7 +49,7 @@ def convert_between(request: Request, *, progress: bool = False) -> list[tuple[s
         raise BadInput(f"Dose reduction factors lie above 1 (20 for a twentieth), got {bad[0]:g}; correct --drf.")
     if request.mri is None and request.mri_series is not None:
         raise BadInput("--mri-series picks a series of the MRI's folder, and no --mri was given; add it.")
-    form = request.form or _form(request)
+    form = request.form or ("nifti" if out.name.endswith(_NIFTI) else "bids" if request.like is None else "dicom")
     if form != "nifti" and out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; name a folder for what is made.")
     if form == "nifti":
@@ -63,30 +67,43 @@ def convert_between(request: Request, *, progress: bool = False) -> list[tuple[s
         if x and (len(x) != 3 or not all(0.1 <= edge <= 20 for edge in x)):
             raise BadInput(f"--voxel-mm expects three edges in mm, as in 2,2,2, got {x}; correct it.")
         _, failures = convert(
-            source, out, layout=_known(request.layout), factors=request.factors,
+            source, out, layout=request.layout, factors=request.factors,
             voxel_mm=(x[0], x[1], x[2]) if x else None, keep_phi=request.keep_phi, progress=progress,
         )  # fmt: skip
         return failures
     else:
-        dicom_to_bids(
-            source, out, subject=request.subject, session=request.session, mri=request.mri, series=request.series,
-            mri_series=request.mri_series, frame=request.frame, factors=request.factors, keep_phi=request.keep_phi,
-        )  # fmt: skip
+        _to_bids(request)
     return []
 
 
-def _form(request: Request) -> str:
-    if request.out.name.endswith(_NIFTI):
-        return "nifti"
-    return "dicom" if request.like is not None else "bids"
+def _to_bids(request: Request) -> None:
+    """One person's PET series, and MRI, as a BIDS data set (or one more person of it). BadInput where one fails."""
+    from m2diff.io.load import load_image
+
+    labels = {"sub": request.subject} | ({"ses": request.session} if request.session is not None else {})
+    for key, label in labels.items():
+        bids_out.check_label(key, label)
+    keep_phi, mri = request.keep_phi, request.mri
+    scan = load_image(request.source, series=request.series, frame=request.frame, keep_phi=keep_phi)
+    anatomy = None if mri is None else load_image(mri, what="MRI", series=request.mri_series, keep_phi=keep_phi)
+    tracer = _trc(scan.source.sidecar if scan.source else {})
+    visit = Visit(
+        f"dicom {scan.source.sha256 if scan.source else request.source}",
+        labels | ({"trc": tracer} if tracer else {}),
+        {1.0: lambda: scan},
+        None if anatomy is None else lambda: anatomy,
+    )
+    _, failures = bids_out.write_bids([visit], request.out, source="DICOM", factors=request.factors, keep_phi=keep_phi)
+    if failures:
+        raise BadInput(failures[0][1])
 
 
-def _known(layout: str | None) -> str | None:
-    from m2diff.layouts.convert import LAYOUTS
-
-    if layout is not None and layout not in LAYOUTS:
-        raise BadInput(f"--layout is one of {', '.join(LAYOUTS)}, got {layout!r}; choose one.")
-    return layout
+def _trc(sidecar: Mapping[str, Any]) -> str:
+    """The label of ``trc-``: nuclide, mass first, and the tracer's name, as in 18FFDG; letters and digits only."""
+    nuclide = re.sub(r"^([A-Za-z]+)-?(\d+)$", r"\2\1", str(sidecar.get("TracerRadionuclide", "")))
+    name = re.sub(r"[^A-Za-z0-9]", "", str(sidecar.get("TracerName", "")))
+    short = "FDG" if re.search(r"fluorodeoxyglucose|fludeoxyglucose|fdg", name, re.IGNORECASE) else name
+    return re.sub(r"[^A-Za-z0-9]", "", nuclide) + short if short else ""
 
 
 def _to_nifti(request: Request) -> None:
@@ -97,9 +114,8 @@ def _to_nifti(request: Request) -> None:
 
     if request.modality not in ("PET", "MRI"):
         raise BadInput(f"--modality is PET or MRI, got {request.modality!r}; choose one.")
-    what = "PET" if request.modality == "PET" else "MRI"
     volume = load_image(
-        request.source, what="PET" if what == "PET" else "MRI", series=request.series, frame=request.frame,
+        request.source, what="PET" if request.modality == "PET" else "MRI", series=request.series, frame=request.frame,
         keep_phi=request.keep_phi,
     )  # fmt: skip
     said = volume.source.sidecar if volume.source else {}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 
 from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
-from m2diff.io.bids import BIDS_VERSION, rec
+from m2diff.io.bids import BIDS_VERSION, rec, write_json, write_tsv
 from m2diff.io.phi import without_phi
 from m2diff.io.reconstruction import without_reconstruction
 from m2diff.layouts.visit import Visit
@@ -135,8 +134,6 @@ def _describe(out: Path, source: str) -> None:
         return
     if out.is_dir() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty and no earlier result of this command; choose an empty folder.")
-    from m2diff.io.bids import write_json
-
     made = {
         "Name": f"converted from {source} by m2diff",
         "BIDSVersion": BIDS_VERSION,
@@ -162,16 +159,9 @@ def _participants(out: Path, people: Mapping[str, Mapping[str, str]]) -> None:
             label: {**rows_before.get(label, {}), **people.get(label, {})} for label in rows_before | dict(people)
         }
     columns = sorted({key for about in people.values() for key in about})
-    text = io.StringIO()
-    rows = csv.writer(text, delimiter="\t", lineterminator="\n")
-    rows.writerow(["participant_id", *columns])
-    for label, about in sorted(people.items()):
-        rows.writerow([f"sub-{label}", *(about.get(key, "n/a") for key in columns)])
-    with atomic.replacing(table) as path:
-        path.write_text(text.getvalue())
+    rows = [[f"sub-{label}", *(about.get(key, "n/a") for key in columns)] for label, about in sorted(people.items())]
+    write_tsv(table, [["participant_id", *columns], *rows])
     if columns:
-        from m2diff.io.bids import write_json
-
         known = {key: {"Description": text} for key, text in _COLUMNS.items() if key in columns}
         write_json(out / "participants.json", known)
 

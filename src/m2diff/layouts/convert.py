@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from m2diff.errors import BadInput
 from m2diff.layouts import adni, bids_out, dacra, sliced, udpet
@@ -60,61 +58,17 @@ def convert(
         raise BadInput(
             f"{root} has no layout that is known ({', '.join(LAYOUTS)}); name it with --layout, or give DICOM or BIDS."
         )
+    if name not in LAYOUTS:
+        raise BadInput(f"--layout is one of {', '.join(LAYOUTS)}, got {name!r}; choose one.")
     chosen = LAYOUTS[name]
     if name == "mat" and voxel_mm is not None:
         visits = sliced.visits(root, factors, voxel_mm=voxel_mm)
     else:
         visits = chosen.visits(root, factors)
+    missing = () if chosen.has_doses else factors
     count, failures = bids_out.write_bids(
-        visits,
-        out,
-        source=chosen.title,
-        factors=() if chosen.has_doses else factors,
-        keep_phi=keep_phi,
-        progress=progress,
+        visits, out, source=chosen.title, factors=missing, keep_phi=keep_phi, progress=progress
     )
     if not count:
         raise BadInput(f"{root} holds no PET scan in the layout of {chosen.title}; check the folder.")
     return count, failures
-
-
-def dicom_to_bids(
-    pet: Path,
-    out: Path,
-    *,
-    subject: str,
-    session: str | None = None,
-    mri: Path | None = None,
-    series: str | None = None,
-    mri_series: str | None = None,
-    frame: int | None = None,
-    factors: Sequence[float] = (),
-    keep_phi: bool = False,
-) -> None:
-    """One person's PET series, and MRI, as a BIDS data set (or one more person of it). BadInput where one fails."""
-    from m2diff.io.load import load_image
-
-    for key, label in (("sub", subject), ("ses", session)):
-        if label is not None:
-            bids_out.check_label(key, label)
-    scan = load_image(pet, series=series, frame=frame, keep_phi=keep_phi)
-    anatomy = None if mri is None else load_image(mri, what="MRI", series=mri_series, keep_phi=keep_phi)
-    tracer = _trc(scan.source.sidecar if scan.source else {})
-    entities = {"sub": subject, **({"ses": session} if session else {}), **({"trc": tracer} if tracer else {})}
-    visit = Visit(
-        f"dicom {scan.source.sha256 if scan.source else pet}",
-        entities,
-        {1.0: lambda: scan},
-        None if anatomy is None else lambda: anatomy,
-    )
-    _, failures = bids_out.write_bids([visit], out, source="DICOM", factors=factors, keep_phi=keep_phi)
-    if failures:
-        raise BadInput(failures[0][1])
-
-
-def _trc(sidecar: Mapping[str, Any]) -> str:
-    """The label of ``trc-``: nuclide, mass first, and the tracer's name, as in 18FFDG; letters and digits only."""
-    nuclide = re.sub(r"^([A-Za-z]+)-?(\d+)$", r"\2\1", str(sidecar.get("TracerRadionuclide", "")))
-    name = re.sub(r"[^A-Za-z0-9]", "", str(sidecar.get("TracerName", "")))
-    short = "FDG" if re.search(r"fluorodeoxyglucose|fludeoxyglucose|fdg", name, re.IGNORECASE) else name
-    return re.sub(r"[^A-Za-z0-9]", "", nuclide) + short if short else ""

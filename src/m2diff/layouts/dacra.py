@@ -51,7 +51,7 @@ def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
         entities = {"trc": "18FFDG"} | {key: value for key, value in scan.entities.items() if key != "rec"}
         mri = None if scan.mri is None else partial(nifti.load, scan.mri, what="MRI")
         about = {"TracerName": "FDG", "TracerRadionuclide": "F18"} if entities["trc"] == "18FFDG" else {}
-        yield Visit(f"dacra {scan.pet.name}", _ordered(entities), doses, mri, sidecar=about)
+        yield Visit(f"dacra {scan.pet.name}", entities, doses, mri, sidecar=about)
 
 
 def chosen(frames: int, factor: float) -> list[int]:
@@ -109,9 +109,3 @@ def _frames(path: Path) -> int:
     except Exception as trouble:  # nibabel raises whatever damaged bytes provoke
         raise BadInput(f"The PET {path.name} is no readable NIfTI file; download it again.") from trouble
     return int(shape[3]) if len(shape) == 4 else 1
-
-
-def _ordered(entities: Mapping[str, str]) -> dict[str, str]:
-    """BIDS's order of the entities that a PET scan has."""
-    order = ("sub", "ses", "task", "trc", "run")
-    return {key: entities[key] for key in order if key in entities}

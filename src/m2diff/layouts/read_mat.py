@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from contextlib import suppress
 
 import numpy as np
 from scipy.io import loadmat
@@ -39,16 +40,12 @@ def _read() -> None:
 
 def _limit_memory() -> None:
     """Let the system refuse more; where it cannot, nothing changes."""
-    try:
+    with suppress(ImportError, ValueError, OSError):
         import resource
-    except ImportError:
-        return
-    most = resource.getrlimit(resource.RLIMIT_AS)[1]
-    allowed = MOST_BYTES if most == resource.RLIM_INFINITY else min(MOST_BYTES, most)
-    try:
+
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        allowed = MOST_BYTES if most == resource.RLIM_INFINITY else min(MOST_BYTES, most)
         resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
-    except (ValueError, OSError):
-        return
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,6 +95,8 @@ def write_slices(root: Path, out: Path, *, drf: float, size: int = 128, seed: in
 
     People (never slices) are divided 8 : 1 : 1. Slices are cut or padded around their middle to ``size``.
     """
+    from scipy.io import savemat
+
     subjects = [subject for subject in find_subjects(root) if drf in subject.low]
     if not subjects:
         raise BadInput(f"{root} holds no scan at DRF {drf:g}; choose one of its doses with --drf.")
@@ -106,35 +107,21 @@ def write_slices(root: Path, out: Path, *, drf: float, size: int = 128, seed: in
     geometry: dict[str, Any] = {}
     with atomic.folder(out) as folder:
         for subject in subjects:
-            split = parts[subject.person]
-            sliced = _cut(subject, drf, size)
-            geometry[sliced.name] = {
-                "affine": sliced.affine.tolist(), "scale": sliced.scale, "unit": sliced.unit, "drf": drf,
-                "entities": sliced.entities, "person": subject.person,
-            }  # fmt: skip
-            for kind, data in sliced.stacks.items():
+            split, name = parts[subject.person], f"sub-{subject.label}".replace("_", "-")  # slice numbers follow a _
+            stacks, geometry[name] = _cut(subject, drf, size)
+            for kind, data in stacks.items():
                 place = folder / split / kind
                 place.mkdir(parents=True, exist_ok=True)
                 for number in range(data.shape[2]):
-                    _save(place / f"{sliced.name}_slice-{number:03d}.mat", data[:, :, number].T)
-            counts[split] += next(iter(sliced.stacks.values())).shape[2]
+                    plane = np.ascontiguousarray(data[:, :, number].T)
+                    savemat(place / f"{name}_slice-{number:03d}.mat", {_KEY: plane}, do_compression=True)
+            counts[split] += stacks[_LOW].shape[2]
         (folder / "geometry.json").write_text(json.dumps(geometry, indent=2) + "\n")
     return counts
 
 
-@dataclass(frozen=True)
-class _Sliced:
-    """One session on the working grid, cut to squares: each kind (x, y, z)."""
-
-    name: str
-    stacks: dict[str, npt.NDArray[np.float32]]
-    affine: npt.NDArray[np.float64]
-    scale: float
-    unit: str
-    entities: dict[str, str]
-
-
-def _cut(subject: Subject, drf: float, size: int) -> _Sliced:
+def _cut(subject: Subject, drf: float, size: int) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, Any]]:
+    """One session on the working grid, cut to squares, each kind (x, y, z); and its entry of ``geometry.json``."""
     from m2diff.preparation import grid
     from m2diff.preparation.pair import prepare
     from m2diff.preparation.register import align
@@ -154,19 +141,15 @@ def _cut(subject: Subject, drf: float, size: int) -> _Sliced:
     affine[:3, 3] -= affine[:3, :2] @ np.array(offset)
     stacks = {kind: _square(data, size, offset) for kind, data in images.items()}
     entities = dict(part.split("-", 1) for part in f"sub-{subject.label}".split("_"))
-    name = f"sub-{subject.label}".replace("_", "-")  # the last underscore stands before the slice's number
-    return _Sliced(name, stacks, affine, prepared.scale, prepared.unit, entities)
+    place_of = {"affine": affine.tolist(), "scale": prepared.scale, "unit": prepared.unit, "drf": drf}
+    return stacks, {**place_of, "entities": entities, "person": subject.person}
 
 
 def _square(data: npt.NDArray[np.float32], size: int, offset: Sequence[int]) -> npt.NDArray[np.float32]:
     """(x, y, z) cut or padded to (size, size, z); ``offset`` is where its first voxel comes to lie."""
-    square = np.zeros((size, size, data.shape[2]), dtype=np.float32)
-    (to_x, from_x), (to_y, from_y) = (
-        (slice(max(at, 0), min(at + n, size)), slice(max(-at, 0), max(-at, 0) + min(at + n, size) - max(at, 0)))
-        for at, n in zip(offset, data.shape[:2], strict=True)
-    )
-    square[to_x, to_y] = data[from_x, from_y]
-    return square
+    padded = np.pad(data, [(size, size), (size, size), (0, 0)])
+    x, y = (size - at for at in offset)
+    return padded[x : x + size, y : y + size]
 
 
 def _split(persons: Sequence[str], seed: int) -> dict[str, str]:
@@ -217,12 +200,6 @@ def _checked(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if not np.isfinite(data).all():
         raise BadInput(f"{path} must hold finite numbers, but has NaN or infinite ones; export it again.")
     return data.astype(np.float32)
-
-
-def _save(path: Path, plane: npt.NDArray[np.float32]) -> None:
-    from scipy.io import savemat
-
-    savemat(path, {_KEY: np.ascontiguousarray(plane)}, do_compression=True)
 
 
 def _person(path: Path) -> tuple[str, int]:

@@ -66,11 +66,10 @@ def head_of(path: Path, standard: Path) -> Volume:
         raise BadInput(f"{path.name} and {standard.name} must share one grid, but do not; check that folder.")
     axis = int(np.argmax(np.abs(volume.affine[2, :3])))
     slices = _slices(whole, axis)
-    index = [slice(None)] * 3
-    index[axis] = slices
+    data = np.moveaxis(np.moveaxis(volume.data, axis, 0)[slices], 0, axis)
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, axis] * slices.start
-    return Volume(volume.data[tuple(index)], affine, volume.unit, (*volume.history, "head only"), volume.source)
+    return Volume(data, affine, volume.unit, (*volume.history, "head only"), volume.source)
 
 
 @lru_cache(maxsize=1)

@@ -42,8 +42,6 @@ def mean(reads: Sequence[Read]) -> Volume:
         if not frame.same_grid(first):
             raise BadInput("The frames of a scan must share one grid, but do not; give the frames of one scan only.")
         total += frame.data
-    return (
-        first
-        if len(reads) == 1
-        else first.with_data((total / len(reads)).astype(np.float32), f"mean of {len(reads)} frames")
-    )
+    if len(reads) == 1:
+        return first
+    return first.with_data((total / len(reads)).astype(np.float32), f"mean of {len(reads)} frames")

@@ -8,7 +8,6 @@ leaves wrong at the rim is trimmed: a voxel belongs to the brain while it is as 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -53,7 +52,9 @@ def brain_mask(mri: Volume) -> Volume:
         )
     _, brain = _template()
     carried = grid.onto(brain, image.affine, image.shape, matrix) > 0.5
-    return _on(mri, small, _trimmed(small.data, carried))
+    trimmed = Volume(_trimmed(small.data, carried).astype(np.float32), small.affine)
+    fine = grid.onto(trimmed, mri.affine, mri.shape)
+    return Volume((fine > 0.5).astype(np.float32), mri.affine, "1", ("brain mask from MNI152",))
 
 
 def brain_in_pet(mri: Volume, pet: Volume, placement: Affine | None = None) -> Volume:
@@ -63,17 +64,12 @@ def brain_in_pet(mri: Volume, pet: Volume, placement: Affine | None = None) -> V
     return Volume(brain.astype(np.float32), pet.affine, "1", ("brain mask from the MRI",))
 
 
-def _on(mri: Volume, small: grid.WorkingImage, brain: MaskArray) -> Volume:
-    """The mask of the working grid on the MRI's own."""
-    fine = grid.onto(Volume(brain.astype(np.float32), small.affine), mri.affine, mri.shape)
-    return Volume((fine > 0.5).astype(np.float32), mri.affine, "1", ("brain mask from MNI152",))
-
-
 def _affine(image: Volume) -> tuple[Affine, float]:
     """The best affine map from MNI152's world to the MRI's, and how much of the template it explains."""
     head = mask.tissue(image.data)
     template, brain = _template()
-    centre, top = place.centre(head, image.affine), _top(head, image.affine)
+    heights = np.argwhere(head) @ image.affine[2, :3] + image.affine[2, 3]
+    centre, top = place.centre(head, image.affine), float(heights.max()) if heights.size else 0.0
     middle = place.centre(brain.data > 0.5, template.affine)
     found: list[tuple[float, Affine]] = []
     near = mask.grown(brain.data > 0.5, NEAR_MM / TEMPLATE_MM)
@@ -90,18 +86,9 @@ def _affine(image: Volume) -> tuple[Affine, float]:
 
 def _search(image: Volume, template: Volume, near: MaskArray, start: Affine, levels: itk.Levels) -> Affine:
     """The affine map (template's world to the MRI's) that mutual information leads to from ``start``."""
-    import SimpleITK as sitk
-
     fixed, moving = itk.image(template.data, template.affine), itk.image(image.data, image.affine)
-    inside = itk.LPS @ start @ itk.LPS
-    transform = sitk.AffineTransform(inside[:3, :3].ravel().tolist(), inside[:3, 3].tolist())
-    search: Any = itk.search(levels)
-    search.SetMetricFixedMask(itk.image(near.astype(np.uint8), template.affine))
-    search.SetInitialTransform(transform, inPlace=True)
-    try:
-        with itk.one_thread():
-            search.Execute(fixed, moving)
-    except RuntimeError:
+    within, transform = itk.image(near.astype(np.uint8), template.affine), itk.affine(start)
+    if not itk.found(fixed, moving, within, transform, levels):
         return start
     matrix = np.eye(4)
     matrix[:3, :3] = np.array(transform.GetMatrix()).reshape(3, 3)
@@ -114,12 +101,6 @@ def _worth(image: Volume, template: Volume, brain: Volume, matrix: Affine) -> fl
     there = grid.onto(image, template.affine, template.shape, np.asarray(np.linalg.inv(matrix), dtype=np.float64))
     inside = brain.data > 0.5
     return register.explained(template.data[inside], there[inside])
-
-
-def _top(head: MaskArray, affine: Affine) -> float:
-    """Height (mm) of the top of the head."""
-    index = np.argwhere(head)
-    return float((index @ affine[2, :3] + affine[2, 3]).max()) if len(index) else 0.0
 
 
 def _trimmed(data: np.ndarray, carried: MaskArray) -> MaskArray:

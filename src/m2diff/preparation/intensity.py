@@ -1,7 +1,4 @@
-"""One scale a volume, from the input alone: a brain lies near 1 whatever the unit, the dose and the tracer.
-
-Every function commutes with a change of unit: an image multiplied by k has a scale multiplied by k.
-"""
+"""The scale of an MRI, from the MRI alone: its tissue lies near 1 whatever the scanner (of a PET scan: ``pet``)."""
 
 from __future__ import annotations
 
@@ -14,20 +11,6 @@ from m2diff.shapes import MaskArray, VolumeArray
 
 MRI_CEILING = 4.0
 """Normalised MRI values are limited to this: fat and vessels shine, and carry nothing."""
-
-
-def pet_scale(data: VolumeArray) -> float:
-    """The mean of the brain in a (smoothed) PET scan on the working grid, in the scan's unit.
-
-    Hot spots are too small to move it, and noise, a negative background and the size of the field of view do not enter.
-    """
-    calm = mask.calmed(data)
-    return mean_within(calm, mask.brain(calm, mask.uptake_level(calm)))
-
-
-def mean_within(calm: VolumeArray, brain: MaskArray) -> float:
-    """The mean of a calmed scan in its brain."""
-    return float(calm[brain].mean(dtype=np.float64))
 
 
 def normalise_mri(data: VolumeArray, within: MaskArray | None = None) -> VolumeArray:

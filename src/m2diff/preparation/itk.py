@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,19 +13,6 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS <-> ITK's LPS
 SEED = 1
 Levels: TypeAlias = tuple[tuple[int, float, float], ...]
 """Of a search: shrink factor, smoothing (mm) and share of the voxels of each level."""
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """ITK on one thread: on several, the order of summation varies and with it the last digits of the matrix."""
-    import SimpleITK as sitk
-
-    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def search(levels: Levels) -> Any:
@@ -47,6 +32,35 @@ def search(levels: Levels) -> Any:
     search.SetSmoothingSigmasPerLevel([sigma for _, sigma, _ in levels])
     search.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     return search
+
+
+def affine(matrix: npt.NDArray[Any]) -> Any:
+    """An ITK transform of a matrix (4, 4) between worlds in RAS+."""
+    import SimpleITK as sitk
+
+    inside = LPS @ matrix @ LPS
+    return sitk.AffineTransform(inside[:3, :3].ravel().tolist(), inside[:3, 3].tolist())
+
+
+def found(fixed: Any, moving: Any, within: Any, transform: Any, levels: Levels) -> bool:
+    """Whether a search inside the mask ``within`` of ``fixed`` came to an end; it changes ``transform``.
+
+    ITK runs on one thread: on several, the order of summation varies and with it the last digits.
+    """
+    import SimpleITK as sitk
+
+    started = search(levels)
+    started.SetMetricFixedMask(within)
+    started.SetInitialTransform(transform, inPlace=True)
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        started.Execute(fixed, moving)
+    except RuntimeError:  # the images lost sight of each other
+        return False
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+    return True
 
 
 def image(data: npt.NDArray[Any], affine: Affine) -> Any:

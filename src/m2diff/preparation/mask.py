@@ -57,7 +57,7 @@ def head(calm: VolumeArray, top: float) -> MaskArray:
     if not found.any():
         return np.ones(calm.shape, dtype=bool)
     for axis in range(3):  # fill slice by slice: a head is open where the field of view cuts the neck
-        found = ndimage.binary_fill_holes(found, _cross_within(axis))
+        found = ndimage.binary_fill_holes(found, np.expand_dims(ndimage.generate_binary_structure(2, 1), axis))
     return grown(found, HEAD_MARGIN_MM / WORKING_MM)
 
 
@@ -93,23 +93,11 @@ def largest_piece(mask: MaskArray) -> MaskArray:
 
 def grown(mask: MaskArray, voxels: float) -> MaskArray:
     """``mask`` with everything within so many voxels of it."""
-    near: MaskArray = ndimage.distance_transform_edt(~mask) <= voxels
-    return near
+    return np.asarray(ndimage.distance_transform_edt(~mask) <= voxels)
 
 
 def box(mask: MaskArray, margin: int = 0) -> tuple[slice, slice, slice]:
     """The smallest box (i, j, k) around ``mask``, grown by ``margin`` voxels inside the image."""
-    spans = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    i, j, k = (
-        slice(max(int(span[0]) - margin, 0), min(int(span[-1]) + 1 + margin, size))
-        for span, size in zip(spans, mask.shape, strict=True)
-    )
+    spans = zip(ndimage.find_objects(mask.astype(np.uint8))[0], mask.shape, strict=True)
+    i, j, k = (slice(max(span.start - margin, 0), min(span.stop + margin, size)) for span, size in spans)
     return i, j, k
-
-
-def _cross_within(axis: int) -> MaskArray:
-    """(3, 3, 3) The neighbours of a voxel in its slice across ``axis``."""
-    cross = ndimage.generate_binary_structure(3, 1)
-    for end in (0, 2):
-        cross[tuple(end if a == axis else 1 for a in range(3))] = False
-    return np.asarray(cross)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from m2diff.preparation import grid, intensity, mask
+import numpy as np
+
+from m2diff.preparation import grid, mask
 from m2diff.shapes import MaskArray
 from m2diff.volume import Volume
 
@@ -13,7 +15,8 @@ from m2diff.volume import Volume
 class PetOnGrid:
     """``image`` on the working grid; ``brain`` (roughly) and ``head``, masks there; ``scale``, the brain's mean.
 
-    ``scale`` is in the scan's unit.
+    ``scale`` is in the scan's unit: an image multiplied by k has k times the scale. Hot spots are too small to move it,
+    and noise, a negative background and the size of the field of view do not enter.
     """
 
     image: grid.WorkingImage
@@ -28,4 +31,4 @@ class PetOnGrid:
         calm = mask.calmed(image.data)
         top = mask.uptake_level(calm)
         brain = mask.brain(calm, top)
-        return cls(image, brain, mask.head(calm, top), intensity.mean_within(calm, brain))
+        return cls(image, brain, mask.head(calm, top), float(calm[brain].mean(dtype=np.float64)))

@@ -1,11 +1,10 @@
 """Whether an MRI is the same person's: held against the PET piece by piece, do its folds lie where they should?
 
-Somebody else's MRI finds a place by its outline and its ventricles, but its folds lie millimetres off, here this way
-and there that. So the brain is cut into cubes, and each is moved about until the detail that the MRI lets expect
-agrees best with the PET's (normalised cross-correlation). Two numbers come of it: the share of the cubes that stay
-where they are, each counted by how well it agrees (squared), and how many times better all cubes agree on the average
-when they stay than when they are moved. The first tells two persons apart where the PET is clear; the second goes on
-where noise drowns the single cube. Their product is the answer.
+Somebody else's MRI finds a place by its outline and its ventricles, but its folds lie millimetres off. So the brain is
+cut into cubes, and each is moved until the detail that the MRI lets expect agrees best with the PET's (normalised
+cross-correlation). The answer is the product of two numbers: the share of the cubes that stay where they are, each
+counted by its agreement squared (it tells where the PET is clear), and how many times better all cubes agree on average
+when they stay than when they are moved (it still tells where noise drowns the single cube).
 """
 
 from __future__ import annotations

@@ -42,7 +42,6 @@ class PageTable:
     columns: tuple[str, ...]
     lines: tuple[TableLine, ...]
     open: bool = True
-    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,11 @@ def against_dose(panels: Sequence[Panel], untrained: Sequence[float] = ()) -> st
     colours = {name: colormaps["tab20"]((2 * n) % 20 / 20 + (n >= 10) / 20) for n, name in enumerate(names)}
     for axis, panel in zip(axes, panels, strict=True):
         for curve in panel.curves:
-            doses, values, lows, highs = zip(*curve.points, strict=True)
+            factors, values, lows, highs = zip(*curve.points, strict=True)
             spans = [[v - low for v, low in zip(values, lows, strict=True)]]
             spans.append([high - v for v, high in zip(values, highs, strict=True)])
             place, mark = names.index(curve.name), _MARKS[names.index(curve.name) % len(_MARKS)]
-            shifted = [dose * 1.012 ** (place - len(names) / 2) for dose in doses]  # intervals beside one another
+            shifted = [dose * 1.012 ** (place - len(names) / 2) for dose in factors]  # intervals beside one another
             axis.errorbar(
                 shifted, values, yerr=spans, label=curve.name, color=colours[curve.name], marker=mark, markersize=4.5,
                 linewidth=2.4 if curve.ours else 1.2, elinewidth=0.8, capsize=1.5,
@@ -54,7 +54,15 @@ def against_dose(panels: Sequence[Panel], untrained: Sequence[float] = ()) -> st
             axis.annotate(
                 name, (0.01, level), xycoords=("axes fraction", "data"), fontsize=7, color="0.35", va="bottom"
             )
-        _doses(axis, sorted({dose for curve in panel.curves for dose, *_ in curve.points}), untrained)
+        doses = sorted({dose for curve in panel.curves for dose, *_ in curve.points})
+        axis.set_xscale("log")
+        axis.set_xticks(doses, labels=[f"{dose:g}" for dose in doses])
+        axis.minorticks_off()
+        axis.set_xlabel("dose reduction factor", fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.grid(color="0.92", linewidth=0.6)
+        for dose in untrained:
+            axis.axvspan(dose / 1.12, dose * 1.12, color="#fff1cf", zorder=0)
         axis.set_title(panel.title, fontsize=10, loc="left")
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
@@ -69,15 +77,3 @@ def against_dose(panels: Sequence[Panel], untrained: Sequence[float] = ()) -> st
         bbox_to_anchor=(0.5, 0.0),
     )
     return as_png(figure)
-
-
-def _doses(axis: object, doses: Sequence[float], untrained: Sequence[float]) -> None:
-    """The axis of dose reduction factors, those nobody was trained on shaded."""
-    axis.set_xscale("log")  # type: ignore[attr-defined]
-    axis.set_xticks(list(doses), labels=[f"{dose:g}" for dose in doses])  # type: ignore[attr-defined]
-    axis.minorticks_off()  # type: ignore[attr-defined]
-    axis.set_xlabel("dose reduction factor", fontsize=9)  # type: ignore[attr-defined]
-    axis.tick_params(labelsize=8)  # type: ignore[attr-defined]
-    axis.grid(color="0.92", linewidth=0.6)  # type: ignore[attr-defined]
-    for dose in untrained:
-        axis.axvspan(dose / 1.12, dose * 1.12, color="#fff1cf", zorder=0)  # type: ignore[attr-defined]

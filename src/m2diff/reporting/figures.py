@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Colours = Literal["grey", "hot"]
-_MAPS = {"grey": "gray_r", "hot": "hot"}
+_PET_COLOURS = "gray_r"
 DIFFERENCE_SHARE = 0.25  # of the PET scale, each way; against the low dose, whose noise is large, twice as much
 _PANEL_INCH = 2.0
 
@@ -52,13 +51,13 @@ class ShownVolumes:
     spread: Volume | None = None
 
 
-def three_planes(shown: ShownVolumes, colours: Colours = "grey") -> str:
+def three_planes(shown: ShownVolumes) -> str:
     """Axial, coronal and sagittal planes of every volume, as a base64 PNG."""
     scene = scene_of(shown.reference or shown.enhanced)
-    return as_png(_draw_planes(_columns(shown, scene, _MAPS[colours]), scene))
+    return as_png(_draw_planes(_columns(shown, scene), scene))
 
 
-def axial_levels(shown: ShownVolumes, colours: Colours = "grey", number: int = 7) -> str:
+def axial_levels(shown: ShownVolumes, number: int = 7) -> str:
     """The PET images (low dose, enhanced, reference) at several heights of the head, as a base64 PNG."""
     scene = scene_of(shown.reference or shown.enhanced)
     top = _pet_top(shown, scene)
@@ -69,9 +68,9 @@ def axial_levels(shown: ShownVolumes, colours: Colours = "grey", number: int = 7
     axes = figure.subplots(len(images), number, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
     for line, (title, volume) in zip(axes, images, strict=True):
         for panel, height in zip(line, levels, strict=True):
-            show(panel, scene.cut(volume, "axial", height), "axial", _MAPS[colours], 0, top)
+            show(panel, scene.cut(volume, "axial", height), "axial", _PET_COLOURS, 0, top)
         line[0].set_ylabel(title, fontsize=9)
-    mark_sides(axes[0][0], "axial", _MAPS[colours])
+    mark_sides(axes[0][0], "axial", _PET_COLOURS)
     return as_png(figure)
 
 
@@ -86,7 +85,7 @@ def rounded(value: float) -> float:
     return float(f"{value:.1e}")
 
 
-def _columns(shown: ShownVolumes, scene: Scene, pet_colours: str) -> list[_Column]:
+def _columns(shown: ShownVolumes, scene: Scene) -> list[_Column]:
     """MRI, the PETs on one scale, the difference, the spread."""
 
     def cut(volume: Volume) -> dict[Plane, PlaneImage]:
@@ -101,11 +100,11 @@ def _columns(shown: ShownVolumes, scene: Scene, pet_colours: str) -> list[_Colum
         columns.append(_Column("MRI", pictures, "gray", 0, bright_level(pictures), None))
     against, title, reach = shown.low, "Enhanced − low dose", 2 * DIFFERENCE_SHARE * top
     if shown.low is not None:
-        columns.append(_Column("Low-dose PET", cut(shown.low), pet_colours, 0, top, unit))
-    columns.append(_Column("Enhanced PET", enhanced, pet_colours, 0, top, unit))
+        columns.append(_Column("Low-dose PET", cut(shown.low), _PET_COLOURS, 0, top, unit))
+    columns.append(_Column("Enhanced PET", enhanced, _PET_COLOURS, 0, top, unit))
     if shown.reference is not None:
         against, title, reach = shown.reference, "Enhanced − standard", DIFFERENCE_SHARE * top
-        columns.append(_Column("Standard-dose PET", cut(shown.reference), pet_colours, 0, top, unit))
+        columns.append(_Column("Standard-dose PET", cut(shown.reference), _PET_COLOURS, 0, top, unit))
     if against is not None:
         other = cut(against)
         difference: dict[Plane, PlaneImage] = {plane: enhanced[plane] - other[plane] for plane in PLANES}

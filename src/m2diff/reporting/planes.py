@@ -63,7 +63,8 @@ class Scene:
 
 def scene_of(image: Volume) -> Scene:
     """The scene of a report on ``image``: the box of what it shows and the centre of its activity."""
-    data, affine = _canonical(image)
+    turned = nib.as_closest_canonical(nib.Nifti1Image(np.asarray(image.data, dtype=np.float32), image.affine))
+    data, affine = np.asarray(turned.dataobj), np.asarray(turned.affine)  # axes nearest to right, front and up
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     frame = affine.copy()
     frame[:3, :3] /= sizes  # millimetres along the image's axes, from its first voxel
@@ -74,12 +75,6 @@ def scene_of(image: Volume) -> Scene:
     high = np.minimum(np.array([edge[-1] for edge in edges]) * sizes + _MARGIN_MM, last) + _PIXEL_MM / 2
     centre = np.array(ndimage.center_of_mass(shown)) * sizes
     return Scene(frame, low, high, centre)
-
-
-def _canonical(volume: Volume) -> tuple[VolumeArray, Affine]:
-    """Data and affine with axes flipped and swapped so that they run nearest to right, front and up."""
-    image = nib.as_closest_canonical(nib.Nifti1Image(np.asarray(volume.data, dtype=np.float32), volume.affine))
-    return np.asarray(image.dataobj), np.asarray(image.affine)
 
 
 def _foreground(data: VolumeArray, sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -8,14 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from m2diff.reporting.figures import (
-    DIFFERENCE_SHARE,
-    as_png,
-    bare_figure,
-    mark_sides,
-    rounded,
-    show,
-)
+from m2diff.reporting.figures import DIFFERENCE_SHARE, as_png, bare_figure, mark_sides, rounded, show
 from m2diff.reporting.planes import PLANES, bright_level, scene_of
 from m2diff.volume import Volume
 

@@ -10,7 +10,7 @@ import hashlib
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def model_card(
             **asdict(training),
             "seed": preset.train.seed,
             "commit": commit(),
-            "version": package_version(),
+            "version": version("m2diff"),
             "torch": torch.__version__,
             "settings": preset.model_dump(mode="json", include={"data", "train"}),
         },
@@ -108,14 +108,6 @@ def commit() -> str | None:
         return None
     head = _git(here, "rev-parse", "HEAD")
     return f"{head}+changes" if _git(here, "status", "--porcelain", "--", ".") else head
-
-
-def package_version() -> str:
-    """The installed version of this package."""
-    try:
-        return version("m2diff")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _git(folder: Path, *arguments: str) -> str:

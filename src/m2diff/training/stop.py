@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +34,9 @@ def stop_requests(limit_minutes: float | None) -> Iterator[StopRequest]:
         request.signal = number
 
     before: dict[signal.Signals, Any] = {}
-    try:
+    with suppress(ValueError):  # not the main thread: whoever owns that one handles signals
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread: whoever owns that one handles signals
-        pass
     try:
         yield request
     finally:

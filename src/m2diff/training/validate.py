@@ -115,9 +115,14 @@ def validate(
     """Score every dose of ``subjects`` by so many ``calls`` (``calls_of``); each scan's noise comes from ``seed``."""
     scans = []
     for subject in subjects:
+        mri = None if subject.mri is None else _around_brain(subject, subject.mri).to(device)
+        target, inside = _around_brain(subject, subject.standard), _around_brain(subject, subject.mask) > 0.5
         for drf in subject.doses:
-            generator = torch.Generator(device).manual_seed(seed)
-            scans.append(_score(model, subject, drf, device, precision, generator, calls))
+            low, generator = _around_brain(subject, subject.low(drf)), torch.Generator(device).manual_seed(seed)
+            estimate = enhance_stack(model, low.to(device), mri, drf, precision, generator, calls=calls).cpu()
+            reference = target[inside] * subject.meta.ratio[drf]
+            scores = [psnr(image[inside], reference) for image in (estimate, low)]
+            scans.append(ScanScore(subject.label, drf, *scores))
     return Validation(tuple(scans), calls)
 
 
@@ -156,28 +161,9 @@ def psnr(image: Tensor, reference: Tensor) -> float:
     return 10.0 * math.log10(peak**2 / error) if error > 0 else math.inf
 
 
-def _score(
-    model: nn.Module,
-    subject: PreparedSubject,
-    drf: float,
-    device: torch.device,
-    precision: Precision,
-    generator: torch.Generator,
-    calls: int,
-) -> ScanScore:
-    low, target, brain = (
-        torch.from_numpy(_around_brain(subject, stack)) for stack in (subject.low(drf), subject.standard, subject.mask)
-    )
-    mri = None if subject.mri is None else torch.from_numpy(_around_brain(subject, subject.mri)).to(device)
-    estimate = enhance_stack(model, low.to(device), mri, drf, precision, generator, calls=calls).cpu()
-    inside = brain > 0.5
-    reference = target[inside] * subject.meta.ratio[drf]
-    return ScanScore(subject.label, drf, psnr(estimate[inside], reference), psnr(low[inside], reference))
-
-
-def _around_brain(subject: PreparedSubject, stack: Any) -> Any:
+def _around_brain(subject: PreparedSubject, stack: Any) -> Tensor:
     """All that the score needs of a stack: the brain's box and a margin."""
     box = subject.meta.brain
     corner = [max(at - _MARGIN, 0) for at in box.low]
     high = [min(at + _MARGIN, n) for at, n in zip(box.high, stack.shape, strict=True)]
-    return window(stack, corner, [b - a for a, b in zip(corner, high, strict=True)])
+    return torch.from_numpy(window(stack, corner, [b - a for a, b in zip(corner, high, strict=True)]))

@@ -6,10 +6,13 @@ with x_t the noised standard scan, both measured against the standard scan insid
 2603.02012). Note: x_t is brought back to the scan's own scale first, since a lower dose adds noise and takes no
 activity away; the distance is the plain one of the two measures, averaged over the persons. Both are ours, the paper is
 silent.
+
+    borders.py CACHE      # CACHE: a cohort as `m2diff train` prepares it
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -74,3 +77,8 @@ def nearest(real: Degradation, curve: npt.NDArray[np.float64], steps: Sequence[i
     every = np.arange(steps[-1] + 1)
     between = np.stack([np.interp(every, steps, measure) for measure in curve.T], axis=1)
     return int(np.argmin(np.linalg.norm(between - real, axis=1)))
+
+
+if __name__ == "__main__":
+    for drf, step in borders(sys.argv[1], Schedule.linear()).items():
+        print(f"{drf:g}: {step}")
