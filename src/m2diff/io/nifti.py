@@ -26,17 +26,14 @@ from m2diff.volume import Source, Volume
 SMALLEST = 16
 """Voxels an axis, slices of a series; a head in fewer is a thumbnail or a single slice."""
 
-_UNREADABLE = (Exception,)
-"""What nibabel raises on damaged bytes: whatever they provoke, from ImageFileError to OverflowError."""
-
-PER_FRAME = (
+PER_FRAME = {
     "FrameTimesStart",
     "FrameTimeStart",
     "FrameDuration",
     "DecayFactor",
-    "ScatterFraction",
     "DecayCorrectionFactor",
-)
+    "ScatterFraction",
+}
 """Keys of a sidecar that list one value a frame."""
 
 _UNITS = {
@@ -87,11 +84,7 @@ def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False, fram
 
 
 def save(
-    volume: Volume,
-    path: Path | str,
-    *,
-    dtype: npt.DTypeLike = np.float32,
-    sidecar: Mapping[str, Any] | None = None,
+    volume: Volume, path: Path | str, *, dtype: npt.DTypeLike = np.float32, sidecar: Mapping[str, Any] | None = None
 ) -> Path:
     """Write ``volume`` (and ``sidecar`` as the JSON beside it) whole or not at all; returns the path.
 
@@ -157,7 +150,7 @@ def _open(path: Path, what: str) -> Any:
         raise BadInput(f"The {what} {path} is empty; copy or convert it again.")
     try:
         image = nib.load(path)
-    except _UNREADABLE as trouble:
+    except Exception as trouble:  # nibabel raises whatever damaged bytes provoke
         raise BadInput(
             f"The {what} {path} is no readable NIfTI file; copy it again, or convert it to .nii.gz."
         ) from trouble
@@ -178,7 +171,7 @@ def _read(image: Any, path: Path, what: str) -> npt.NDArray[np.float32]:
         _holds_its_voxels(image, held)
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
             return np.asarray(image.dataobj, dtype=np.float32)
-    except _UNREADABLE as trouble:
+    except Exception as trouble:  # see above
         raise BadInput(f"The {what} {path} is cut off or damaged; copy or convert it again.") from trouble
 
 
@@ -189,8 +182,7 @@ def check_whole(path: Path) -> None:
 
 
 def _packed(path: Path) -> bool:
-    """Whether a file is packed, by its name, as nibabel tells it."""
-    return path.name.lower().endswith(".gz")
+    return path.name.lower().endswith(".gz")  # as nibabel tells it
 
 
 def _read_to_the_end(path: Path) -> int:
@@ -275,11 +267,9 @@ def _storable(dtype: np.dtype) -> np.dtype:
     """The nearest type that NIfTI readers know, in this machine's byte order."""
     if dtype.kind == "f":
         return np.dtype(np.float64 if dtype.itemsize > 4 else np.float32)
-    if dtype.kind in "iu" and dtype.itemsize <= 4:
-        return dtype.newbyteorder("=")
-    return (
-        np.dtype(np.int32) if dtype.kind in "iu" else np.dtype(np.uint8) if dtype.kind == "b" else np.dtype(np.float32)
-    )
+    if dtype.kind in "iu":
+        return dtype.newbyteorder("=") if dtype.itemsize <= 4 else np.dtype(np.int32)
+    return np.dtype(np.uint8 if dtype.kind == "b" else np.float32)
 
 
 def _encoded(data: VolumeArray, dtype: np.dtype) -> tuple[npt.NDArray[Any], float, float]:

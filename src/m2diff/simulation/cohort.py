@@ -58,7 +58,6 @@ class Scan:
     uptake: tracer.Uptake
     protocol: scanner.Protocol
     affine: Affine
-    t1: VolumeArray
     doses: dict[float, VolumeArray]
     """By dose reduction factor; 1 is the standard scan."""
     noise_free: VolumeArray
@@ -128,11 +127,15 @@ def _scan(
 ) -> Scan:
     """Put the person in the scanner and reconstruct every dose."""
     affine = _scanner_grid(anatomy, protocol, rng)
-    spacing = tuple(float(s) for s in np.abs(np.diag(anatomy.affine)[:3]))
-    blurred = scanner.blur(activity, protocol.resolution_mm, (spacing[0], spacing[1], spacing[2]))
+    edge = float(anatomy.affine[0, 0])
+    blurred = scanner.blur(activity, protocol.resolution_mm, (edge, edge, edge))
+
+    step = np.linalg.solve(anatomy.affine, affine)  # the axes are parallel
 
     def on_grid(image: np.ndarray, order: int = 1) -> np.ndarray:
-        return resample(image, anatomy.affine, affine, protocol.shape, order=order)
+        return ndimage.affine_transform(
+            image, np.diag(step)[:3], step[:3, 3], output_shape=protocol.shape, order=order, prefilter=False
+        )
 
     mu = ndimage.gaussian_filter(ATTENUATION[anatomy.tissue_class], 1.0)
     acquisition = scanner.acquire(on_grid(blurred), on_grid(mu), protocol)
@@ -146,10 +149,9 @@ def _scan(
         uptake=uptake,
         protocol=protocol,
         affine=affine,
-        t1=anatomy.t1,
         doses=images,
         noise_free=scanner.reconstruct(acquisition, acquisition.expected),
-        truth=on_grid(scanner.blur(activity, protocol.voxel_mm, (spacing[0], spacing[1], spacing[2]))),
+        truth=on_grid(scanner.blur(activity, protocol.voxel_mm, (edge, edge, edge))),
         labels=on_grid(anatomy.labels, order=0).astype(np.int16),
         brain=on_grid(brain) > 0.5,
         lesion_labels=on_grid(lesion_labels, order=0).astype(np.int16),
@@ -164,14 +166,6 @@ def _scanner_grid(anatomy: Anatomy, protocol: scanner.Protocol, rng: np.random.G
     affine = np.diag([*protocol.spacing, 1.0])
     affine[:3, 3] = centre - (np.array(protocol.shape) - 1) / 2 * np.array(protocol.spacing)
     return affine
-
-
-def resample(image: np.ndarray, source: Affine, target: Affine, shape: tuple[int, int, int], order: int) -> np.ndarray:
-    """``image`` on another grid with parallel axes, zero beyond its edges (order 0 keeps labels whole)."""
-    step = np.linalg.solve(source, target)
-    return ndimage.affine_transform(
-        image, np.diag(step)[:3], step[:3, 3], output_shape=shape, order=order, mode="constant", prefilter=False
-    )
 
 
 def simulate(
@@ -343,7 +337,7 @@ def _make(recipe: Recipe, out: Path, number: int, label: str) -> None:
 
 def _write_images(recipe: Recipe, scan: Scan, out: Path, label: str) -> None:
     trc = TRACERS[recipe.tracer].trc
-    t1 = Volume(scan.t1, scan.anatomy.affine, unit="arbitrary")
+    t1 = Volume(scan.anatomy.t1, scan.anatomy.affine, unit="arbitrary")
     nifti.save(t1, bids.t1_path(out, label), dtype=np.int16, sidecar={"Modality": "MR", "Manufacturer": "simulated"})
     for factor, image in scan.doses.items():
         volume = Volume(image, scan.affine, unit="Bq/mL")

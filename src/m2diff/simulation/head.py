@@ -29,15 +29,9 @@ _COARSE_MM = 2.0
 CHARM = {
     502: AIR,  # sinuses, throat
     506: EYES,
-    507: SOFT,
-    508: SOFT,  # eye muscles
-    509: SOFT,  # mucosa
-    511: SOFT,  # skin
-    512: SOFT,  # spinal cord
-    514: SOFT,  # veins
-    515: SKULL,  # cortical bone
-    516: SKULL,  # marrow
-    530: SOFT,  # optic nerve
+    # CSF, eye muscles, mucosa, skin, spinal cord, veins, optic nerve
+    **dict.fromkeys((507, 508, 509, 511, 512, 514, 530), SOFT),
+    **dict.fromkeys((515, 516), SKULL),  # cortical bone, marrow
 }
 
 
@@ -54,9 +48,12 @@ def grow_head(brain: MaskArray, rng: np.random.Generator, spacing_mm: float = 1.
     thicker, fatter = (1 + 0.2 * stretch(smooth_field(rng, coarse, 30 / 8 / spacing_mm), brain.shape) for _ in range(2))
     inner = csf + skull * thicker.clip(0.4, 1.6)
     classes = np.full(brain.shape, AIR, dtype=np.uint8)
-    _add_face_and_neck(classes, brain, rng)
+    for ball in (_FACE, _NECK):
+        classes[_inside(ball, brain, float(rng.uniform(0.92, 1.1)))] = SOFT
+    classes[_inside(_SPINE, brain)] = SKULL
     classes[distance < inner + scalp * fatter.clip(0.4, 1.6)] = SOFT
-    _add_cavities(classes, brain)
+    for ball, what in ((_NOSE, AIR), (_THROAT, AIR), (_EYE, EYES)):
+        classes[_inside(ball, brain)] = what
     classes[(distance < inner) & (classes != EYES)] = SKULL
     classes[(distance < csf) | brain] = BRAIN
     return classes
@@ -92,20 +89,7 @@ _EYE = _Ball((0.235, 0.44, -0.29), (0.085, 0.068, 0.08))
 _SPINE = _Ball((0.0, -0.13, -0.95), (0.13, 0.10, 0.42))
 
 
-def _add_face_and_neck(classes: HeadMap, brain: MaskArray, rng: np.random.Generator) -> None:
-    """Soft tissue of the face and neck and the bone of the spine, in place."""
-    for ball in (_FACE, _NECK):
-        classes[_inside(ball, brain, float(rng.uniform(0.92, 1.1)))] = SOFT
-    classes[_inside(_SPINE, brain, 1.0)] = SKULL
-
-
-def _add_cavities(classes: HeadMap, brain: MaskArray) -> None:
-    """Nose, throat and eyes, in place."""
-    for ball, what in ((_NOSE, AIR), (_THROAT, AIR), (_EYE, EYES)):
-        classes[_inside(ball, brain, 1.0)] = what
-
-
-def _inside(ball: _Ball, brain: MaskArray, scale: float) -> MaskArray:
+def _inside(ball: _Ball, brain: MaskArray, scale: float = 1.0) -> MaskArray:
     """The voxels of an ellipsoid (of both, where it lies to the side)."""
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     total: npt.NDArray[np.float32] | float = 0.0

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from m2diff.errors import BadInput
 from m2diff.io.bids import TEMPLATE
+from m2diff.io.nifti import stem
 from m2diff.shapes import Affine, LabelArray, MaskArray
 from m2diff.simulation import regions
 from m2diff.simulation.mni import label_by_seeds, template
@@ -66,9 +67,9 @@ def find_sources(folder: Path | str) -> list[AnatomySource]:
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"expected a folder of anatomies, {folder} is none; give a folder with T1 images and labels.")
-    files = {_stem(path): path for path in sorted(folder.glob("*.nii*"))}
-    found = [_labelled(stem, files) for stem in files if stem.endswith("_SS")]
-    found += [_probability_maps(stem, files) for stem in files if stem.endswith("_T1w")]
+    files = {stem(path): path for path in sorted(folder.glob("*.nii*"))}
+    found = [_labelled(name, files) for name in files if name.endswith("_SS")]
+    found += [_probability_maps(name, files) for name in files if name.endswith("_T1w")]
     sources = sorted({source.person: source for source in found}.values(), key=lambda source: source.person)
     if not sources:
         raise BadInput(
@@ -78,18 +79,14 @@ def find_sources(folder: Path | str) -> list[AnatomySource]:
     return sources
 
 
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
-
-
-def _labelled(stem: str, files: dict[str, Path]) -> AnatomySource:
-    person = stem.removesuffix("_SS")
+def _labelled(name: str, files: dict[str, Path]) -> AnatomySource:
+    person = name.removesuffix("_SS")
     return AnatomySource(person, "labelled", _complete(person, _LABELLED, files))
 
 
-def _probability_maps(stem: str, files: dict[str, Path]) -> AnatomySource:
-    person = next(stem.removesuffix(ending) for ending in _T1_ENDINGS if stem.endswith(ending))
-    paths = (("t1", files[stem]), *_complete(person, _PROBABILITY, files))
+def _probability_maps(name: str, files: dict[str, Path]) -> AnatomySource:
+    person = next(name.removesuffix(ending) for ending in _T1_ENDINGS if name.endswith(ending))
+    paths = (("t1", files[name]), *_complete(person, _PROBABILITY, files))
     labels = files.get(f"{person}_desc-aparcaseg_dseg")
     return AnatomySource(person, "tissue maps", (*paths, ("labels", labels)) if labels else paths)
 
