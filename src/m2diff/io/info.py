@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from m2diff.errors import BadInput
@@ -106,7 +107,7 @@ def _of_nifti(path: Path) -> About:
         modality=modality,
         shape=volume.shape,
         voxel_mm=tuple(round(edge, 4) for edge in volume.voxel_size),
-        orientation=_orientation(volume.affine),
+        orientation="".join(nib.aff2axcodes(volume.affine)),
         unit=volume.unit,
         decay=DECAY.get(decay, ""),
         tracer=str(sidecar.get("TracerName", sidecar.get("Radiopharmaceutical", ""))),
@@ -190,7 +191,7 @@ def _of_stack(stack: Any) -> About:
         modality=what,
         shape=shape,
         voxel_mm=tuple(round(float(edge), 4) for edge in np.linalg.norm(affine[:3, :3], axis=0)),
-        orientation=_orientation(affine),
+        orientation="".join(nib.aff2axcodes(affine)),
         unit=read.UNITS.get(quantity.units, quantity.units or "unknown") if quantity else "unknown",
         decay=DECAY.get(quantity.decay_correction, "") if quantity else "",
         tracer=tracer,
@@ -200,9 +201,3 @@ def _of_stack(stack: Any) -> About:
         reconstruction=made,
         problems=tuple(problems),
     )
-
-
-def _orientation(affine: np.ndarray) -> str:
-    import nibabel as nib
-
-    return "".join(nib.aff2axcodes(affine))

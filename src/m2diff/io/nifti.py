@@ -59,10 +59,11 @@ def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False, fram
     """
     path = Path(path)
     image = _open(path, what)
-    stored, count = _read(image, path, what), 1
-    if frame is not None:
-        stored, count = _one_frame(stored, frame, path, what)
-    data = _three_axes(stored, path, what)
+    stored = _read(image, path, what)
+    count = stored.shape[3] if stored.ndim == 4 else 1
+    if frame is not None and not 1 <= frame <= count:
+        raise BadInput(f"The {what} {path} has {count} frame(s), got --frame {frame}; choose one of them.")
+    data = _three_axes(stored if frame is None or stored.ndim != 4 else stored[..., frame - 1], path, what)
     affine = _affine(image, path, what)
     if not np.isfinite(data).all():
         bad = int((~np.isfinite(data)).sum())
@@ -167,26 +168,17 @@ def _read(image: Any, path: Path, what: str) -> npt.NDArray[np.float32]:
             f"The {what} {path} must hold one real number a voxel, but is {colour} image; export it as grey."
         )
     try:
-        held = _read_to_the_end(path) if _packed(path) else path.stat().st_size
-        _holds_its_voxels(image, held)
+        _holds_its_voxels(image, check_whole(path))
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
             return np.asarray(image.dataobj, dtype=np.float32)
     except Exception as trouble:  # see above
         raise BadInput(f"The {what} {path} is cut off or damaged; copy or convert it again.") from trouble
 
 
-def check_whole(path: Path) -> None:
-    """Read a packed file to its end, where gzip compares its checksum; raises what a damaged one provokes."""
-    if _packed(path):
-        _read_to_the_end(path)
-
-
-def _packed(path: Path) -> bool:
-    return path.name.lower().endswith(".gz")  # as nibabel tells it
-
-
-def _read_to_the_end(path: Path) -> int:
-    """Bytes in a packed file; gzip compares its checksum, which a reader that stops at the last voxel never meets."""
+def check_whole(path: Path) -> int:
+    """Bytes in a file, unpacked; a packed one is read to its end, where gzip compares its checksum and may raise."""
+    if not path.name.lower().endswith(".gz"):  # as nibabel tells it
+        return path.stat().st_size
     held = 0
     with gzip.open(path) as stream:
         while part := stream.read(1 << 22):
@@ -202,14 +194,6 @@ def _holds_its_voxels(image: Any, held: int) -> None:
         isinstance(image, nib.Nifti1Image) and promised + getattr(image.dataobj, "offset", 0) > held
     ):
         raise ValueError(f"{promised} bytes of voxels promised")
-
-
-def _one_frame(data: npt.NDArray[np.float32], frame: int, path: Path, what: str) -> tuple[npt.NDArray[np.float32], int]:
-    """The frame that is asked for (along the fourth axis), and of how many."""
-    count = data.shape[3] if data.ndim == 4 else 1
-    if not 1 <= frame <= count:
-        raise BadInput(f"The {what} {path} has {count} frame(s), got --frame {frame}; choose one of them.")
-    return (data[..., frame - 1] if data.ndim == 4 else data), count
 
 
 def _three_axes(data: npt.NDArray[np.float32], path: Path, what: str) -> VolumeArray:

@@ -63,7 +63,8 @@ def make_person(
     tissues = source.load()
     strength = 1.0 if source.kind == "mni" else 0.5
     change = random_warp(rng, amplitude_mm=WARP_MM * strength, pose=pose)
-    centre = _brain_centre(tissues)
+    box = ndimage.find_objects((tissues.labels > 0).astype(np.uint8))[0]
+    centre = (tissues.affine @ [*((side.start + side.stop - 1) / 2 for side in box), 1.0])[:3]  # of the brain, mm
     affine, shape = _box(tissues, change, centre, resolution_mm, _MARGIN_MM["none" if head == "none" else "head"])
     moved = _pull(tissues, change, centre, affine, shape)
     brain = moved.gm + moved.wm + moved.csf > 0.5
@@ -88,12 +89,6 @@ def _draw_head(head: HeadKind, heads: Path | None, rng: np.random.Generator) -> 
         raise BadInput("head 'map' needs a folder of head label maps: give one, or choose head 'grown'.")
     files = find_heads(heads)
     return files[int(rng.integers(len(files)))]
-
-
-def _brain_centre(tissues: Tissues) -> np.ndarray:
-    """The middle of the brain's box, in the source's own millimetres."""
-    box = ndimage.find_objects((tissues.labels > 0).astype(np.uint8))[0]
-    return (tissues.affine @ [*((side.start + side.stop - 1) / 2 for side in box), 1.0])[:3]
 
 
 def _box(
@@ -135,14 +130,8 @@ def _pull(tissues: Tissues, change: Warp, centre: np.ndarray, affine: Affine, sh
         out[inside] = ndimage.map_coordinates(image, index, order=order, prefilter=False)
         return out
 
-    return Tissues(
-        t1=pulled(tissues.t1),
-        labels=pulled(tissues.labels, order=0),
-        gm=pulled(tissues.gm),
-        wm=pulled(tissues.wm),
-        csf=pulled(tissues.csf),
-        affine=affine,
-    )
+    gm, wm, csf = map(pulled, (tissues.gm, tissues.wm, tissues.csf))
+    return Tissues(pulled(tissues.t1), pulled(tissues.labels, order=0), gm, wm, csf, affine)
 
 
 def _occupied(coarse: np.ndarray, source: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:

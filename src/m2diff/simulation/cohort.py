@@ -229,7 +229,7 @@ def make_cohort(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1
     _claim(out, recipe)
     finished = _finished(out)
     missing = [n for n in range(subjects) if n not in finished]
-    _write_participants(out, recipe, _listed(subjects, finished), [source.person for source in sources])
+    _write_participants(out, recipe, sorted({*range(subjects), *finished}), [source.person for source in sources])
     work = (delayed(_make)(recipe, out, n, label_of(n)) for n in missing)
     with warnings.catch_warnings():
         # Workers hold large matrices; loky takes that for a leak and replaces them, which is harmless.
@@ -245,20 +245,11 @@ def label_of(number: int) -> str:
     return f"{number + 1:03d}"
 
 
-def _finished(out: Path) -> dict[int, str]:
-    """The persons of a cohort that are finished on disk: number -> label.
-
-    Cohorts of a thousand and more once had wider labels (0001), and keep them.
-    """
+def _finished(out: Path) -> set[int]:
+    """The numbers of a cohort's persons that are finished on disk."""
     labels = [folder.name.removeprefix("sub-") for folder in (out / "derivatives" / "simulation").glob("sub-*")]
-    whole = [label for label in labels if label.isdecimal() and bids.record_path(out, label).is_file()]
-    by_width = sorted(whole, key=len, reverse=True)  # of two labels of one number, today's counts
-    return {int(label) - 1: label for label in by_width if int(label)}
-
-
-def _listed(subjects: int, finished: dict[int, str]) -> dict[int, str]:
-    """Who stands in participants.tsv, number -> label: everybody asked for and everybody finished, in order."""
-    return {number: finished.get(number) or label_of(number) for number in sorted({*range(subjects), *finished})}
+    numbers = {int(label) - 1 for label in labels if label.isdecimal() and int(label)}
+    return {number for number in numbers if bids.record_path(out, label_of(number)).is_file()}
 
 
 def _claim(out: Path, recipe: Recipe) -> None:
@@ -300,13 +291,13 @@ def _recipe_of(description: Path) -> Any:
     return content.get("M2diffRecipe")
 
 
-def _write_participants(out: Path, recipe: Recipe, listed: dict[int, str], persons: list[str]) -> None:
-    """participants.tsv and its dictionary; ``listed``: number -> label, ``persons``: the anatomies in their turns."""
+def _write_participants(out: Path, recipe: Recipe, listed: list[int], persons: list[str]) -> None:
+    """participants.tsv and its dictionary; ``listed``: the persons' numbers, ``persons``: the anatomies in turns."""
     text = io.StringIO()
     table = csv.writer(text, delimiter="\t", lineterminator="\n")
     table.writerow(["participant_id", "anatomy", "group"])
-    for n, label in listed.items():
-        table.writerow([f"sub-{label}", persons[n % len(persons)], group_of(recipe, n, len(persons))])
+    for n in listed:
+        table.writerow([f"sub-{label_of(n)}", persons[n % len(persons)], group_of(recipe, n, len(persons))])
     with replacing(out / "participants.tsv") as temporary:
         temporary.write_text(text.getvalue())
     columns = {
@@ -362,10 +353,8 @@ def pet_sidecar(recipe: Recipe, protocol: scanner.Protocol, factor: float) -> di
         "TracerRadionuclide": injected.radionuclide,
         "InjectedRadioactivity": injected.injected_mbq / factor,
         "InjectedRadioactivityUnits": "MBq",
-        "InjectedMass": "n/a",
-        "InjectedMassUnits": "n/a",
-        "SpecificRadioactivity": "n/a",
-        "SpecificRadioactivityUnits": "n/a",
+        **dict.fromkeys(("InjectedMass", "InjectedMassUnits"), "n/a"),
+        **dict.fromkeys(("SpecificRadioactivity", "SpecificRadioactivityUnits"), "n/a"),
         "ModeOfAdministration": "bolus",
         "TimeZero": "12:00:00",
         "InjectionStart": 0,

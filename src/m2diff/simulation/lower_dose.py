@@ -1,9 +1,8 @@
 """A low-dose counterpart of any standard-dose scan: `m2diff lower-dose PET --drf 20`.
 
-The scan is taken as the activity: it is projected, counts are drawn and thinned (``simulation.scanner``), and both the
-full and the thinned counts are reconstructed. The difference of the two is what the lower dose adds, and is added to
-the scan: its resolution stays, and so does the noise that it had. With counts like the scan's own, the variance of the
-noise is then DRF times what it was.
+The scan is taken as the activity: it is projected, counts are drawn and thinned (``simulation.scanner``), and the full
+and the thinned counts are reconstructed. Their difference is added to the scan, which keeps its resolution and its
+noise. With counts like the scan's own, the variance of the noise is then DRF times what it was.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Line integrals through a stack of slices: one sparse matrix that serves every slice at once.
 
-A PET detector pair sees the activity summed along its line. Here the lines are parallel-beam (a view angle and a
-radial bin) within each axial slice, weighted by Joseph's interpolation (IEEE TMI 1(3), 1982): along the axis a ray
-mostly follows, each pixel row gives the two nearest pixels, linearly weighted, times the length of the step.
-The matrix holds for every slice, so a whole volume is one sparse-times-dense product: on a CPU this beats ray
-tracing by a wide margin. Fully 3D geometry is another fidelity, behind the same three methods.
+The lines are parallel-beam (a view angle and a radial bin) within each axial slice, weighted by Joseph's interpolation
+(IEEE TMI 1(3), 1982): along the axis a ray mostly follows, each pixel row gives the two nearest pixels, linearly
+weighted, times the length of the step. A volume is one sparse-times-dense product, which on a CPU beats ray tracing.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ class Geometry:
 
 
 class Projector:
-    """Forward projection, back-projection and sensitivity, a subset of views at a time."""
+    """Forward projection and back-projection, a subset of views at a time."""
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry

@@ -171,9 +171,9 @@ FREESURFER: dict[int, int] = _ASEG_SINGLE | _paired(
 def translate(labels: np.ndarray) -> LabelArray:
     """Labels of either atlas, (i, j, k) in RAS order, in the codes of the house; 0 where the atlas has nothing.
 
-    FreeSurfer is known by its cortical labels above 1000. Parts that an atlas does not tell apart are cut by geometry:
-    the pons from the brainstem, the isthmus from the posterior cingulate, sideless parts at the midline.
-    Whether the numbers are of either atlas at all is for the caller to judge (``sources``): others come out as 0.
+    FreeSurfer is known by its cortical labels above 1000; whether labels are of either atlas, ``sources`` judges.
+    Parts that an atlas does not tell apart are cut by geometry: the pons from the brainstem, the isthmus from the
+    posterior cingulate, sideless parts at the midline.
     """
     labels = np.asarray(labels).astype(np.int32)
     freesurfer = int(labels.max()) >= 1000
@@ -193,14 +193,12 @@ def translate(labels: np.ndarray) -> LabelArray:
 def _cut_midline(codes: LabelArray, where: np.ndarray) -> None:
     """Give the right half of sideless voxels the right-hand code (left + 1), in place; i grows to the right."""
     if where.any():
-        left, right = (np.nonzero(np.isin(codes, sides) & ~where)[0] for sides in (CODES_LEFT, CODES_RIGHT))
+        lefts = [c for c, name in REGIONS.items() if name.endswith("_left") and c not in CEREBELLAR_CORTEX]
+        rights = [code + 1 for code in lefts]
+        left, right = (np.nonzero(np.isin(codes, side) & ~where)[0] for side in (lefts, rights))
         midline = (left.mean() + right.mean()) / 2
         i = np.arange(codes.shape[0])[:, None, None]
         codes[where & (i > midline)] += 1
-
-
-CODES_LEFT = tuple(code for code, name in REGIONS.items() if name.endswith("_left") and code not in CEREBELLAR_CORTEX)
-CODES_RIGHT = tuple(code + 1 for code in CODES_LEFT)
 
 
 def _cut_cingulate(codes: LabelArray, labels: np.ndarray) -> None:

@@ -28,8 +28,7 @@ STANDARD_TRUES = 2e8
 """Unscattered true counts of a standard-dose scan over the axial field of view.
 
 A clinical brain FDG scan on a PET/MR (about 250 MBq injected, 20 minutes from 40 to 60 minutes after) records some
-1e8 trues; time of flight, which this projector does not model, is worth about as much again, hence 2e8 (as many
-counts without time of flight). Every dose of the project is a fraction of this number (times ``Protocol.counts``).
+1e8 trues; time of flight, which this projector does not model, is worth about as much again.
 """
 
 ScannerName = Literal["pet-mr", "pet-ct"]

@@ -102,8 +102,7 @@ def find_stacks(folder: Path | str) -> list[SliceStack]:
         if header is None:
             continue
         for key, geometry, piece in _slices(header, path):
-            same = (members for there, members in groups[key] if np.allclose(there, geometry, atol=SAME))
-            members = next(same, None)
+            members = next((same for there, same in groups[key] if np.allclose(there, geometry, atol=SAME)), None)
             if members is None:
                 groups[key].append((geometry, members := []))
             members.append((header, piece))

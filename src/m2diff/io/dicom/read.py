@@ -56,29 +56,28 @@ def load_series(
     dynamic series. ``keep_phi``: the sidecar names the patient too. Raises BadInput where none or several series fit,
     slices are missing, doubled or unevenly spaced, or pixels are missing, damaged, coloured or no finite numbers.
     """
-    with index.damage_explained(NAMES[modality]):
-        return _load(index.choose(folder, modality, series), modality, frame, keep_phi=keep_phi)
-
-
-def _load(stack: SliceStack, modality: Modality, frame: int | None, *, keep_phi: bool) -> Volume:
     what = NAMES[modality]
-    slices = ordered(at_one_time(stack, what, frame=frame), stack, what)
-    data, digest = _pixels(slices, stack, what)
-    if not np.isfinite(data).all():
-        raise BadInput(f"The {what} series must hold finite numbers, but has NaN or infinite ones; export it again.")
-    if float(data.min()) == float(data.max()):
-        raise BadInput(f"The {what} series is {data.flat[0]:g} in every voxel and shows nothing; check the series.")
-    word = str(stack.header.get("Units", "")) if modality == "PT" else ""
-    # A frame's own header: each lasts as long as it lasts.
-    header = None if frame is None else index.header_of(slices[0].path)
-    header = stack.header if header is None else completed(header)
-    about = sidecar(header, keep_phi=keep_phi)
-    if modality == "PT":
-        from m2diff.io.suv import timing  # it reads this package's sidecar.py
+    with index.damage_explained(what):
+        stack = index.choose(folder, modality, series)
+        slices = ordered(at_one_time(stack, what, frame=frame), stack, what)
+        data, digest = _pixels(slices, stack, what)
+        if not np.isfinite(data).all():
+            raise BadInput(
+                f"The {what} series must hold finite numbers, but has NaN or infinite ones; export it again."
+            )
+        if float(data.min()) == float(data.max()):
+            raise BadInput(f"The {what} series is {data.flat[0]:g} in every voxel and shows nothing; check the series.")
+        word = str(stack.header.get("Units", "")) if modality == "PT" else ""
+        # A frame's own header: each lasts as long as it lasts.
+        header = None if frame is None else index.header_of(slices[0].path)
+        header = stack.header if header is None else completed(header)
+        about = sidecar(header, keep_phi=keep_phi)
+        if modality == "PT":
+            from m2diff.io.suv import timing  # it reads this package's sidecar.py
 
-        about |= timing(header)
-    source = Source(Path(what.lower()), digest, np.dtype(np.float32), about, Series(stack, slices))
-    return Volume(data, affine(slices, stack), UNITS.get(word, word) or "unknown", ("loaded DICOM",), source)
+            about |= timing(header)
+        source = Source(Path(what.lower()), digest, np.dtype(np.float32), about, Series(stack, slices))
+        return Volume(data, affine(slices, stack), UNITS.get(word, word) or "unknown", ("loaded DICOM",), source)
 
 
 def frames(stack: SliceStack) -> int:
@@ -185,12 +184,11 @@ def _pixels(slices: tuple[Slice, ...], stack: SliceStack, what: str) -> tuple[np
     """(i, j, k) in float32, and a hash of all stored pixels with their places and scales."""
     data = np.empty((stack.columns, stack.rows, len(slices)), dtype=np.float32)
     digest = hashlib.sha256()
-    opened: tuple[Path | None, npt.NDArray[np.generic] | None] = (None, None)
+    opened: Path | None = None
+    frames: npt.NDArray[np.generic] = np.empty(0)
     for k, piece in enumerate(slices):
-        if opened[0] != piece.path:
-            opened = (piece.path, stored(piece.path, what, k + 1))
-        frames = opened[1]
-        assert frames is not None
+        if piece.path != opened:
+            opened, frames = piece.path, stored(piece.path, what, k + 1)
         plane = frames if frames.ndim == 2 else frames[piece.frame]
         if piece.slope == 0 and plane.any():
             raise BadInput(

@@ -64,34 +64,25 @@ def write(volume: Volume, folder: Path, derivation: Derivation) -> list[Path]:
         raise BadInput("A DICOM series can only be derived from a DICOM input; give the scanner's folder.")
     folder.mkdir(parents=True, exist_ok=True)
     with damage_explained("input"):
-        return _write(volume, series, folder, derivation)
-
-
-def _write(volume: Volume, series: Series, folder: Path, derivation: Derivation) -> list[Path]:
-    uid = generate_uid(entropy_srcs=[series.stack.uid, derivation.identity, str(derivation.offset), "series"])
-    planes = [np.ascontiguousarray(volume.data[:, :, k].T, dtype=np.float64) for k in range(volume.shape[2])]
-    together: dict[Path, list[int]] = {}  # slices by the file that they came from
-    for k, piece in enumerate(series.slices):
-        together.setdefault(piece.path, []).append(k)
-    signed, paths = bool(volume.data.min() < 0), []
-    for number, (path, members) in enumerate(together.items(), start=1):
-        pieces, images = [series.slices[k] for k in members], [planes[k] for k in members]
-        header = _derived(path, uid, derivation)
-        if "PerFrameFunctionalGroupsSequence" in header:
-            paths.append(_multi_frame(header, pieces, images, folder / f"{number:05d}.dcm"))
-        else:
-            _set_window(header, float(volume.data.max()))
-            paths.append(_single(header, images[0], folder / f"{number:05d}.dcm", number, signed=signed))
-    return paths
-
-
-def _single(header: Any, plane: np.ndarray, path: Path, number: int, *, signed: bool) -> Path:
-    """One slice as one file; its name is its number."""
-    stored, slope = _packed(plane, signed=signed)
-    header.RescaleSlope, header.RescaleIntercept = _decimal(slope), "0"
-    header.InstanceNumber = header.get("InstanceNumber") or str(number)
-    _set_pixels(header, stored, signed=signed)
-    return _saved(header, path)
+        uid = generate_uid(entropy_srcs=[series.stack.uid, derivation.identity, str(derivation.offset), "series"])
+        planes = [np.ascontiguousarray(volume.data[:, :, k].T, dtype=np.float64) for k in range(volume.shape[2])]
+        together: dict[Path, list[int]] = {}  # slices by the file that they came from
+        for k, piece in enumerate(series.slices):
+            together.setdefault(piece.path, []).append(k)
+        signed, paths = bool(volume.data.min() < 0), []
+        for number, (path, members) in enumerate(together.items(), start=1):
+            pieces, images = [series.slices[k] for k in members], [planes[k] for k in members]
+            header = _derived(path, uid, derivation)
+            if "PerFrameFunctionalGroupsSequence" in header:
+                paths.append(_multi_frame(header, pieces, images, folder / f"{number:05d}.dcm"))
+            else:
+                _set_window(header, float(volume.data.max()))
+                stored, slope = _packed(images[0], signed=signed)
+                header.RescaleSlope, header.RescaleIntercept = _decimal(slope), "0"
+                header.InstanceNumber = header.get("InstanceNumber") or str(number)
+                _set_pixels(header, stored, signed=signed)
+                paths.append(_saved(header, folder / f"{number:05d}.dcm"))
+        return paths
 
 
 def _multi_frame(header: Any, slices: Sequence[Slice], planes: Sequence[np.ndarray], path: Path) -> Path:
