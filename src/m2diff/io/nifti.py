@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +102,13 @@ def save(
     image.header.set_xyzt_units("mm")
     image.set_qform(volume.affine, code=1)
     image.set_sform(volume.affine, code=1)
-    if sidecar is None:
-        with replacing(path) as temporary:
-            image.to_filename(temporary)
-        return path
-    unit = {} if volume.unit == "unknown" else {"Units": volume.unit}
-    text = json.dumps({**unit, **sidecar}, indent=2) + "\n"
-    with replacing(path) as temporary, replacing(sidecar_path(path)) as beside:
+    with ExitStack() as files:
+        temporary = files.enter_context(replacing(path))
+        if sidecar is not None:
+            unit = {} if volume.unit == "unknown" else {"Units": volume.unit}
+            beside = files.enter_context(replacing(sidecar_path(path)))
+            beside.write_text(json.dumps({**unit, **sidecar}, indent=2) + "\n")
         image.to_filename(temporary)
-        beside.write_text(text)
     return path
 
 

@@ -6,7 +6,6 @@ Classes: 0 air, 1 soft tissue (scalp, muscle, mucosa), 2 skull, 3 brain and CSF,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -73,27 +72,20 @@ def _distance_mm(mask: MaskArray, spacing_mm: float) -> VolumeArray:
     return ((outside - inside) * spacing_mm).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class _Ball:
-    """An ellipsoid in units of the brain's box (MNI brain: 142 x 180 x 152 mm), from its centre; x is mirrored."""
-
-    centre: tuple[float, float, float]
-    radii: tuple[float, float, float]
-
-
-_FACE = _Ball((0.0, 0.33, -0.46), (0.43, 0.27, 0.46))
-_NECK = _Ball((0.0, -0.10, -0.95), (0.42, 0.34, 0.75))
-_NOSE = _Ball((0.0, 0.43, -0.38), (0.07, 0.14, 0.13))
-_THROAT = _Ball((0.0, 0.20, -0.66), (0.09, 0.06, 0.22))
-_EYE = _Ball((0.235, 0.44, -0.29), (0.085, 0.068, 0.08))
-_SPINE = _Ball((0.0, -0.13, -0.95), (0.13, 0.10, 0.42))
+# Ellipsoids, centre and radii, in units of the brain's box (MNI brain: 142 x 180 x 152 mm); x is mirrored.
+_FACE = ((0.0, 0.33, -0.46), (0.43, 0.27, 0.46))
+_NECK = ((0.0, -0.10, -0.95), (0.42, 0.34, 0.75))
+_NOSE = ((0.0, 0.43, -0.38), (0.07, 0.14, 0.13))
+_THROAT = ((0.0, 0.20, -0.66), (0.09, 0.06, 0.22))
+_EYE = ((0.235, 0.44, -0.29), (0.085, 0.068, 0.08))
+_SPINE = ((0.0, -0.13, -0.95), (0.13, 0.10, 0.42))
 
 
-def _inside(ball: _Ball, brain: MaskArray, scale: float = 1.0) -> MaskArray:
+def _inside(ball: tuple[tuple[float, ...], tuple[float, ...]], brain: MaskArray, scale: float = 1.0) -> MaskArray:
     """The voxels of an ellipsoid (of both, where it lies to the side)."""
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     total: npt.NDArray[np.float32] | float = 0.0
-    for axis, (side, centre, radius) in enumerate(zip(box, ball.centre, ball.radii, strict=True)):
+    for axis, (side, centre, radius) in enumerate(zip(box, *ball, strict=True)):
         size = side.stop - side.start
         place = (np.arange(brain.shape[axis], dtype=np.float32) - (side.start + side.stop) / 2) / size
         away = (np.abs(place) if axis == 0 else place) - centre
