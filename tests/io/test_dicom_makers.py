@@ -261,12 +261,12 @@ def test_malformed_patient_data_stays_out_of_the_log(tmp_path, scan):
 
 
 def test_the_spread_is_a_second_series_with_the_images_units(tmp_path, scan):
-    from m2diff.enhancement.run import enhance, save
+    from m2diff.enhancement.run import enhance, save_result
 
     write_series(tmp_path / "in", head((48, 48, 24)), pet_header())
     result = enhance(load_image(tmp_path / "in"), weights="gaussian")
     spread = result.volume.with_data(np.abs(result.volume.data) * np.float32(0.05), "as draws would give it")
-    written = save(replace(result, spread=spread), tmp_path / "out")
+    written = save_result(replace(result, spread=spread), tmp_path / "out")
     assert [folder.name for folder in written.dicom] == ["dicom", "dicom-spread"]
     source, image, map_ = (
         pydicom.dcmread(sorted(folder.rglob("*.dcm"))[0]) for folder in (tmp_path / "in", *written.dicom)

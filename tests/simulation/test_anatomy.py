@@ -9,7 +9,8 @@ import pytest
 
 from m2diff.errors import BadInput
 from m2diff.simulation import mni, regions, sources
-from m2diff.simulation.anatomy import AnatomySource, find_sources, make_person, mni_source
+from m2diff.simulation.anatomy import make_person
+from m2diff.simulation.sources import AnatomySource, find_sources, mni_source
 
 SHARED = Path(os.environ.get("M2DIFF_SHARED", Path(__file__).parents[2] / "../shared"))
 COARSE = 2.5

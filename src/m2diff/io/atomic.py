@@ -1,8 +1,7 @@
 """Outputs appear whole or not at all.
 
-A file is written under a temporary name in the folder where it will stand, and renamed when it is complete: a rename
-within one file system is atomic, so a full disk or a killed run leaves nothing under the final name. Several files
-that belong together are written into a temporary folder first and moved when all are there.
+A file is written under a temporary name in its folder and renamed when it is complete: a full disk or a killed run
+leaves nothing under the final name. Files that belong together move out of a temporary folder when all are there.
 """
 
 from __future__ import annotations

@@ -6,9 +6,8 @@
     sub-001/pet/sub-001_trc-18FFDG_rec-drf20_pet.nii.gz    one a dose
     derivatives/simulation/sub-001/pet/...                 noise-free and true images, regions, brain mask, lesions
 
-Writing and reading share this one file, so that they cannot drift apart. Real scans need only the names: a
-``rec-standard`` scan and, beside it, ``rec-drfN`` scans of the same session and run (``docs/recipes``); sessions, runs
-and tasks may stand in the names, the MRI may be missing, and nothing lies under ``derivatives``.
+Real scans need only the names: a ``rec-standard`` scan and, beside it, ``rec-drfN`` scans of the same session and run
+(``docs/recipes``); the MRI may be missing, and nothing lies under ``derivatives``.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from m2diff.errors import BadInput
+from m2diff.io.atomic import replacing
 from m2diff.io.bids_scans import PetSession, find_scans
 
 BIDS_VERSION = "1.10.0"
@@ -139,23 +139,23 @@ def tracer_of(subject: Subject) -> str | None:
 def find_subjects(root: Path | str) -> list[Subject]:
     """The finished sessions of a cohort, in the order of their labels; refuses a folder that holds none."""
     root = Path(root)
-    rows = _participants(root)
-    seed = _template_seed(root)
-    subjects = [_simulated(root, row, seed) for row in rows if record_path(root, _label(row)).is_file()]
+    rows, seed = _participants(root), _template_seed(root)
+    subjects = [_simulated(root, *each, seed) for each in rows.items() if record_path(root, each[0]).is_file()]
     if subjects:
         return subjects
     if (root / "derivatives" / "simulation").is_dir():
         raise BadInput(f"{root} lists no finished person; run the same `m2diff simulate` again to finish it.")
-    return _real(root, {_label(row): row for row in rows})
+    return _real(root, rows)
 
 
-def _participants(root: Path) -> list[dict[str, str]]:
-    """The rows of participants.tsv; none where there is no such table."""
+def _participants(root: Path) -> dict[str, dict[str, str]]:
+    """The rows of participants.tsv by label; none where there is no such table."""
     table = root / "participants.tsv"
     if not table.is_file():
-        return []
+        return {}
     with table.open(newline="") as lines:
-        return [row for row in csv.DictReader(lines, delimiter="\t") if row.get("participant_id")]
+        rows = [row for row in csv.DictReader(lines, delimiter="\t") if row.get("participant_id")]
+    return {row["participant_id"].removeprefix("sub-"): row for row in rows}
 
 
 def _template_seed(root: Path) -> int | None:
@@ -195,17 +195,11 @@ def _real(root: Path, people: dict[str, dict[str, str]]) -> list[Subject]:
     return subjects
 
 
-def _label(row: dict[str, str]) -> str:
-    return row["participant_id"].removeprefix("sub-")
-
-
-def _simulated(root: Path, row: dict[str, str], seed: int | None) -> Subject:
-    label = _label(row)
+def _simulated(root: Path, label: str, row: dict[str, str], seed: int | None) -> Subject:
     person = row.get("anatomy", label)
     if person == TEMPLATE and seed is not None and label.isdecimal():
         person = template_person(seed, int(label))
-    low: dict[float, Path] = {}
-    trc = FDG
+    low, trc = {}, FDG
     for path in sorted((root / f"sub-{label}" / "pet").glob("*_rec-drf*_pet.nii.gz")):
         drf = drf_of(path.name.partition("_rec-")[2].partition("_")[0])
         if drf is not None:
@@ -240,7 +234,5 @@ def write_tsv(path: Path, lines: Iterable[Sequence[str]]) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """A JSON file, whole or not at all."""
-    from m2diff.io.atomic import replacing
-
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")

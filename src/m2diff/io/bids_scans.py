@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m2diff.errors import BadInput
+from m2diff.io.nifti import stem
 
 _ENTITY = re.compile(r"(?P<key>[a-z]+)-(?P<value>[A-Za-z0-9]+)")
 _NIFTI = (".nii.gz", ".nii")
@@ -38,7 +39,7 @@ class PetSession:
     @property
     def name(self) -> str:
         """The file's name without suffix and ending: the entities."""
-        return _stem(self.pet).removesuffix("_pet")
+        return stem(self.pet).removesuffix("_pet")
 
     @property
     def folder(self) -> Path:
@@ -64,9 +65,15 @@ def find_scans(
     asked = [label.removeprefix("sub-") for label in participants]
     unknown = sorted(set(asked) - {path.name.removeprefix("sub-") for path in people})
     if unknown:
-        raise BadInput(f"{root} has no participant {', '.join(unknown)}; it has {_listed(people)}.")
+        names = [path.name.removeprefix("sub-") for path in people]
+        there = ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
+        raise BadInput(f"{root} has no participant {', '.join(unknown)}; it has {there}.")
     kept = [path for path in people if not asked or path.name.removeprefix("sub-") in asked]
-    found = [scan for person in kept for scan in _scans(person)]
+    found = [
+        PetSession(pet, _closest(pet, _images(person, "anat", "T1w")), _entities(pet))
+        for person in kept
+        for pet in _images(person, "pet", "pet")
+    ]
     chosen_sessions = {label.removeprefix("ses-") for label in sessions}
     found = [scan for scan in found if not chosen_sessions or scan.session in chosen_sessions]
     for key, value in wanted.items():
@@ -79,20 +86,12 @@ def find_scans(
     return found
 
 
-def _scans(person: Path) -> list[PetSession]:
-    """The PET scans of one participant."""
-    anatomies = _images(person, "anat", "T1w")
-    return [PetSession(pet, _closest(pet, anatomies), _entities(pet)) for pet in _images(person, "pet", "pet")]
-
-
 def _images(person: Path, kind: str, suffix: str) -> list[Path]:
     """Images of a kind of one participant, with or without sessions, each once (.nii.gz before .nii)."""
     places = [person / kind, *sorted(path / kind for path in person.glob("ses-*"))]
     found: dict[tuple[Path, str], Path] = {}
-    for ending in _NIFTI:
-        for place in places:
-            for path in sorted(place.glob(f"sub-*_{suffix}{ending}")):
-                found.setdefault((place, _stem(path)), path)
+    for path in [path for ending in _NIFTI for place in places for path in place.glob(f"sub-*_{suffix}{ending}")]:
+        found.setdefault((path.parent, stem(path)), path)
     return sorted(found.values())
 
 
@@ -108,13 +107,4 @@ def _closest(pet: Path, anatomies: Sequence[Path]) -> Path | None:
 
 
 def _entities(path: Path) -> dict[str, str]:
-    return {match["key"]: match["value"] for match in _ENTITY.finditer(_stem(path))}
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
-
-
-def _listed(people: Sequence[Path]) -> str:
-    names = [path.name.removeprefix("sub-") for path in people]
-    return ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
+    return {match["key"]: match["value"] for match in _ENTITY.finditer(stem(path))}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from m2diff.errors import BadInput
@@ -41,7 +41,7 @@ class About:
     suv_factor: float | None = None
     """SUV of one unit of the image."""
     reconstruction: str = ""
-    """OSEM's iterations and subsets and the filter, as far as they are stated."""
+    """In the words of the sidecar."""
     problems: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -52,26 +52,20 @@ class About:
         """The same for a reader."""
         size = " x ".join(map(str, self.shape))
         edges = " x ".join(f"{edge:.3f}".rstrip("0").rstrip(".") for edge in self.voxel_mm)
-        found = [
-            f"{self.name}",
-            f"  format       {self.format}",
-            f"  modality     {self.modality}",
-            f"  grid         {size} voxels of {edges} mm, {self.orientation}",
-            f"  unit         {self.unit}",
-        ]
-        if self.decay:
-            found.append(f"  decay        {self.decay}")
-        if self.tracer:
-            found.append(f"  tracer       {self.tracer}")
-        if self.dose_mbq is not None:
-            found.append(f"  dose         {self.dose_mbq:g} MBq")
-        if self.weight_kg is not None:
-            found.append(f"  weight       {self.weight_kg:g} kg")
-        if self.suv_factor is not None:
-            found.append(f"  SUV          image x {self.suv_factor:.6g}")
-        if self.reconstruction:
-            found.append(f"  recon        {self.reconstruction}")
-        return found + [f"  problem      {problem}" for problem in self.problems]
+        said = {
+            "format": self.format,
+            "modality": self.modality,
+            "grid": f"{size} voxels of {edges} mm, {self.orientation}",
+            "unit": self.unit,
+            "decay": self.decay,
+            "tracer": self.tracer,
+            "dose": "" if self.dose_mbq is None else f"{self.dose_mbq:g} MBq",
+            "weight": "" if self.weight_kg is None else f"{self.weight_kg:g} kg",
+            "SUV": "" if self.suv_factor is None else f"image x {self.suv_factor:.6g}",
+            "recon": self.reconstruction,
+        }
+        known = [f"  {name:<12} {words}" for name, words in said.items() if words]
+        return [self.name, *known, *(f"  problem      {problem}" for problem in self.problems)]
 
 
 def info(path: Path | str) -> list[About]:
@@ -87,12 +81,8 @@ def info(path: Path | str) -> list[About]:
     if not path.exists():
         raise BadInput(f"{path} does not exist; check the path.")
     stacks = dicom.find_stacks(path) if dicom.is_dicom(path) else []
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*.nii*") if file.is_file())
-        found = [_of_nifti(file) for file in files[:200]]
-    else:
-        found = []
-    found += [_of_stack(stack) for stack in stacks]
+    files = sorted(file for file in path.rglob("*.nii*") if file.is_file()) if path.is_dir() else []
+    found = [*map(_of_nifti, files[:200]), *map(_of_stack, stacks)]
     if not found:
         raise BadInput(f"{path} holds no image that can be read (NIfTI or DICOM); give a scan.")
     return found
@@ -117,14 +107,14 @@ def _of_nifti(path: Path) -> About:
         modality=modality,
         shape=volume.shape,
         voxel_mm=tuple(round(edge, 4) for edge in volume.voxel_size),
-        orientation=_orientation(volume.affine),
+        orientation="".join(nib.aff2axcodes(volume.affine)),
         unit=volume.unit,
         decay=DECAY.get(decay, ""),
         tracer=str(sidecar.get("TracerName", sidecar.get("Radiopharmaceutical", ""))),
         dose_mbq=dose,
         weight_kg=weight,
         suv_factor=_suv_factor(sidecar, volume.unit, dose, weight),
-        reconstruction=str(reconstruction(sidecar)) if modality == "PET" else "",
+        reconstruction=reconstruction(sidecar) if modality == "PET" else "",
         problems=tuple(problems),
     )
 
@@ -169,14 +159,9 @@ def _suv_factor(sidecar: Mapping[str, Any], unit: str, dose: float | None, weigh
 
 def _number(sidecar: Mapping[str, Any], *keys: str) -> float | None:
     """The first of these keys that holds a finite number."""
-    values = (sidecar.get(key) for key in keys)
-    return next(
-        (float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and _finite(v)), None
-    )
-
-
-def _finite(value: float) -> bool:
-    return abs(value) < 1e300 and math.isfinite(value)
+    values = [sidecar.get(key) for key in keys]
+    numbers = (float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e300)
+    return next(numbers, None)
 
 
 def _of_stack(stack: Any) -> About:
@@ -194,7 +179,7 @@ def _of_stack(stack: Any) -> About:
     try:
         quantity = suv.quantity(stack.header) if stack.modality == "PT" else None
         tracer = sidecar.tracer_name(stack.header)
-        made = str(reconstruction(sidecar.sidecar(stack.header))) if stack.modality == "PT" else ""
+        made = reconstruction(sidecar.sidecar(stack.header)) if stack.modality == "PT" else ""
     except Exception as trouble:  # pydicom raises whatever a damaged header provokes
         quantity, tracer, made = None, "", ""
         problems.append(f"the header is damaged ({type(trouble).__name__})")
@@ -206,7 +191,7 @@ def _of_stack(stack: Any) -> About:
         modality=what,
         shape=shape,
         voxel_mm=tuple(round(float(edge), 4) for edge in np.linalg.norm(affine[:3, :3], axis=0)),
-        orientation=_orientation(affine),
+        orientation="".join(nib.aff2axcodes(affine)),
         unit=read.UNITS.get(quantity.units, quantity.units or "unknown") if quantity else "unknown",
         decay=DECAY.get(quantity.decay_correction, "") if quantity else "",
         tracer=tracer,
@@ -216,9 +201,3 @@ def _of_stack(stack: Any) -> About:
         reconstruction=made,
         problems=tuple(problems),
     )
-
-
-def _orientation(affine: np.ndarray) -> str:
-    import nibabel as nib
-
-    return "".join(nib.aff2axcodes(affine))

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,14 @@ from m2diff.volume import Source, Volume
 SMALLEST = 16
 """Voxels an axis, slices of a series; a head in fewer is a thumbnail or a single slice."""
 
-_UNREADABLE = (Exception,)
-"""What nibabel raises on damaged bytes: whatever they provoke, from ImageFileError to OverflowError."""
-
-PER_FRAME = (
+PER_FRAME = {
     "FrameTimesStart",
     "FrameTimeStart",
     "FrameDuration",
     "DecayFactor",
-    "ScatterFraction",
     "DecayCorrectionFactor",
-)
+    "ScatterFraction",
+}
 """Keys of a sidecar that list one value a frame."""
 
 _UNITS = {
@@ -62,10 +60,11 @@ def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False, fram
     """
     path = Path(path)
     image = _open(path, what)
-    stored, count = _read(image, path, what), 1
-    if frame is not None:
-        stored, count = _one_frame(stored, frame, path, what)
-    data = _three_axes(stored, path, what)
+    stored = _read(image, path, what)
+    count = stored.shape[3] if stored.ndim == 4 else 1
+    if frame is not None and not 1 <= frame <= count:
+        raise BadInput(f"The {what} {path} has {count} frame(s), got --frame {frame}; choose one of them.")
+    data = _three_axes(stored if frame is None or stored.ndim != 4 else stored[..., frame - 1], path, what)
     affine = _affine(image, path, what)
     if not np.isfinite(data).all():
         bad = int((~np.isfinite(data)).sum())
@@ -87,11 +86,7 @@ def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False, fram
 
 
 def save(
-    volume: Volume,
-    path: Path | str,
-    *,
-    dtype: npt.DTypeLike = np.float32,
-    sidecar: Mapping[str, Any] | None = None,
+    volume: Volume, path: Path | str, *, dtype: npt.DTypeLike = np.float32, sidecar: Mapping[str, Any] | None = None
 ) -> Path:
     """Write ``volume`` (and ``sidecar`` as the JSON beside it) whole or not at all; returns the path.
 
@@ -107,15 +102,13 @@ def save(
     image.header.set_xyzt_units("mm")
     image.set_qform(volume.affine, code=1)
     image.set_sform(volume.affine, code=1)
-    if sidecar is None:
-        with replacing(path) as temporary:
-            image.to_filename(temporary)
-        return path
-    unit = {} if volume.unit == "unknown" else {"Units": volume.unit}
-    text = json.dumps({**unit, **sidecar}, indent=2) + "\n"
-    with replacing(path) as temporary, replacing(sidecar_path(path)) as beside:
+    with ExitStack() as files:
+        temporary = files.enter_context(replacing(path))
+        if sidecar is not None:
+            unit = {} if volume.unit == "unknown" else {"Units": volume.unit}
+            beside = files.enter_context(replacing(sidecar_path(path)))
+            beside.write_text(json.dumps({**unit, **sidecar}, indent=2) + "\n")
         image.to_filename(temporary)
-        beside.write_text(text)
     return path
 
 
@@ -157,7 +150,7 @@ def _open(path: Path, what: str) -> Any:
         raise BadInput(f"The {what} {path} is empty; copy or convert it again.")
     try:
         image = nib.load(path)
-    except _UNREADABLE as trouble:
+    except Exception as trouble:  # nibabel raises whatever damaged bytes provoke
         raise BadInput(
             f"The {what} {path} is no readable NIfTI file; copy it again, or convert it to .nii.gz."
         ) from trouble
@@ -174,27 +167,17 @@ def _read(image: Any, path: Path, what: str) -> npt.NDArray[np.float32]:
             f"The {what} {path} must hold one real number a voxel, but is {colour} image; export it as grey."
         )
     try:
-        held = _read_to_the_end(path) if _packed(path) else path.stat().st_size
-        _holds_its_voxels(image, held)
+        _holds_its_voxels(image, check_whole(path))
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
             return np.asarray(image.dataobj, dtype=np.float32)
-    except _UNREADABLE as trouble:
+    except Exception as trouble:  # see above
         raise BadInput(f"The {what} {path} is cut off or damaged; copy or convert it again.") from trouble
 
 
-def check_whole(path: Path) -> None:
-    """Read a packed file to its end, where gzip compares its checksum; raises what a damaged one provokes."""
-    if _packed(path):
-        _read_to_the_end(path)
-
-
-def _packed(path: Path) -> bool:
-    """Whether a file is packed, by its name, as nibabel tells it."""
-    return path.name.lower().endswith(".gz")
-
-
-def _read_to_the_end(path: Path) -> int:
-    """Bytes in a packed file; gzip compares its checksum, which a reader that stops at the last voxel never meets."""
+def check_whole(path: Path) -> int:
+    """Bytes in a file, unpacked; a packed one is read to its end, where gzip compares its checksum and may raise."""
+    if not path.name.lower().endswith(".gz"):  # as nibabel tells it
+        return path.stat().st_size
     held = 0
     with gzip.open(path) as stream:
         while part := stream.read(1 << 22):
@@ -210,14 +193,6 @@ def _holds_its_voxels(image: Any, held: int) -> None:
         isinstance(image, nib.Nifti1Image) and promised + getattr(image.dataobj, "offset", 0) > held
     ):
         raise ValueError(f"{promised} bytes of voxels promised")
-
-
-def _one_frame(data: npt.NDArray[np.float32], frame: int, path: Path, what: str) -> tuple[npt.NDArray[np.float32], int]:
-    """The frame that is asked for (along the fourth axis), and of how many."""
-    count = data.shape[3] if data.ndim == 4 else 1
-    if not 1 <= frame <= count:
-        raise BadInput(f"The {what} {path} has {count} frame(s), got --frame {frame}; choose one of them.")
-    return (data[..., frame - 1] if data.ndim == 4 else data), count
 
 
 def _three_axes(data: npt.NDArray[np.float32], path: Path, what: str) -> VolumeArray:
@@ -275,11 +250,9 @@ def _storable(dtype: np.dtype) -> np.dtype:
     """The nearest type that NIfTI readers know, in this machine's byte order."""
     if dtype.kind == "f":
         return np.dtype(np.float64 if dtype.itemsize > 4 else np.float32)
-    if dtype.kind in "iu" and dtype.itemsize <= 4:
-        return dtype.newbyteorder("=")
-    return (
-        np.dtype(np.int32) if dtype.kind in "iu" else np.dtype(np.uint8) if dtype.kind == "b" else np.dtype(np.float32)
-    )
+    if dtype.kind in "iu":
+        return dtype.newbyteorder("=") if dtype.itemsize <= 4 else np.dtype(np.int32)
+    return np.dtype(np.uint8 if dtype.kind == "b" else np.float32)
 
 
 def _encoded(data: VolumeArray, dtype: np.dtype) -> tuple[npt.NDArray[Any], float, float]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from m2diff.io.dicom.sidecar import LEAST_BQ, as_number, isotope, nuclide
+from m2diff.io.dicom.sidecar import LEAST_BQ, as_number, isotope, meaning, nuclide
 
 KNOWN_UNITS = ("BQML", "CNTS", "GML")
 HALF_LIFE_S = {"F18": 6586.2, "C11": 1223.4, "Ga68": 4057.7, "O15": 122.2, "N13": 597.9, "Cu64": 45723.6, "Rb82": 75.5,
@@ -81,7 +81,7 @@ def timing(header: Dataset) -> dict[str, Any]:
     decay, scan = str(header.get("DecayCorrection", "") or ""), _scan_time(header)
     if scan is None:
         return found
-    acquired = _datetime(f"{header.get('AcquisitionDate', '') or ''}{header.get('AcquisitionTime', '') or ''}")
+    acquired = _dated(header, "Acquisition")
     late = 0.0 if acquired is None else max((acquired - scan).total_seconds(), 0.0)
     found |= {"TimeZero": scan.strftime("%H:%M:%S"), "ScanStart": 0.0, "FrameTimesStart": [late]}
     info = isotope(header)
@@ -138,9 +138,7 @@ def _wait(header: Dataset, info: Dataset, decay: str, half_life: float | None, p
         problems.append("the scan's date or time is missing or impossible")
         return None
     injected = _datetime(str(info.get("RadiopharmaceuticalStartDateTime", "") or ""))
-    if injected is not None and injected.year < FIRST_YEAR:  # a dummy date, as de-identification leaves it
-        injected = None
-    if injected is None:
+    if injected is None or injected.year < FIRST_YEAR:
         clock = str(info.get("RadiopharmaceuticalStartTime", "") or "")
         injected = _datetime(scan.strftime("%Y%m%d") + clock) if clock else None
     if injected is None:
@@ -166,14 +164,15 @@ def _scan_time(header: Dataset) -> datetime | None:
     corrected = _datetime(str(header.get("DecayCorrectionDateTime", "") or ""))
     if corrected is not None:
         return corrected
-    series, acquired = (
-        _datetime(f"{header.get(f'{kind}Date', '') or ''}{header.get(f'{kind}Time', '') or ''}")
-        for kind in ("Series", "Acquisition")
-    )
+    series, acquired = _dated(header, "Series"), _dated(header, "Acquisition")
     if series is not None and acquired is not None and acquired < series:
         began = _in_block(header, 0x0009, GE_CREATOR, GE_SCAN_START)
         return _datetime(str(began or "")) or acquired
     return series or acquired
+
+
+def _dated(header: Dataset, kind: str) -> datetime | None:
+    return _datetime(f"{header.get(f'{kind}Date', '') or ''}{header.get(f'{kind}Time', '') or ''}")
 
 
 def _in_block(header: Dataset, group: int, creator: str, element: int) -> Any:
@@ -205,12 +204,11 @@ def _datetime(text: str) -> datetime | None:
 
 def _half_life(info: Dataset, problems: list[str]) -> float | None:
     stated = as_number(info.get("RadionuclideHalfLife"))
-    codes = info.get("RadionuclideCodeSequence")
-    name = str(codes[0].get("CodeMeaning", "")) if codes else ""
-    known = HALF_LIFE_S.get(nuclide(name))
+    name = nuclide(meaning(info, "RadionuclideCodeSequence"))
+    known = HALF_LIFE_S.get(name)
     if known is not None:
         if stated is not None and not 0.95 <= stated / known <= 1.05:  # minutes, hours, another nuclide
-            problems.append(f"RadionuclideHalfLife is {stated:g} s, but {nuclide(name)} has {known:g} s, which is used")
+            problems.append(f"RadionuclideHalfLife is {stated:g} s, but {name} has {known:g} s, which is used")
         return known if stated is None or not 0.95 <= stated / known <= 1.05 else stated
     if stated is not None and 1.0 <= stated <= 1e9:
         return stated

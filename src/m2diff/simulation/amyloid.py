@@ -2,21 +2,19 @@
 
 Healthy is amyloid-negative here, ``ad`` amyloid-positive at a severity between ``MILDEST`` and 1:
 
-    negative    white matter stands out, which the tracer enters without any amyloid, and cortex is pale: its mean SUVR
-                over the whole cerebellum is 0.96 (0.04) in young controls (Clark et al. 2011)
+    negative    white matter stands out without any amyloid, and cortex is pale: 0.96 (0.04) on average over the whole
+                cerebellum in young controls (Clark et al. 2011)
     positive    cortex rises to white matter or above: 1.5 over the whole cerebellum in the typical patient (100
                 Centiloids; Navitsky et al. 2018)
     threshold   1.11 over the whole cerebellum (Landau et al. 2012)
 
-These are ratios in images. The levels here are the tissue's own: a scanner's blur brings white matter into thin cortex
-and takes its amyloid out. They were set by hand so that blurred images (6.7 and 7.5 mm) have such ratios: negatives 0.9
-and positives 1.3 on two real anatomies, 1.0 and 1.6 on the template with its thick cortex, a dozen persons a group all
-on their side of the threshold. Frontal, cingulate, precuneus, parietal and lateral temporal cortex are read for it
-(Clark et al. 2011); sensorimotor, occipital and medial temporal cortex fill late and less.
+These are ratios in images. The levels here are the tissue's own, set by hand so that blurred images (6.7 and 7.5 mm)
+have such ratios: negatives 0.9 and positives 1.3 on two real anatomies, 1.0 and 1.6 on the template with its thick
+cortex, a dozen persons a group all on their side of the threshold. Sensorimotor, occipital and medial temporal cortex
+fill late and less (Clark et al. 2011).
 
-Note: no table of persons stands behind single regions, the deep nuclei and the brainstem (which looks like white
-matter), as it does behind FDG's; and the atlas holds the precentral gyrus with the dorsolateral frontal cortex, so the
-motor cortex fills like it.
+Note: single regions, the deep nuclei and the brainstem have no table of persons behind them, as FDG's have; and the
+atlas holds the precentral with the dorsolateral frontal cortex, so the motor cortex fills like it.
 """
 
 from __future__ import annotations
@@ -71,8 +69,8 @@ _GAIN = {
 def grey_levels(rng: np.random.Generator, severity: float) -> dict[int, float]:
     """One person's SUVR by code of the table's 52 regions; ``severity`` 0 is amyloid-negative.
 
-    Persons differ by 4 %, regions by 4 % and their sides by 1.5 % (standard deviations, cut at two, so that
-    nobody changes group by chance); amyloid itself by 8 % a region, and leans up to a tenth to one side.
+    Persons differ by 4 %, regions by 4 % and their sides by 1.5 % (standard deviations, cut at two, so that nobody
+    changes group by chance); amyloid itself by 8 % a region, and leans up to a tenth to one side.
     """
     person, lean = _about_one(rng, 0.04), float(rng.uniform(-0.1, 0.1))
     of_region = {stem: _about_one(rng, 0.04) for stem in dict.fromkeys(map(_stem, range(1, 53)))}

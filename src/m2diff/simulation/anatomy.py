@@ -14,10 +14,8 @@ from m2diff.shapes import Affine, LabelArray, VolumeArray
 from m2diff.simulation.deform import Warp, random_warp, stretch
 from m2diff.simulation.head import AIR, BRAIN, HeadMap, find_heads, grow_head, map_head
 from m2diff.simulation.mri import render_t1
-from m2diff.simulation.sources import AnatomySource, find_sources, mni_source
+from m2diff.simulation.sources import AnatomySource
 from m2diff.simulation.tissue_maps import Tissues
-
-__all__ = ["Anatomy", "AnatomySource", "HeadKind", "find_sources", "make_person", "mni_source"]
 
 HeadKind = Literal["none", "grown", "map"]
 
@@ -47,22 +45,6 @@ class Anatomy:
     has_head: bool
 
 
-@dataclass(frozen=True)
-class PersonGrid:
-    """An isotropic box in millimetres around the centre of a brain: its first voxel, its shape, its voxel edge."""
-
-    origin: tuple[float, float, float]
-    shape: tuple[int, int, int]
-    step: float
-
-    @property
-    def affine(self) -> Affine:
-        """Voxel index -> mm."""
-        matrix = np.diag([self.step] * 3 + [1.0])
-        matrix[:3, 3] = self.origin
-        return matrix
-
-
 def make_person(
     source: AnatomySource,
     rng: np.random.Generator,
@@ -71,31 +53,30 @@ def make_person(
     heads: Path | None = None,
     resolution_mm: float = 1.0,
     pose: bool = True,
-    warp: float | None = None,
 ) -> Anatomy:
     """A new person from ``source``: shape, pose, head and MRI drawn from ``rng``; the same state, the same person.
 
-    ``warp`` scales the deformation (1: up to 8 mm and 7 %); by default 1 for the template, 0.5 for real people, whose
-    shapes differ already. ``heads`` is the folder of head label maps that ``head="map"`` draws from.
+    Real people, whose shapes differ already, are deformed half as much as the template (up to 8 mm and 7 %). ``heads``
+    is the folder of head label maps that ``head="map"`` draws from.
     """
     head_file = _draw_head(head, heads, rng)
     tissues = source.load()
-    strength = warp if warp is not None else 1.0 if source.kind == "mni" else 0.5
+    strength = 1.0 if source.kind == "mni" else 0.5
     change = random_warp(rng, amplitude_mm=WARP_MM * strength, pose=pose)
-    centre = _brain_centre(tissues)
-    grid = _box(tissues, change, centre, resolution_mm, _MARGIN_MM["none" if head == "none" else "head"])
-    moved = _pull(tissues, change, centre, grid)
+    box = ndimage.find_objects((tissues.labels > 0).astype(np.uint8))[0]
+    centre = (tissues.affine @ [*((side.start + side.stop - 1) / 2 for side in box), 1.0])[:3]  # of the brain, mm
+    affine, shape = _box(tissues, change, centre, resolution_mm, _MARGIN_MM["none" if head == "none" else "head"])
+    moved = _pull(tissues, change, centre, affine, shape)
     brain = moved.gm + moved.wm + moved.csf > 0.5
     if head == "grown":
         tissue_class = grow_head(brain, rng, resolution_mm)
     elif head_file is not None:
-        tissue_class = map_head(brain, grid.affine, head_file)
+        tissue_class = map_head(brain, affine, head_file)
     else:
         tissue_class = np.where(brain, BRAIN, AIR).astype(np.uint8)
     t1 = render_t1(moved, tissue_class, rng, spacing_mm=resolution_mm, has_head=head != "none")
-    return Anatomy(
-        source.person, t1, moved.labels, moved.gm, moved.wm, moved.csf, tissue_class, grid.affine, head != "none"
-    )
+    fractions = moved.gm, moved.wm, moved.csf
+    return Anatomy(source.person, t1, moved.labels, *fractions, tissue_class, affine, head != "none")
 
 
 def _draw_head(head: HeadKind, heads: Path | None, rng: np.random.Generator) -> Path | None:
@@ -110,33 +91,21 @@ def _draw_head(head: HeadKind, heads: Path | None, rng: np.random.Generator) -> 
     return files[int(rng.integers(len(files)))]
 
 
-def _brain_centre(tissues: Tissues) -> np.ndarray:
-    """The middle of the brain's box, in the source's own millimetres."""
-    box = ndimage.find_objects((tissues.labels > 0).astype(np.uint8))[0]
-    return (tissues.affine @ [*((side.start + side.stop - 1) / 2 for side in box), 1.0])[:3]
-
-
 def _box(
     tissues: Tissues, change: Warp, centre: np.ndarray, step: float, margin: tuple[tuple[int, ...], tuple[int, ...]]
-) -> PersonGrid:
-    """The smallest grid that holds the warped brain and its margin."""
+) -> tuple[Affine, tuple[int, ...]]:
+    """Affine and shape of the smallest isotropic grid that holds the warped brain and its margin."""
     look = 4.0  # mm: fine enough for a box
     axis = np.arange(-128.0, 129.0, look)
     points = np.array(np.meshgrid(axis, axis, axis, indexing="ij"))
-    found = _source_values(tissues.labels, change, tissues, centre, points) > 0
+    index = _source_index(change, tissues, centre, points)
+    found = ndimage.map_coordinates(tissues.labels, index, order=0, prefilter=False) > 0
     box = ndimage.find_objects(found.astype(np.uint8))[0]
     low = np.array([axis[side.start] - look for side in box]) - margin[0]
     high = np.array([axis[side.stop - 1] + look for side in box]) + margin[1]
-    shape = np.ceil((high - low) / step).astype(int) + 1
-    corner, size = (float(low[0]), float(low[1]), float(low[2])), (int(shape[0]), int(shape[1]), int(shape[2]))
-    return PersonGrid(corner, size, step)
-
-
-def _source_values(
-    image: np.ndarray, change: Warp, tissues: Tissues, centre: np.ndarray, points: np.ndarray
-) -> np.ndarray:
-    """Nearest values of a source's image at a person's points (3, ...)."""
-    return ndimage.map_coordinates(image, _source_index(change, tissues, centre, points), order=0, prefilter=False)
+    affine = np.diag([step, step, step, 1.0])
+    affine[:3, 3] = low
+    return affine, tuple(int(n) + 1 for n in np.ceil((high - low) / step))
 
 
 def _source_index(change: Warp, tissues: Tissues, centre: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -146,29 +115,23 @@ def _source_index(change: Warp, tissues: Tissues, centre: np.ndarray, points: np
     return np.tensordot(to_index[:3, :3], change(points), 1) + offset.reshape(3, *[1] * (points.ndim - 1))
 
 
-def _pull(tissues: Tissues, change: Warp, centre: np.ndarray, grid: PersonGrid) -> Tissues:
+def _pull(tissues: Tissues, change: Warp, centre: np.ndarray, affine: Affine, shape: tuple[int, ...]) -> Tissues:
     """Every image of the source on the person's grid, in one resampling (labels by nearest neighbour)."""
     axes = [
-        o + grid.step * COARSE_STEP * np.arange(-(-n // COARSE_STEP) + 1)
-        for o, n in zip(grid.origin, grid.shape, strict=True)
+        o + affine[0, 0] * COARSE_STEP * np.arange(-(-n // COARSE_STEP) + 1)
+        for o, n in zip(affine[:3, 3], shape, strict=True)
     ]
     coarse = _source_index(change, tissues, centre, np.array(np.meshgrid(*axes, indexing="ij")))
-    inside = _occupied(coarse, tissues.labels.shape, grid.shape)
-    index = np.array([stretch(part.astype(np.float32), grid.shape, COARSE_STEP, inside) for part in coarse])
+    inside = _occupied(coarse, tissues.labels.shape, shape)
+    index = np.array([stretch(part.astype(np.float32), shape, COARSE_STEP, inside) for part in coarse])
 
     def pulled(image: np.ndarray, order: Literal[0, 1] = 1) -> np.ndarray:
-        out = np.zeros(grid.shape, dtype=image.dtype)
+        out = np.zeros(shape, dtype=image.dtype)
         out[inside] = ndimage.map_coordinates(image, index, order=order, prefilter=False)
         return out
 
-    return Tissues(
-        t1=pulled(tissues.t1),
-        labels=pulled(tissues.labels, order=0),
-        gm=pulled(tissues.gm),
-        wm=pulled(tissues.wm),
-        csf=pulled(tissues.csf),
-        affine=grid.affine,
-    )
+    gm, wm, csf = map(pulled, (tissues.gm, tissues.wm, tissues.csf))
+    return Tissues(pulled(tissues.t1), pulled(tissues.labels, order=0), gm, wm, csf, affine)
 
 
 def _occupied(coarse: np.ndarray, source: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:

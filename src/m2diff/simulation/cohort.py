@@ -58,7 +58,6 @@ class Scan:
     uptake: tracer.Uptake
     protocol: scanner.Protocol
     affine: Affine
-    t1: VolumeArray
     doses: dict[float, VolumeArray]
     """By dose reduction factor; 1 is the standard scan."""
     noise_free: VolumeArray
@@ -128,11 +127,15 @@ def _scan(
 ) -> Scan:
     """Put the person in the scanner and reconstruct every dose."""
     affine = _scanner_grid(anatomy, protocol, rng)
-    spacing = tuple(float(s) for s in np.abs(np.diag(anatomy.affine)[:3]))
-    blurred = scanner.blur(activity, protocol.resolution_mm, (spacing[0], spacing[1], spacing[2]))
+    edge = float(anatomy.affine[0, 0])
+    blurred = scanner.blur(activity, protocol.resolution_mm, (edge, edge, edge))
+
+    step = np.linalg.solve(anatomy.affine, affine)  # the axes are parallel
 
     def on_grid(image: np.ndarray, order: int = 1) -> np.ndarray:
-        return resample(image, anatomy.affine, affine, protocol.shape, order=order)
+        return ndimage.affine_transform(
+            image, np.diag(step)[:3], step[:3, 3], output_shape=protocol.shape, order=order, prefilter=False
+        )
 
     mu = ndimage.gaussian_filter(ATTENUATION[anatomy.tissue_class], 1.0)
     acquisition = scanner.acquire(on_grid(blurred), on_grid(mu), protocol)
@@ -146,10 +149,9 @@ def _scan(
         uptake=uptake,
         protocol=protocol,
         affine=affine,
-        t1=anatomy.t1,
         doses=images,
         noise_free=scanner.reconstruct(acquisition, acquisition.expected),
-        truth=on_grid(scanner.blur(activity, protocol.voxel_mm, (spacing[0], spacing[1], spacing[2]))),
+        truth=on_grid(scanner.blur(activity, protocol.voxel_mm, (edge, edge, edge))),
         labels=on_grid(anatomy.labels, order=0).astype(np.int16),
         brain=on_grid(brain) > 0.5,
         lesion_labels=on_grid(lesion_labels, order=0).astype(np.int16),
@@ -164,14 +166,6 @@ def _scanner_grid(anatomy: Anatomy, protocol: scanner.Protocol, rng: np.random.G
     affine = np.diag([*protocol.spacing, 1.0])
     affine[:3, 3] = centre - (np.array(protocol.shape) - 1) / 2 * np.array(protocol.spacing)
     return affine
-
-
-def resample(image: np.ndarray, source: Affine, target: Affine, shape: tuple[int, int, int], order: int) -> np.ndarray:
-    """``image`` on another grid with parallel axes, zero beyond its edges (order 0 keeps labels whole)."""
-    step = np.linalg.solve(source, target)
-    return ndimage.affine_transform(
-        image, np.diag(step)[:3], step[:3, 3], output_shape=shape, order=order, mode="constant", prefilter=False
-    )
 
 
 def simulate(
@@ -235,7 +229,7 @@ def make_cohort(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1
     _claim(out, recipe)
     finished = _finished(out)
     missing = [n for n in range(subjects) if n not in finished]
-    _write_participants(out, recipe, _listed(subjects, finished), [source.person for source in sources])
+    _write_participants(out, recipe, sorted({*range(subjects), *finished}), [source.person for source in sources])
     work = (delayed(_make)(recipe, out, n, label_of(n)) for n in missing)
     with warnings.catch_warnings():
         # Workers hold large matrices; loky takes that for a leak and replaces them, which is harmless.
@@ -251,20 +245,11 @@ def label_of(number: int) -> str:
     return f"{number + 1:03d}"
 
 
-def _finished(out: Path) -> dict[int, str]:
-    """The persons of a cohort that are finished on disk: number -> label.
-
-    Cohorts of a thousand and more once had wider labels (0001), and keep them.
-    """
+def _finished(out: Path) -> set[int]:
+    """The numbers of a cohort's persons that are finished on disk."""
     labels = [folder.name.removeprefix("sub-") for folder in (out / "derivatives" / "simulation").glob("sub-*")]
-    whole = [label for label in labels if label.isdecimal() and bids.record_path(out, label).is_file()]
-    by_width = sorted(whole, key=len, reverse=True)  # of two labels of one number, today's counts
-    return {int(label) - 1: label for label in by_width if int(label)}
-
-
-def _listed(subjects: int, finished: dict[int, str]) -> dict[int, str]:
-    """Who stands in participants.tsv, number -> label: everybody asked for and everybody finished, in order."""
-    return {number: finished.get(number) or label_of(number) for number in sorted({*range(subjects), *finished})}
+    numbers = {int(label) - 1 for label in labels if label.isdecimal() and int(label)}
+    return {number for number in numbers if bids.record_path(out, label_of(number)).is_file()}
 
 
 def _claim(out: Path, recipe: Recipe) -> None:
@@ -306,13 +291,13 @@ def _recipe_of(description: Path) -> Any:
     return content.get("M2diffRecipe")
 
 
-def _write_participants(out: Path, recipe: Recipe, listed: dict[int, str], persons: list[str]) -> None:
-    """participants.tsv and its dictionary; ``listed``: number -> label, ``persons``: the anatomies in their turns."""
+def _write_participants(out: Path, recipe: Recipe, listed: list[int], persons: list[str]) -> None:
+    """participants.tsv and its dictionary; ``listed``: the persons' numbers, ``persons``: the anatomies in turns."""
     text = io.StringIO()
     table = csv.writer(text, delimiter="\t", lineterminator="\n")
     table.writerow(["participant_id", "anatomy", "group"])
-    for n, label in listed.items():
-        table.writerow([f"sub-{label}", persons[n % len(persons)], group_of(recipe, n, len(persons))])
+    for n in listed:
+        table.writerow([f"sub-{label_of(n)}", persons[n % len(persons)], group_of(recipe, n, len(persons))])
     with replacing(out / "participants.tsv") as temporary:
         temporary.write_text(text.getvalue())
     columns = {
@@ -343,7 +328,7 @@ def _make(recipe: Recipe, out: Path, number: int, label: str) -> None:
 
 def _write_images(recipe: Recipe, scan: Scan, out: Path, label: str) -> None:
     trc = TRACERS[recipe.tracer].trc
-    t1 = Volume(scan.t1, scan.anatomy.affine, unit="arbitrary")
+    t1 = Volume(scan.anatomy.t1, scan.anatomy.affine, unit="arbitrary")
     nifti.save(t1, bids.t1_path(out, label), dtype=np.int16, sidecar={"Modality": "MR", "Manufacturer": "simulated"})
     for factor, image in scan.doses.items():
         volume = Volume(image, scan.affine, unit="Bq/mL")
@@ -368,10 +353,8 @@ def pet_sidecar(recipe: Recipe, protocol: scanner.Protocol, factor: float) -> di
         "TracerRadionuclide": injected.radionuclide,
         "InjectedRadioactivity": injected.injected_mbq / factor,
         "InjectedRadioactivityUnits": "MBq",
-        "InjectedMass": "n/a",
-        "InjectedMassUnits": "n/a",
-        "SpecificRadioactivity": "n/a",
-        "SpecificRadioactivityUnits": "n/a",
+        **dict.fromkeys(("InjectedMass", "InjectedMassUnits"), "n/a"),
+        **dict.fromkeys(("SpecificRadioactivity", "SpecificRadioactivityUnits"), "n/a"),
         "ModeOfAdministration": "bolus",
         "TimeZero": "12:00:00",
         "InjectionStart": 0,

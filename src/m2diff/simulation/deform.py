@@ -43,9 +43,8 @@ class Warp:
 def random_warp(rng: np.random.Generator, *, amplitude_mm: float = 7.0, pose: bool = True) -> Warp:
     """A person's own shape and position.
 
-    ``amplitude_mm``: the largest displacement of the smooth part, drawn between 60 and 115 % of it. The affine part
-    scales each axis by up to 7 % and shears a little, in proportion to the amplitude; the pose turns by up to 12
-    degrees of pitch, 6 of roll and yaw, and shifts by some millimetres.
+    ``amplitude_mm``: the largest displacement of the smooth part, drawn between 60 and 115 % of it. The affine
+    part goes in proportion; the pose does not.
     """
     displacement = random_diffeomorphism(rng, amplitude_mm * float(rng.uniform(0.6, 1.15)))
     shape = random_affine(rng, strength=min(1.0, amplitude_mm / 7.0))

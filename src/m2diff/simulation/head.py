@@ -6,7 +6,6 @@ Classes: 0 air, 1 soft tissue (scalp, muscle, mucosa), 2 skull, 3 brain and CSF,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -29,15 +28,9 @@ _COARSE_MM = 2.0
 CHARM = {
     502: AIR,  # sinuses, throat
     506: EYES,
-    507: SOFT,
-    508: SOFT,  # eye muscles
-    509: SOFT,  # mucosa
-    511: SOFT,  # skin
-    512: SOFT,  # spinal cord
-    514: SOFT,  # veins
-    515: SKULL,  # cortical bone
-    516: SKULL,  # marrow
-    530: SOFT,  # optic nerve
+    # CSF, eye muscles, mucosa, skin, spinal cord, veins, optic nerve
+    **dict.fromkeys((507, 508, 509, 511, 512, 514, 530), SOFT),
+    **dict.fromkeys((515, 516), SKULL),  # cortical bone, marrow
 }
 
 
@@ -54,9 +47,12 @@ def grow_head(brain: MaskArray, rng: np.random.Generator, spacing_mm: float = 1.
     thicker, fatter = (1 + 0.2 * stretch(smooth_field(rng, coarse, 30 / 8 / spacing_mm), brain.shape) for _ in range(2))
     inner = csf + skull * thicker.clip(0.4, 1.6)
     classes = np.full(brain.shape, AIR, dtype=np.uint8)
-    _add_face_and_neck(classes, brain, rng)
+    for ball in (_FACE, _NECK):
+        classes[_inside(ball, brain, float(rng.uniform(0.92, 1.1)))] = SOFT
+    classes[_inside(_SPINE, brain)] = SKULL
     classes[distance < inner + scalp * fatter.clip(0.4, 1.6)] = SOFT
-    _add_cavities(classes, brain)
+    for ball, what in ((_NOSE, AIR), (_THROAT, AIR), (_EYE, EYES)):
+        classes[_inside(ball, brain)] = what
     classes[(distance < inner) & (classes != EYES)] = SKULL
     classes[(distance < csf) | brain] = BRAIN
     return classes
@@ -76,40 +72,20 @@ def _distance_mm(mask: MaskArray, spacing_mm: float) -> VolumeArray:
     return ((outside - inside) * spacing_mm).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class _Ball:
-    """An ellipsoid in units of the brain's box (MNI brain: 142 x 180 x 152 mm), from its centre; x is mirrored."""
-
-    centre: tuple[float, float, float]
-    radii: tuple[float, float, float]
-
-
-_FACE = _Ball((0.0, 0.33, -0.46), (0.43, 0.27, 0.46))
-_NECK = _Ball((0.0, -0.10, -0.95), (0.42, 0.34, 0.75))
-_NOSE = _Ball((0.0, 0.43, -0.38), (0.07, 0.14, 0.13))
-_THROAT = _Ball((0.0, 0.20, -0.66), (0.09, 0.06, 0.22))
-_EYE = _Ball((0.235, 0.44, -0.29), (0.085, 0.068, 0.08))
-_SPINE = _Ball((0.0, -0.13, -0.95), (0.13, 0.10, 0.42))
+# Ellipsoids, centre and radii, in units of the brain's box (MNI brain: 142 x 180 x 152 mm); x is mirrored.
+_FACE = ((0.0, 0.33, -0.46), (0.43, 0.27, 0.46))
+_NECK = ((0.0, -0.10, -0.95), (0.42, 0.34, 0.75))
+_NOSE = ((0.0, 0.43, -0.38), (0.07, 0.14, 0.13))
+_THROAT = ((0.0, 0.20, -0.66), (0.09, 0.06, 0.22))
+_EYE = ((0.235, 0.44, -0.29), (0.085, 0.068, 0.08))
+_SPINE = ((0.0, -0.13, -0.95), (0.13, 0.10, 0.42))
 
 
-def _add_face_and_neck(classes: HeadMap, brain: MaskArray, rng: np.random.Generator) -> None:
-    """Soft tissue of the face and neck and the bone of the spine, in place."""
-    for ball in (_FACE, _NECK):
-        classes[_inside(ball, brain, float(rng.uniform(0.92, 1.1)))] = SOFT
-    classes[_inside(_SPINE, brain, 1.0)] = SKULL
-
-
-def _add_cavities(classes: HeadMap, brain: MaskArray) -> None:
-    """Nose, throat and eyes, in place."""
-    for ball, what in ((_NOSE, AIR), (_THROAT, AIR), (_EYE, EYES)):
-        classes[_inside(ball, brain, 1.0)] = what
-
-
-def _inside(ball: _Ball, brain: MaskArray, scale: float) -> MaskArray:
+def _inside(ball: tuple[tuple[float, ...], tuple[float, ...]], brain: MaskArray, scale: float = 1.0) -> MaskArray:
     """The voxels of an ellipsoid (of both, where it lies to the side)."""
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     total: npt.NDArray[np.float32] | float = 0.0
-    for axis, (side, centre, radius) in enumerate(zip(box, ball.centre, ball.radii, strict=True)):
+    for axis, (side, centre, radius) in enumerate(zip(box, *ball, strict=True)):
         size = side.stop - side.start
         place = (np.arange(brain.shape[axis], dtype=np.float32) - (side.start + side.stop) / 2) / size
         away = (np.abs(place) if axis == 0 else place) - centre

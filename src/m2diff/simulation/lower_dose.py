@@ -1,9 +1,8 @@
 """A low-dose counterpart of any standard-dose scan: `m2diff lower-dose PET --drf 20`.
 
-The scan is taken as the activity: it is projected, counts are drawn and thinned (``simulation.scanner``), and both the
-full and the thinned counts are reconstructed. The difference of the two is what the lower dose adds, and is added to
-the scan: its resolution stays, and so does the noise that it had. With counts like the scan's own, the variance of the
-noise is then DRF times what it was.
+The scan is taken as the activity: it is projected, counts are drawn and thinned (``simulation.scanner``), and the full
+and the thinned counts are reconstructed. Their difference is added to the scan, which keeps its resolution and its
+noise. With counts like the scan's own, the variance of the noise is then DRF times what it was.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from m2diff.errors import BadInput
-from m2diff.io import atomic, nifti
+from m2diff.io import atomic, bids, nifti
 from m2diff.io.load import Image, as_volume
 from m2diff.io.phi import without_phi
 from m2diff.io.reconstruction import without_reconstruction
@@ -29,7 +28,6 @@ _ATTENUATION = 0.0099
 
 _MARGIN = 6
 """Voxels of the working grid around the head that are projected too."""
-
 
 MOST = 100_000
 """Dose reduction factor beyond which a brain scan has hardly a count left."""
@@ -71,10 +69,9 @@ def lower_dose(
         postfilter_mm=scanner.PET_MR.postfilter_mm if postfilter_mm is None else postfilter_mm,
     )
     acquisition = scanner.acquire(activity, attenuation, protocol)
-    rng = np.random.default_rng(seed)
     full: np.ndarray | None = None
     made: dict[float, Volume] = {}
-    drawings = scanner.dose_ladder(acquisition, wanted, rng)
+    drawings = scanner.dose_ladder(acquisition, wanted, np.random.default_rng(seed))
     bar = tqdm(drawings, total=len(wanted) + 1, desc="lower-dose", unit="dose", disable=not progress)
     for factor, drawn in bar:
         image = scanner.reconstruct(acquisition, drawn, factor)[place]
@@ -83,8 +80,9 @@ def lower_dose(
             continue
         added = np.zeros_like(working.data)
         added[box] = image - full
-        noise = working.undo(added)
-        made[factor] = pet.with_data(pet.data + noise, f"lowered to DRF {factor:g}; the scan's own noise stays in")
+        made[factor] = pet.with_data(
+            pet.data + working.undo(added), f"lowered to DRF {factor:g}; the scan's own noise stays in"
+        )
     return made
 
 
@@ -98,7 +96,7 @@ def write_lower(
             source = volume.source
             kept = {} if source is None else source.sidecar if keep_phi else without_phi(source.sidecar)
             stem = "pet" if source is None else nifti.stem(source.path).removesuffix("_pet")
-            name = f"{stem}_desc-drf{factor:g}_pet.nii.gz".replace(f"drf{factor:g}", f"drf{factor:g}".replace(".", "p"))
+            name = f"{stem}_desc-{bids.rec(factor)}_pet.nii.gz"
             about = {
                 **{key: value for key, value in without_reconstruction(kept).items() if key != "Units"},
                 "Description": f"simulated 1/{factor:g} of the dose; the noise that the scan already had stays in",

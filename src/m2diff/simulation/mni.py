@@ -7,8 +7,6 @@ tables, rounded to 2 mm), after nuclei and brainstem, which are ellipsoids. Left
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from m2diff.shapes import LabelArray, MaskArray, VolumeArray
@@ -62,31 +60,23 @@ _SEEDS: dict[str, tuple[Point, ...]] = {
     ),
 }  # fmt: skip
 
-
-class Ellipsoid(NamedTuple):
-    """A nucleus: its region's stem, centre and half-axes along x, y, z in MNI mm (|x|)."""
-
-    stem: str
-    centre: Point
-    radii: Point
-
-
-_NUCLEI = (  # later ones win
-    Ellipsoid("hippocampus", (25, -15, -18), (6, 8, 6)),
-    Ellipsoid("hippocampus", (27, -25, -13), (6, 8, 6)),
-    Ellipsoid("hippocampus", (25, -34, -4), (6, 7, 7)),
-    Ellipsoid("amygdala", (22, -4, -19), (7, 7, 7)),
-    Ellipsoid("caudate", (12, 13, 4), (5.5, 10, 9)),
-    Ellipsoid("caudate", (15, 0, 17), (4.5, 12, 5)),
-    Ellipsoid("caudate", (18, -14, 20), (4, 9, 4)),
-    Ellipsoid("putamen", (26, 3, 0), (6.5, 16, 10)),
-    Ellipsoid("globus_pallidus", (18.5, -4, -1), (4.5, 8, 6)),
-    Ellipsoid("ventral_diencephalon", (9, -14, -8), (8, 8, 6)),
-    Ellipsoid("thalamus", (11, -19, 8), (9, 13, 9)),
-    Ellipsoid("brainstem_wo_pons", (0, -29, -13), (13, 10, 9)),
-    Ellipsoid("brainstem_wo_pons", (0, -42, -56), (8, 8, 15)),
-    Ellipsoid("pons", (0, -28, -32), (16, 13, 13)),
+_NUCLEI: tuple[tuple[str, Point, Point], ...] = (  # later ones win
+    ("hippocampus", (25, -15, -18), (6, 8, 6)),
+    ("hippocampus", (27, -25, -13), (6, 8, 6)),
+    ("hippocampus", (25, -34, -4), (6, 7, 7)),
+    ("amygdala", (22, -4, -19), (7, 7, 7)),
+    ("caudate", (12, 13, 4), (5.5, 10, 9)),
+    ("caudate", (15, 0, 17), (4.5, 12, 5)),
+    ("caudate", (18, -14, 20), (4, 9, 4)),
+    ("putamen", (26, 3, 0), (6.5, 16, 10)),
+    ("globus_pallidus", (18.5, -4, -1), (4.5, 8, 6)),
+    ("ventral_diencephalon", (9, -14, -8), (8, 8, 6)),
+    ("thalamus", (11, -19, 8), (9, 13, 9)),
+    ("brainstem_wo_pons", (0, -29, -13), (13, 10, 9)),
+    ("brainstem_wo_pons", (0, -42, -56), (8, 8, 15)),
+    ("pons", (0, -28, -32), (16, 13, 13)),
 )
+"""Ellipsoids: the region without its side, centre and half-axes along x, y, z in MNI mm (|x|)."""
 
 
 def template() -> Tissues:
@@ -97,13 +87,8 @@ def template() -> Tissues:
     """
     from nilearn import datasets
 
-    load = (
-        datasets.load_mni152_template,
-        datasets.load_mni152_gm_template,
-        datasets.load_mni152_wm_template,
-        datasets.load_mni152_brain_mask,
-    )
-    images = [image(resolution=1) for image in load]
+    names = ("template", "gm_template", "wm_template", "brain_mask")
+    images = [getattr(datasets, f"load_mni152_{name}")(resolution=1) for name in names]
     cut, affine = crop(np.asarray(images[3].dataobj) > 0, np.asarray(images[0].affine, dtype=np.float64))
     t1, gm, wm, brain = (np.asarray(image.dataobj, dtype=np.float32)[cut] for image in images)
     codes = label_by_seeds(brain > 0, affine)
@@ -146,9 +131,9 @@ def label_by_seeds(brain: MaskArray, affine: np.ndarray | None = None) -> LabelA
     names = [stem for stem, seeds in _SEEDS.items() for _ in seeds]
     left = np.array([regions.CODES[f"{name}_left"] for name in names])
     codes = left[cKDTree([seed for seeds in _SEEDS.values() for seed in seeds]).query(folded)[1]]
-    for nucleus in _NUCLEI:
-        inside = (((folded - nucleus.centre) / nucleus.radii) ** 2).sum(1) < 1
-        codes[inside] = regions.CODES.get(f"{nucleus.stem}_left", regions.CODES.get(nucleus.stem))
+    for stem, centre, radii in _NUCLEI:
+        inside = (((folded - centre) / radii) ** 2).sum(1) < 1
+        codes[inside] = regions.CODES.get(f"{stem}_left", regions.CODES.get(stem))
     paired = ~np.isin(codes, (regions.BRAINSTEM, regions.PONS))
     codes[paired & (points[:, 0] > 0)] += 1
     labels = np.zeros(brain.shape, dtype=np.int16)

@@ -22,7 +22,8 @@ def render_t1(
     ``brain.t1`` is the warped real T1. Its tissues get other levels by one monotone curve; then a head is painted
     around it, and resolution, bias field and Rician noise are the scanner's. A stripped brain stays 0 outside.
     """
-    csf, grey = _tissue_levels(rng)
+    # Relative to white matter (1), over the range of clinical T1 protocols.
+    csf, grey = map(float, rng.uniform([0.12, 0.58], [0.35, 0.82]))
     image = _recontrast(brain, csf, grey)
     inside = (brain.gm + brain.wm + brain.csf).clip(0, 1)
     if has_head:
@@ -34,12 +35,6 @@ def render_t1(
     if not has_head:
         image *= inside > 0.3
     return (image * np.float32(rng.uniform(250, 900))).astype(np.float32)
-
-
-def _tissue_levels(rng: np.random.Generator) -> tuple[float, float]:
-    """CSF and grey matter relative to white matter (1), over the range of clinical T1 protocols."""
-    csf, grey = rng.uniform([0.12, 0.58], [0.35, 0.82])
-    return float(csf), float(grey)
 
 
 def _recontrast(brain: Tissues, csf: float, grey: float) -> VolumeArray:

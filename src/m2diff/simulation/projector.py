@@ -1,10 +1,8 @@
 """Line integrals through a stack of slices: one sparse matrix that serves every slice at once.
 
-A PET detector pair sees the activity summed along its line. Here the lines are parallel-beam (a view angle and a
-radial bin) within each axial slice, weighted by Joseph's interpolation (IEEE TMI 1(3), 1982): along the axis a ray
-mostly follows, each pixel row gives the two nearest pixels, linearly weighted, times the length of the step.
-The matrix holds for every slice, so a whole volume is one sparse-times-dense product: on a CPU this beats ray
-tracing by a wide margin. Fully 3D geometry is another fidelity, behind the same three methods.
+The lines are parallel-beam (a view angle and a radial bin) within each axial slice, weighted by Joseph's interpolation
+(IEEE TMI 1(3), 1982): along the axis a ray mostly follows, each pixel row gives the two nearest pixels, linearly
+weighted, times the length of the step. A volume is one sparse-times-dense product, which on a CPU beats ray tracing.
 """
 
 from __future__ import annotations
@@ -46,13 +44,23 @@ class Geometry:
 
 
 class Projector:
-    """Forward projection, back-projection and sensitivity, a subset of views at a time."""
+    """Forward projection and back-projection, a subset of views at a time."""
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
         self._matrices = [
-            _system_matrix(geometry, np.arange(s, geometry.views, geometry.subsets)) for s in range(geometry.subsets)
+            sparse.vstack(
+                [
+                    _view_rows(geometry, np.pi * view / geometry.views)
+                    for view in range(s, geometry.views, geometry.subsets)
+                ],
+                format="csr",
+                dtype=np.float32,
+            )
+            for s in range(geometry.subsets)
         ]
+        # Row-wise copies of the adjoints: a third faster than multiplying by a transposed view.
+        self._transposed = [matrix.T.tocsr() for matrix in self._matrices]
 
     def forward(self, image: FlatImage, subset: int) -> Sinogram:
         """Line integrals (mm x activity) of ``image`` along the rays of ``subset``."""
@@ -61,11 +69,6 @@ class Projector:
     def back(self, sinogram: Sinogram, subset: int) -> FlatImage:
         """The adjoint of ``forward``: their inner products <A x, y> and <x, A^T y> are equal."""
         return self._transposed[subset] @ sinogram
-
-    @cached_property
-    def _transposed(self) -> list[sparse.csr_matrix]:
-        """Row-wise copies of the adjoints: a third faster than multiplying by a transposed view."""
-        return [matrix.T.tocsr() for matrix in self._matrices]
 
     @cached_property
     def field_of_view(self) -> npt.NDArray[np.bool_]:
@@ -80,12 +83,6 @@ class Projector:
 def projector(geometry: Geometry) -> Projector:
     """The projector of a geometry, kept between persons scanned with the same protocol."""
     return Projector(geometry)
-
-
-def _system_matrix(g: Geometry, views: npt.NDArray[np.intp]) -> sparse.csr_matrix:
-    """The rows of the given views, (len(views) * bins, pixels ** 2), in millimetres of path."""
-    blocks = [_view_rows(g, np.pi * view / g.views) for view in views]
-    return sparse.vstack(blocks, format="csr", dtype=np.float32)
 
 
 def _view_rows(g: Geometry, angle: float) -> sparse.csr_matrix:

@@ -8,6 +8,7 @@ that the table does not know, CSF.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -16,48 +17,30 @@ import numpy as np
 
 from m2diff.shapes import LabelArray
 
-_PAIRED_CORTEX = [
-    "superior_frontal_gyrus",
-    "orbitofrontal_cortex",
-    "dorsolateral_frontal_cortex",
-    "paracentral_lobule",
-    "postcentral_gyrus",
-    "dorsolateral_parietal_cortex",
-    "precuneus",
-    "anterior_cingulate_cortex",
-    "posterior_cingulate_cortex",
-    "isthmus_cingulate_cortex",
-    "lateral_temporal_cortex",
-    "mesial_temporal_cortex",
-    "lateral_occipital_cortex",
-    "pericalcarine_cortex",
-    "lingual_gyrus",
-    "cuneus",
-    "insula",
-    "cerebellar_cortex",
-]
-_PAIRED_DEEP = ["thalamus", "caudate", "putamen", "globus_pallidus"]
-_PAIRED_LAST = ["hippocampus", "amygdala", "ventral_diencephalon"]
-
-
-def _paired(stems: list[str]) -> list[str]:
-    return [f"{stem}_{side}" for stem in stems for side in ("left", "right")]
-
-
-_NAMES = [*_paired(_PAIRED_CORTEX), *_paired(_PAIRED_DEEP), "brainstem_wo_pons", "pons", *_paired(_PAIRED_LAST)]
-
-WHITE_MATTER_LEFT, WHITE_MATTER_RIGHT, CEREBELLAR_WHITE_LEFT, CEREBELLAR_WHITE_RIGHT, OTHER_GREY, CSF = (
-    53,
-    54,
-    55,
-    56,
-    57,
-    60,
-)
+WHITE_MATTER_LEFT, WHITE_MATTER_RIGHT = 53, 54
+CEREBELLAR_WHITE_LEFT, CEREBELLAR_WHITE_RIGHT = 55, 56
 WHITE_MATTER = (WHITE_MATTER_LEFT, WHITE_MATTER_RIGHT, CEREBELLAR_WHITE_LEFT, CEREBELLAR_WHITE_RIGHT)
+OTHER_GREY, CSF = 57, 60
+
+
+@dataclass(frozen=True, eq=False)
+class Normals:
+    """Regional FDG SUVR of healthy people: names (52), mean (52,), covariance (52, 52)."""
+
+    names: tuple[str, ...]
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def normals() -> Normals:
+    """The statistics of 537 cognitively normal people (see ``tables/fdg_normals.json`` for source and licence)."""
+    table = json.loads(files("m2diff.simulation").joinpath("tables/fdg_normals.json").read_text(encoding="utf-8"))
+    return Normals(tuple(table["names"]), np.array(table["mean"]), np.array(table["covariance"]))
+
 
 REGIONS: dict[int, str] = {
-    **dict(enumerate(_NAMES, start=1)),
+    **dict(enumerate(normals().names, start=1)),
     WHITE_MATTER_LEFT: "cerebral_white_matter_left",
     WHITE_MATTER_RIGHT: "cerebral_white_matter_right",
     CEREBELLAR_WHITE_LEFT: "cerebellar_white_matter_left",
@@ -81,24 +64,19 @@ def both(*stems: str) -> tuple[int, ...]:
     return tuple(CODES[f"{stem}_{side}"] for stem in stems for side in ("left", "right"))
 
 
-@dataclass(frozen=True, eq=False)
-class Normals:
-    """Regional FDG SUVR of healthy people: names (52), mean (52,), covariance (52, 52)."""
-
-    names: tuple[str, ...]
-    mean: np.ndarray
-    covariance: np.ndarray
-
-
-@lru_cache(maxsize=1)
-def normals() -> Normals:
-    """The statistics of 537 cognitively normal people (see ``tables/fdg_normals.json`` for source and licence)."""
-    table = json.loads(files("m2diff.simulation").joinpath("tables/fdg_normals.json").read_text(encoding="utf-8"))
-    return Normals(tuple(table["names"]), np.array(table["mean"]), np.array(table["covariance"]))
+def _paired(tables: Iterable[Mapping[str, Iterable[tuple[int, int]]]]) -> dict[int, int]:
+    """Label -> code of tables that give (left, right) labels by a region's name without its side."""
+    return {
+        label: CODES[f"{stem}_{side}"]
+        for table in tables
+        for stem, pairs in table.items()
+        for pair in pairs
+        for label, side in zip(pair, ("left", "right"), strict=True)
+    }
 
 
 # Neuromorphometrics (BrainCOLOR) labels of the MICCAI 2012 multi-atlas challenge. Its cortical labels come in pairs,
-# even on the right, odd = even + 1 on the left; deep labels as (right, left). Regions of the table are cut along
+# even on the right, odd = even + 1 on the left; Regions of the table are cut along
 # Desikan-Killiany borders, so each gyrus goes where most of it lies.
 _BRAINCOLOR_CORTEX: dict[str, tuple[int, ...]] = {
     "superior_frontal_gyrus": (152, 190, 192),
@@ -118,19 +96,19 @@ _BRAINCOLOR_CORTEX: dict[str, tuple[int, ...]] = {
     "cuneus": (114, 188),
     "insula": (102, 172),
 }
-_BRAINCOLOR_DEEP: dict[str, tuple[tuple[int, int], ...]] = {  # (right, left)
-    "insula": ((66, 65),),
-    "postcentral_gyrus": ((68, 67),),
-    "cerebellar_cortex": ((38, 39),),
-    "cerebellar_white_matter": ((40, 41),),
-    "cerebral_white_matter": ((42, 43), (44, 45), (53, 54)),
-    "amygdala": ((31, 32), (33, 34)),
-    "caudate": ((36, 37),),
-    "hippocampus": ((47, 48),),
-    "globus_pallidus": ((55, 56),),
-    "putamen": ((57, 58),),
-    "thalamus": ((59, 60),),
-    "ventral_diencephalon": ((61, 62),),
+_BRAINCOLOR_DEEP: dict[str, tuple[tuple[int, int], ...]] = {  # (left, right)
+    "insula": ((65, 66),),
+    "postcentral_gyrus": ((67, 68),),
+    "cerebellar_cortex": ((39, 38),),
+    "cerebellar_white_matter": ((41, 40),),
+    "cerebral_white_matter": ((43, 42), (45, 44), (54, 53)),
+    "amygdala": ((32, 31), (34, 33)),
+    "caudate": ((37, 36),),
+    "hippocampus": ((48, 47),),
+    "globus_pallidus": ((56, 55),),
+    "putamen": ((58, 57),),
+    "thalamus": ((60, 59),),
+    "ventral_diencephalon": ((62, 61),),
 }
 _BRAINCOLOR_SINGLE = {
     **dict.fromkeys((4, 11, 15, 46, 49, 50, 51, 52, 63, 64), CSF),  # ventricles, CSF, vessels
@@ -138,22 +116,9 @@ _BRAINCOLOR_SINGLE = {
     35: BRAINSTEM,
     **dict.fromkeys((71, 72, 73), CEREBELLAR_CORTEX[0]),  # the vermis has no side: cut at the midline below
 }
-BRAINCOLOR_IGNORED = frozenset({0, 1, 74})
-"""Background, unlabelled, and the vitamin E capsule that marks a side of the head."""
-
-
-def _braincolor() -> dict[int, int]:
-    table = dict(_BRAINCOLOR_SINGLE)
-    for stem, evens in _BRAINCOLOR_CORTEX.items():
-        for even in evens:
-            table[even], table[even + 1] = CODES[f"{stem}_right"], CODES[f"{stem}_left"]
-    for stem, pairs in _BRAINCOLOR_DEEP.items():
-        for right, left in pairs:
-            table[right], table[left] = CODES[f"{stem}_right"], CODES[f"{stem}_left"]
-    return table
-
-
-BRAINCOLOR: dict[int, int] = _braincolor()
+BRAINCOLOR: dict[int, int] = _BRAINCOLOR_SINGLE | _paired(
+    ({stem: tuple((even + 1, even) for even in evens) for stem, evens in _BRAINCOLOR_CORTEX.items()}, _BRAINCOLOR_DEEP)
+)
 """Neuromorphometrics label -> code of the house."""
 
 # FreeSurfer's aparc+aseg: cortex 1000 + n left, 2000 + n right; after the table's own correspondence list, with
@@ -197,27 +162,18 @@ _ASEG_SINGLE = {
 }
 
 
-def _freesurfer() -> dict[int, int]:
-    table = dict(_ASEG_SINGLE)
-    for stem, numbers in APARC.items():
-        for number in numbers:
-            table[1000 + number], table[2000 + number] = CODES[f"{stem}_left"], CODES[f"{stem}_right"]
-    for stem, pairs in _ASEG.items():
-        for left, right in pairs:
-            table[left], table[right] = CODES[f"{stem}_left"], CODES[f"{stem}_right"]
-    return table
-
-
-FREESURFER: dict[int, int] = _freesurfer()
+FREESURFER: dict[int, int] = _ASEG_SINGLE | _paired(
+    ({stem: tuple((1000 + n, 2000 + n) for n in numbers) for stem, numbers in APARC.items()}, _ASEG)
+)
 """FreeSurfer aparc+aseg label -> code of the house."""
 
 
 def translate(labels: np.ndarray) -> LabelArray:
     """Labels of either atlas, (i, j, k) in RAS order, in the codes of the house; 0 where the atlas has nothing.
 
-    FreeSurfer is known by its cortical labels above 1000. Parts that an atlas does not tell apart are cut by geometry:
-    the pons from the brainstem, the isthmus from the posterior cingulate, sideless parts at the midline.
-    Whether the numbers are of either atlas at all is for the caller to judge (``sources``): others come out as 0.
+    FreeSurfer is known by its cortical labels above 1000; whether labels are of either atlas, ``sources`` judges.
+    Parts that an atlas does not tell apart are cut by geometry: the pons from the brainstem, the isthmus from the
+    posterior cingulate, sideless parts at the midline.
     """
     labels = np.asarray(labels).astype(np.int32)
     freesurfer = int(labels.max()) >= 1000
@@ -237,14 +193,12 @@ def translate(labels: np.ndarray) -> LabelArray:
 def _cut_midline(codes: LabelArray, where: np.ndarray) -> None:
     """Give the right half of sideless voxels the right-hand code (left + 1), in place; i grows to the right."""
     if where.any():
-        left, right = (np.nonzero(np.isin(codes, sides) & ~where)[0] for sides in (CODES_LEFT, CODES_RIGHT))
+        lefts = [c for c, name in REGIONS.items() if name.endswith("_left") and c not in CEREBELLAR_CORTEX]
+        rights = [code + 1 for code in lefts]
+        left, right = (np.nonzero(np.isin(codes, side) & ~where)[0] for side in (lefts, rights))
         midline = (left.mean() + right.mean()) / 2
         i = np.arange(codes.shape[0])[:, None, None]
         codes[where & (i > midline)] += 1
-
-
-CODES_LEFT = tuple(code for code, name in REGIONS.items() if name.endswith("_left") and code not in CEREBELLAR_CORTEX)
-CODES_RIGHT = tuple(code + 1 for code in CODES_LEFT)
 
 
 def _cut_cingulate(codes: LabelArray, labels: np.ndarray) -> None:

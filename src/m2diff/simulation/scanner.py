@@ -22,14 +22,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from m2diff.shapes import VolumeArray
-from m2diff.simulation.projector import FlatImage, Geometry, Projector, Sinogram, projector
+from m2diff.simulation.projector import FlatImage, Geometry, Sinogram, projector
 
 STANDARD_TRUES = 2e8
 """Unscattered true counts of a standard-dose scan over the axial field of view.
 
 A clinical brain FDG scan on a PET/MR (about 250 MBq injected, 20 minutes from 40 to 60 minutes after) records some
-1e8 trues; time of flight, which this projector does not model, is worth about as much again, hence 2e8 (as many
-counts without time of flight). Every dose of the project is a fraction of this number (times ``Protocol.counts``).
+1e8 trues; time of flight, which this projector does not model, is worth about as much again.
 """
 
 ScannerName = Literal["pet-mr", "pet-ct"]
@@ -142,11 +141,6 @@ class Acquisition:
     survival: list[Sinogram] = field(repr=False)
     sensitivity: float
 
-    @property
-    def projector(self) -> Projector:
-        """The line integrals of this protocol."""
-        return projector(self.protocol.geometry)
-
 
 def blur(volume: VolumeArray, fwhm_mm: float, spacing: tuple[float, float, float]) -> VolumeArray:
     """Gaussian of full width at half maximum ``fwhm_mm``; ``volume`` itself where that is zero."""
@@ -193,7 +187,7 @@ def dose_ladder(
 
 def reconstruct(acquisition: Acquisition, counts: list[Sinogram], factor: float = 1.0) -> VolumeArray:
     """OSEM of ``counts`` taken at dose reduction ``factor``, in the unit of the activity, (i, j, k)."""
-    protocol, system = acquisition.protocol, acquisition.projector
+    protocol, system = acquisition.protocol, projector(acquisition.protocol.geometry)
     gain = np.float32(acquisition.sensitivity / factor)
     floor = np.float32(1e-9)
     sensitivities = [system.back(a, s) * gain + floor for s, a in enumerate(acquisition.survival)]

@@ -8,6 +8,7 @@ writes: ``{id}_T1w`` or ``{id}_desc-preproc_T1w`` with ``{id}_label-GM_probseg``
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from scipy import ndimage
 
 from m2diff.errors import BadInput
 from m2diff.io.bids import TEMPLATE
+from m2diff.io.nifti import stem
 from m2diff.shapes import Affine, LabelArray, MaskArray
 from m2diff.simulation import regions
 from m2diff.simulation.mni import label_by_seeds, template
@@ -34,9 +36,9 @@ from m2diff.simulation.tissue_maps import (
 AnatomyKind = Literal["labelled", "tissue maps", "mni"]
 Paths = tuple[tuple[str, Path], ...]  # (role, file), hashable
 
-_LABELLED = {"t1": "_SS", "labels": "_glm", "tissues": "_tissues"}
+_LABELLED = {"labels": "_glm", "tissues": "_tissues"}
 _PROBABILITY = {"gm": "_label-GM_probseg", "wm": "_label-WM_probseg", "csf": "_label-CSF_probseg"}
-_T1_ENDINGS = ("_desc-preproc_T1w", "_T1w")
+_T1_ENDING = re.compile("(_desc-preproc)?_T1w$")
 
 LEAST_LABELLED = 0.5
 """The least share of the grey matter that an atlas must give a region: 0.88 and more in the MICCAI 2012 people, a third
@@ -66,9 +68,11 @@ def find_sources(folder: Path | str) -> list[AnatomySource]:
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"expected a folder of anatomies, {folder} is none; give a folder with T1 images and labels.")
-    files = {_stem(path): path for path in sorted(folder.glob("*.nii*"))}
-    found = [_labelled(stem, files) for stem in files if stem.endswith("_SS")]
-    found += [_probability_maps(stem, files) for stem in files if stem.endswith("_T1w")]
+    files = {stem(path): path for path in sorted(folder.glob("*.nii*"))}
+    found = [_source(name.removesuffix("_SS"), "labelled", name, files) for name in files if name.endswith("_SS")]
+    found += [
+        _source(_T1_ENDING.sub("", name), "tissue maps", name, files) for name in files if _T1_ENDING.search(name)
+    ]
     sources = sorted({source.person: source for source in found}.values(), key=lambda source: source.person)
     if not sources:
         raise BadInput(
@@ -78,27 +82,17 @@ def find_sources(folder: Path | str) -> list[AnatomySource]:
     return sources
 
 
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
-
-
-def _labelled(stem: str, files: dict[str, Path]) -> AnatomySource:
-    person = stem.removesuffix("_SS")
-    return AnatomySource(person, "labelled", _complete(person, _LABELLED, files))
-
-
-def _probability_maps(stem: str, files: dict[str, Path]) -> AnatomySource:
-    person = next(stem.removesuffix(ending) for ending in _T1_ENDINGS if stem.endswith(ending))
-    paths = (("t1", files[stem]), *_complete(person, _PROBABILITY, files))
-    labels = files.get(f"{person}_desc-aparcaseg_dseg")
-    return AnatomySource(person, "tissue maps", (*paths, ("labels", labels)) if labels else paths)
-
-
-def _complete(person: str, endings: dict[str, str], files: dict[str, Path]) -> Paths:
+def _source(person: str, kind: AnatomyKind, t1: str, files: dict[str, Path]) -> AnatomySource:
+    """The anatomy whose T1 image is called ``t1``; BadInput where one of its other files is missing."""
+    endings = _LABELLED if kind == "labelled" else _PROBABILITY
     missing = [f"{person}{ending}.nii.gz" for ending in endings.values() if person + ending not in files]
     if missing:
         raise BadInput(f"the anatomy {person} is not complete: add {', '.join(missing)} or remove its other files.")
-    return tuple((role, files[person + ending]) for role, ending in endings.items())
+    paths = {"t1": files[t1], **{role: files[person + ending] for role, ending in endings.items()}}
+    labels = files.get(f"{person}_desc-aparcaseg_dseg")
+    if kind == "tissue maps" and labels:
+        paths["labels"] = labels
+    return AnatomySource(person, kind, tuple(paths.items()))
 
 
 @lru_cache(maxsize=2)
@@ -163,10 +157,7 @@ def _load_maps(source: AnatomySource) -> Tissues:
 
 
 def _translated(path: Path, labels: np.ndarray, grey_matter: MaskArray) -> LabelArray:
-    """The labels (i, j, k) of ``path`` in the codes of the house; BadInput where they are of no atlas that is known.
-
-    An atlas that is not known would leave the grey matter without a region, and so without any uptake.
-    """
+    """The labels (i, j, k) of ``path`` in the codes of the house; BadInput where they are of no atlas that is known."""
     codes = regions.translate(labels)
     share = float(is_grey(codes)[grey_matter].mean()) if grey_matter.any() else 0.0
     if share < LEAST_LABELLED:

@@ -1,9 +1,8 @@
 """Where the tracer goes: regional uptake of a person, texture, lesions, and the activity map that follows.
 
-FDG: grey-matter regions are drawn from the mean and covariance of the SUVR of 537 normals (``regions.normals``). The
+FDG: grey-matter regions are drawn from the mean and covariance of the SUVR of 537 normals (``regions.normals``); the
 Alzheimer group gets the known pattern of hypometabolism on top. An amyloid tracer: see ``amyloid``. ``random`` gives
-each region its own level, as no tracer has it: a network that trains on some of these leans on the counts and not on
-FDG's usual picture.
+each region its own level, as no tracer has it, for networks that must lean on the counts.
 Levels are SUVR (cerebellum about 1); a person's activity is SUVR times a reference concentration in Bq/mL.
 """
 

@@ -24,6 +24,7 @@ from m2diff.io.nifti import SMALLEST
 
 Modality = Literal["PT", "MR"]
 _Found = TypeVar("_Found")
+_Group = tuple[str, str, int, int]  # series (of an MRI, with the kind of image), modality, rows, columns
 NAMES: dict[str, str] = {"PT": "PET", "MR": "MRI"}
 SAME = 1e-3
 """Direction cosines and voxel sizes (mm) closer than this are the same."""
@@ -87,21 +88,21 @@ def is_dicom(path: Path | str) -> bool:
             start = handle.read(132)
     except OSError:
         return False
-    return start[128:] == b"DICM" or _bare(start)
+    # Without a preamble, it begins with an element of group 0002 or 0008, in little or big endian.
+    bare = start[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08") and len(start) >= 8
+    return start[128:] == b"DICM" or bare
 
 
 def find_stacks(folder: Path | str) -> list[SliceStack]:
     """The stacks in ``folder`` and below, or in one file; stray files are passed over."""
     folder = Path(folder)
-    groups: dict[tuple[str, str, int, int], list[tuple[tuple[float, ...], list[tuple[Dataset, Slice]]]]]
-    groups = defaultdict(list)
+    groups: dict[_Group, list[tuple[tuple[float, ...], list[tuple[Dataset, Slice]]]]] = defaultdict(list)
     for path in _files(folder):
         header = header_of(path)
         if header is None:
             continue
         for key, geometry, piece in _slices(header, path):
-            same = (members for there, members in groups[key] if np.allclose(there, geometry, atol=SAME))
-            members = next(same, None)
+            members = next((same for there, same in groups[key] if np.allclose(there, geometry, atol=SAME)), None)
             if members is None:
                 groups[key].append((geometry, members := []))
             members.append((header, piece))
@@ -191,17 +192,10 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _bare(start: bytes) -> bool:
-    """Whether a file without preamble begins with an element of group 0002 or 0008, in little or big endian."""
-    return start[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08") and len(start) >= 8
-
-
 def header_of(path: Path) -> Dataset | None:
     """A file's header without pixels; None for what is no DICOM image or cannot be read."""
     try:
-        with path.open("rb") as handle:
-            start = handle.read(132)
-        if start[128:] != b"DICM" and not _bare(start):
+        if not is_dicom(path):
             return None
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True, defer_size=_HEADER_ONLY)
         return header if "Rows" in header and "SeriesInstanceUID" in header else None
@@ -222,7 +216,7 @@ def damage_explained(what: str) -> Iterator[None]:
         ) from trouble
 
 
-def _slices(header: Dataset, path: Path) -> list[tuple[tuple[str, str, int, int], tuple[float, ...], Slice]]:
+def _slices(header: Dataset, path: Path) -> list[tuple[_Group, tuple[float, ...], Slice]]:
     """(group, orientation and spacing, slice) of every frame; empty where a frame does not say where it lies."""
     found = []
     try:
@@ -235,8 +229,8 @@ def _slices(header: Dataset, path: Path) -> list[tuple[tuple[str, str, int, int]
             geometry = (*_numbers(frame.orientation, 6), *_numbers(frame.spacing, 2))
             if not np.isfinite([frame.slope, frame.intercept]).all() or min(geometry[6:]) <= 0:
                 return []
-            place = _three(_numbers(frame.position, 3))
-            piece = Slice(path, number, place, frame.slope, frame.intercept, frame.when)
+            x, y, z = _numbers(frame.position, 3)
+            piece = Slice(path, number, (x, y, z), frame.slope, frame.intercept, frame.when)
             found.append(((uid, modality, rows, columns), geometry, piece))
     except Exception:  # pydicom raises whatever damaged bytes provoke
         return []
@@ -250,14 +244,7 @@ def _numbers(values: Any, count: int) -> list[float]:
     return numbers
 
 
-def _three(numbers: list[float]) -> tuple[float, float, float]:
-    x, y, z = numbers
-    return x, y, z
-
-
-def _stack(
-    key: tuple[str, str, int, int], geometry: tuple[float, ...], members: list[tuple[Dataset, Slice]]
-) -> SliceStack:
+def _stack(key: _Group, geometry: tuple[float, ...], members: list[tuple[Dataset, Slice]]) -> SliceStack:
     uid, modality, rows, columns = key
     # The earliest: times are read off it, and slices of one series may have been acquired one after the other.
     first = min((header for header, _ in members), key=lambda header: _readable(lambda: taken(header), 0.0))

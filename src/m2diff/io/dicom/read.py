@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from m2diff.errors import BadInput
 from m2diff.io.dicom import index
@@ -58,31 +58,26 @@ def load_series(
     """
     what = NAMES[modality]
     with index.damage_explained(what):
-        return _load(folder, modality, what, series=series, frame=frame, keep_phi=keep_phi)
+        stack = index.choose(folder, modality, series)
+        slices = ordered(at_one_time(stack, what, frame=frame), stack, what)
+        data, digest = _pixels(slices, stack, what)
+        if not np.isfinite(data).all():
+            raise BadInput(
+                f"The {what} series must hold finite numbers, but has NaN or infinite ones; export it again."
+            )
+        if float(data.min()) == float(data.max()):
+            raise BadInput(f"The {what} series is {data.flat[0]:g} in every voxel and shows nothing; check the series.")
+        word = str(stack.header.get("Units", "")) if modality == "PT" else ""
+        # A frame's own header: each lasts as long as it lasts.
+        header = None if frame is None else index.header_of(slices[0].path)
+        header = stack.header if header is None else completed(header)
+        about = sidecar(header, keep_phi=keep_phi)
+        if modality == "PT":
+            from m2diff.io.suv import timing  # it reads this package's sidecar.py
 
-
-def _load(
-    folder: Path | str, modality: Modality, what: str, *, series: str | None, frame: int | None, keep_phi: bool
-) -> Volume:
-    stack = index.choose(folder, modality, series)
-    slices = ordered(at_one_time(stack, what, frame=frame), stack, what)
-    data, digest = _pixels(slices, stack, what)
-    if not np.isfinite(data).all():
-        raise BadInput(f"The {what} series must hold finite numbers, but has NaN or infinite ones; export it again.")
-    if float(data.min()) == float(data.max()):
-        raise BadInput(f"The {what} series is {data.flat[0]:g} in every voxel and shows nothing; check the series.")
-    unit = UNITS.get(str(stack.header.get("Units", "")), str(stack.header.get("Units", "")) or "unknown")
-    name = "pet" if modality == "PT" else "mri"
-    # A frame's own header: each lasts as long as it lasts.
-    header = None if frame is None else index.header_of(slices[0].path)
-    header = stack.header if header is None else completed(header)
-    about = sidecar(header, keep_phi=keep_phi)
-    if modality == "PT":
-        from m2diff.io.suv import timing  # it reads this package's sidecar.py
-
-        about |= timing(header)
-    source = Source(Path(name), digest, np.dtype(np.float32), about, Series(stack, slices))
-    return Volume(data, affine(slices, stack), unit if modality == "PT" else "unknown", ("loaded DICOM",), source)
+            about |= timing(header)
+        source = Source(Path(what.lower()), digest, np.dtype(np.float32), about, Series(stack, slices))
+        return Volume(data, affine(slices, stack), UNITS.get(word, word) or "unknown", ("loaded DICOM",), source)
 
 
 def frames(stack: SliceStack) -> int:
@@ -111,8 +106,7 @@ def at_one_time(stack: SliceStack, what: str, *, frame: int | None) -> list[Slic
         if frame not in (None, 1):
             raise BadInput(f"The {what} series has one frame, got --frame {frame}; leave the option out.")
         return list(stack.slices)
-    apart = all(len({piece.when for piece in pieces}) == len(pieces) for pieces in places)
-    if not apart:
+    if any(len({piece.when for piece in pieces}) < len(pieces) for pieces in places):
         doubled = sum(len(pieces) > 1 for pieces in places)
         raise BadInput(
             f"The {what} series has {len(stack.slices)} slices at {len(places)} places: {doubled} hold more than "
@@ -128,11 +122,7 @@ def at_one_time(stack: SliceStack, what: str, *, frame: int | None) -> list[Slic
         raise BadInput(f"The {what} series is dynamic: {most} frames of {len(places)} slices; pick one with --frame.")
     if not 1 <= frame <= most:
         raise BadInput(f"The {what} series has frames 1 to {most}, got --frame {frame}; choose one of them.")
-    return [sorted(pieces, key=_when)[frame - 1] for pieces in places]
-
-
-def _when(piece: Slice) -> tuple[float, ...]:
-    return piece.when
+    return [sorted(pieces, key=lambda piece: piece.when)[frame - 1] for pieces in places]
 
 
 def ordered(slices: list[Slice], stack: SliceStack, what: str) -> tuple[Slice, ...]:
@@ -194,12 +184,11 @@ def _pixels(slices: tuple[Slice, ...], stack: SliceStack, what: str) -> tuple[np
     """(i, j, k) in float32, and a hash of all stored pixels with their places and scales."""
     data = np.empty((stack.columns, stack.rows, len(slices)), dtype=np.float32)
     digest = hashlib.sha256()
-    opened: tuple[Path | None, npt.NDArray[np.generic] | None] = (None, None)
+    opened: Path | None = None
+    frames: npt.NDArray[np.generic] = np.empty(0)
     for k, piece in enumerate(slices):
-        if opened[0] != piece.path:
-            opened = (piece.path, stored(piece.path, what, k + 1))
-        frames = opened[1]
-        assert frames is not None
+        if piece.path != opened:
+            opened, frames = piece.path, stored(piece.path, what, k + 1)
         plane = frames if frames.ndim == 2 else frames[piece.frame]
         if piece.slope == 0 and plane.any():
             raise BadInput(
@@ -219,7 +208,9 @@ def stored(path: Path, what: str, number: int) -> npt.NDArray[np.generic]:
         header = pydicom.dcmread(path, force=True)
         if int(header.get("SamplesPerPixel", 1)) != 1:
             raise BadInput(f"Slice {number} of the {what} series is a colour image; give the original series.")
-        _complete(header)
+        if "TransferSyntaxUID" not in header.file_meta:  # a file without preamble
+            implicit = header.original_encoding[0]
+            header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         return np.asarray(header.pixel_array)
     except BadInput:
         raise
@@ -228,11 +219,3 @@ def stored(path: Path, what: str, number: int) -> npt.NDArray[np.generic]:
             f"The pixels of slice {number} of the {what} series are cut off, damaged or packed in a way that cannot be "
             f"read ({type(trouble).__name__}); export it again, uncompressed."
         ) from trouble
-
-
-def _complete(header: Dataset) -> None:
-    """Give a header without preamble the transfer syntax that such files have."""
-    if "TransferSyntaxUID" not in header.file_meta:
-        header.file_meta.TransferSyntaxUID = (
-            pydicom.uid.ImplicitVRLittleEndian if header.original_encoding[0] else pydicom.uid.ExplicitVRLittleEndian
-        )

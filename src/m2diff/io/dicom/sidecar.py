@@ -32,7 +32,6 @@ _ELEMENTS = {
 
 _UNITS = {"BQML": "Bq/mL", "GML": "g/mL", "CNTS": "counts"}
 
-
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate")
 """What names the patient, or the day."""
 
@@ -40,10 +39,7 @@ PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "SeriesD
 def sidecar(header: Dataset, *, keep_phi: bool = False) -> dict[str, Any]:
     """The BIDS keys that a header can fill; with ``keep_phi`` the patient's name, number and dates too."""
     found: dict[str, Any] = {key: str(header[key].value) for key in PATIENT if keep_phi and header.get(key)}
-    for keyword, key in TEXT.items():
-        value = _text(header.get(keyword))
-        if value:
-            found[key] = value
+    found |= {key: words for keyword, key in TEXT.items() if (words := _text(header.get(keyword)))}
     if header.get("Modality") == "PT":
         found |= _pet(header)
     return found
@@ -58,9 +54,13 @@ def isotope(header: Dataset) -> Dataset:
 def tracer_name(header: Dataset) -> str:
     """The tracer's name, empty where the header has none."""
     info = isotope(header)
-    codes = info.get("RadiopharmaceuticalCodeSequence")
-    meaning = _text(codes[0].get("CodeMeaning")) if codes else ""
-    return _text(info.get("Radiopharmaceutical")) or meaning
+    return _text(info.get("Radiopharmaceutical")) or meaning(info, "RadiopharmaceuticalCodeSequence")
+
+
+def meaning(item: Dataset, name: str) -> str:
+    """What the first code of a sequence means, on one line; empty where there is none."""
+    codes = item.get(name)
+    return _text(codes[0].get("CodeMeaning")) if codes else ""
 
 
 def nuclide(name: str) -> str:
@@ -82,12 +82,11 @@ def _pet(header: Dataset) -> dict[str, Any]:
     units = str(header.get("Units", ""))
     if units:
         found["Units"] = _UNITS.get(units, units)
-    if tracer_name(header):
-        found["TracerName"] = tracer_name(header)
-    codes = info.get("RadionuclideCodeSequence")
-    meaning = _text(codes[0].get("CodeMeaning")) if codes else ""
-    if nuclide(meaning):
-        found["TracerRadionuclide"] = nuclide(meaning)
+    named = {
+        "TracerName": tracer_name(header),
+        "TracerRadionuclide": nuclide(meaning(info, "RadionuclideCodeSequence")),
+    }
+    found |= {key: name for key, name in named.items() if name}
     dose = as_number(info.get("RadionuclideTotalDose"))
     if dose and dose >= LEAST_BQ:
         found |= {"InjectedRadioactivity": dose / 1e6, "InjectedRadioactivityUnits": "MBq"}

@@ -7,7 +7,7 @@ series, the instances, DERIVED\SECONDARY, what was done, and from which images. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,35 +64,25 @@ def write(volume: Volume, folder: Path, derivation: Derivation) -> list[Path]:
         raise BadInput("A DICOM series can only be derived from a DICOM input; give the scanner's folder.")
     folder.mkdir(parents=True, exist_ok=True)
     with damage_explained("input"):
-        return _write(volume, series, folder, derivation)
-
-
-def _write(volume: Volume, series: Series, folder: Path, derivation: Derivation) -> list[Path]:
-    stack = series.stack
-    uid = generate_uid(entropy_srcs=[stack.uid, derivation.identity, str(derivation.offset), "series"])
-    planes = [np.ascontiguousarray(volume.data[:, :, k].T, dtype=np.float64) for k in range(volume.shape[2])]
-    together: dict[Path, list[int]] = {}  # slices by the file that they came from
-    for k, piece in enumerate(series.slices):
-        together.setdefault(piece.path, []).append(k)
-    signed, paths = bool(volume.data.min() < 0), []
-    for number, (path, members) in enumerate(together.items(), start=1):
-        pieces, images = [series.slices[k] for k in members], [planes[k] for k in members]
-        header = _derived(path, uid, derivation)
-        if "PerFrameFunctionalGroupsSequence" in header:
-            paths.append(_multi_frame(header, pieces, images, folder / f"{number:05d}.dcm"))
-        else:
-            _set_window(header, float(volume.data.max()))
-            paths.append(_single(header, images[0], folder / f"{number:05d}.dcm", number, signed=signed))
-    return paths
-
-
-def _single(header: Any, plane: np.ndarray, path: Path, number: int, *, signed: bool) -> Path:
-    """One slice as one file; its name is its number."""
-    stored, slope = _packed(plane, signed=signed)
-    header.RescaleSlope, header.RescaleIntercept = _decimal(slope), "0"
-    header.InstanceNumber = header.get("InstanceNumber") or str(number)
-    _set_pixels(header, stored, signed=signed)
-    return _saved(header, path)
+        uid = generate_uid(entropy_srcs=[series.stack.uid, derivation.identity, str(derivation.offset), "series"])
+        planes = [np.ascontiguousarray(volume.data[:, :, k].T, dtype=np.float64) for k in range(volume.shape[2])]
+        together: dict[Path, list[int]] = {}  # slices by the file that they came from
+        for k, piece in enumerate(series.slices):
+            together.setdefault(piece.path, []).append(k)
+        signed, paths = bool(volume.data.min() < 0), []
+        for number, (path, members) in enumerate(together.items(), start=1):
+            pieces, images = [series.slices[k] for k in members], [planes[k] for k in members]
+            header = _derived(path, uid, derivation)
+            if "PerFrameFunctionalGroupsSequence" in header:
+                paths.append(_multi_frame(header, pieces, images, folder / f"{number:05d}.dcm"))
+            else:
+                _set_window(header, float(volume.data.max()))
+                stored, slope = _packed(images[0], signed=signed)
+                header.RescaleSlope, header.RescaleIntercept = _decimal(slope), "0"
+                header.InstanceNumber = header.get("InstanceNumber") or str(number)
+                _set_pixels(header, stored, signed=signed)
+                paths.append(_saved(header, folder / f"{number:05d}.dcm"))
+        return paths
 
 
 def _multi_frame(header: Any, slices: Sequence[Slice], planes: Sequence[np.ndarray], path: Path) -> Path:
@@ -109,18 +99,14 @@ def _multi_frame(header: Any, slices: Sequence[Slice], planes: Sequence[np.ndarr
     groups = []
     for piece in slices:
         group = old[piece.frame]
-        for name in _SCALES:
-            if name in group:
-                del group[name]
+        _drop(group, _SCALES)
         scale = Dataset()
         scale.RescaleIntercept, scale.RescaleSlope, scale.RescaleType = "0", _decimal(slope), kind
         group.PixelValueTransformationSequence = Items([scale])
         if unit is not None:
             group.RealWorldValueMappingSequence = Items([_mapped(unit, slope, signed=signed)])
         groups.append(group)
-    for name in _SCALES:
-        if name in shared:
-            del shared[name]
+    _drop(shared, _SCALES)
     for place in (shared, *groups):
         for name in ("PETFrameTypeSequence", "MRImageFrameTypeSequence"):
             for item in place.get(name) or []:
@@ -135,9 +121,7 @@ def _multi_frame(header: Any, slices: Sequence[Slice], planes: Sequence[np.ndarr
 def _mapped(unit: Dataset, slope: float, *, signed: bool) -> Dataset:
     """The source's mapping of stored numbers to a unit, with this frame's slope."""
     found = deepcopy(unit)
-    for name in ("RealWorldValueFirstValueMapped", "RealWorldValueLastValueMapped", "RealWorldValueLUTData"):
-        if name in found:
-            del found[name]
+    _drop(found, ("RealWorldValueFirstValueMapped", "RealWorldValueLastValueMapped", "RealWorldValueLUTData"))
     kind, low, high = ("SS", -32767, 32767) if signed else ("US", 0, 65535)
     found.add_new(0x00409216, kind, low)
     found.add_new(0x00409211, kind, high)
@@ -163,8 +147,7 @@ def _storable(header: Any, tag: Any) -> bool:
     alone = Dataset()
     try:
         alone[tag] = header[tag]
-        with BytesIO() as memory:
-            pydicom.dcmwrite(memory, alone, implicit_vr=False, little_endian=True)
+        pydicom.dcmwrite(BytesIO(), alone, implicit_vr=False, little_endian=True)
     except Exception:  # see above
         return False
     return True
@@ -198,13 +181,8 @@ def _derived(source: Path, uid: str, derivation: Derivation) -> Dataset:
     now = datetime.now()
     origin = Dataset()
     origin.ReferencedSOPClassUID, origin.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
-    purpose = Dataset()
-    purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
-    purpose.CodeMeaning = "Source image for image processing operation"
-    origin.PurposeOfReferenceCodeSequence = Items([purpose])
-    for name in (*_STALE, "PixelData", "FloatPixelData", "DoubleFloatPixelData"):
-        if name in header:
-            del header[name]
+    origin.PurposeOfReferenceCodeSequence = _code("121322", "Source image for image processing operation")
+    _drop(header, (*_STALE, "PixelData", "FloatPixelData", "DoubleFloatPixelData"))
     kinds = header.get("ImageType") or []
     kinds = [str(kind) for kind in ([kinds] if isinstance(kinds, str) else kinds)][2:]
     kinds = kinds or ["OTHER"]  # dcm2niix misreads a list of just the two
@@ -216,37 +194,40 @@ def _derived(source: Path, uid: str, derivation: Derivation) -> Dataset:
     header.SeriesDescription = f"{derivation.method[:44]} {NOT_FOR_DIAGNOSIS}"
     header.SeriesInstanceUID = uid
     header.SeriesNumber = str((int(header.get("SeriesNumber") or 0) % 100_000) * 100 + 90 + derivation.offset)
-    instance = generate_uid(
-        entropy_srcs=[str(header.SOPInstanceUID), derivation.identity, str(derivation.offset), "instance"]
-    )
-    header.SOPInstanceUID = instance
-    header.InstanceCreationDate, header.InstanceCreationTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    header.ContentDate, header.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    sources = [str(header.SOPInstanceUID), derivation.identity, str(derivation.offset), "instance"]
+    header.SOPInstanceUID = generate_uid(entropy_srcs=sources)
+    header.InstanceCreationDate = header.ContentDate = now.strftime("%Y%m%d")
+    header.InstanceCreationTime = header.ContentTime = now.strftime("%H%M%S")
     tool = Dataset()
-    tool.PurposeOfReferenceCodeSequence = Items([_processing()])
+    tool.PurposeOfReferenceCodeSequence = _code("109102", "Processing Equipment")
     tool.Manufacturer, tool.ManufacturerModelName, tool.SoftwareVersions = "m2diff", "m2diff", derivation.version
     header.ContributingEquipmentSequence = Items([*(header.get("ContributingEquipmentSequence") or []), tool])
     header.file_meta = pydicom.dataset.FileMetaDataset()
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID
-    header.file_meta.MediaStorageSOPInstanceUID = instance
+    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
     return header
 
 
-def _processing() -> Dataset:
-    purpose = Dataset()
-    purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = "109102", "DCM", "Processing Equipment"
-    return purpose
+def _code(value: str, meaning: str) -> Items:
+    """A sequence of one code of DICOM's own."""
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    return Items([code])
+
+
+def _drop(header: Dataset, names: Iterable[str]) -> None:
+    """Delete the elements of these names that are there."""
+    for name in names:
+        if name in header:
+            del header[name]
 
 
 def _set_window(header: Any, peak: float) -> None:
     """One window for the series; below a width of 1, which DICOM does not allow, it is left to the viewer."""
+    _drop(header, ("WindowCenter", "WindowWidth"))
     if peak >= 1:
         header.WindowCenter, header.WindowWidth = _decimal(peak / 2), _decimal(peak)
-        return
-    for name in ("WindowCenter", "WindowWidth"):
-        if name in header:
-            del header[name]
 
 
 def _set_pixels(header: Any, stored: np.ndarray, *, signed: bool) -> None:
