@@ -1,7 +1,7 @@
 """Make src/m2diff/simulation/tables/fdg_normals.json from the table of 537 normals.
 
     pip download fdg-neurosegmenter   # MIT licence; it holds CN_quantification.csv
-    python reproduce/00-normals/make_table.py CN_quantification.csv src/m2diff/simulation/tables/fdg_normals.json
+    python reproduce/normals/make_table.py CN_quantification.csv src/m2diff/simulation/tables/fdg_normals.json
 
 Only the mean and the covariance enter the package, rounded: no person's row does.
 """

@@ -1,6 +1,6 @@
 """How far registration can be trusted: its error, the bad fits it lets pass and the good ones it refuses.
 
-    python reproduce/03-registration/bench.py TEST_COHORT OUT [SHARD/SHARDS]
+    python reproduce/registration/bench.py TEST_COHORT OUT [SHARD/SHARDS]
 
 Good pairs: a person's own MRI, turned by up to 30 degrees about any axis and moved by up to 40 mm any way, with its
 head or with the brain alone, on the person's PET at DRF 20 or 100. Bad pairs: another person's MRI so placed, and the

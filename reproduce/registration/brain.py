@@ -1,6 +1,6 @@
 """How well the brain is found in an MRI alone: Dice with the true brain, with the head and without it.
 
-python reproduce/03-registration/brain.py TEST_COHORT
+python reproduce/registration/brain.py TEST_COHORT
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Put the seven small checkpoints into the package, with what the benchmark measured of them on their cards.
 
-    python reproduce/02-side-by-side/ship.py RUNS BENCHMARK [BENCHMARK ...]
+    python reproduce/side-by-side/ship.py RUNS BENCHMARK [BENCHMARK ...]
 
 RUNS is the folder of train.sh, each BENCHMARK an --out of ``m2diff benchmark`` that scored some of its runs.
 """
@@ -52,7 +52,7 @@ def main(runs: Path, benchmarks: list[Path]) -> None:
         name = f"{family}-small"
         test = Measured(
             on=f"{who}; inside the brain, to the standard scan",
-            by="m2diff benchmark, reproduce/02-side-by-side/README.md",
+            by="m2diff benchmark, reproduce/side-by-side/README.md",
             by_drf={
                 drf: scores(ours, found["low-dose", drf]) for (method, drf), ours in found.items() if method == name
             },

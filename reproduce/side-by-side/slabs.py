@@ -1,6 +1,6 @@
 """One noise for all slices against each slab by itself: does a sampled volume hold together along z?
 
-    python reproduce/02-side-by-side/slabs.py TEST_COHORT WEIGHTS FIRST OUT.md [PERSONS]
+    python reproduce/side-by-side/slabs.py TEST_COHORT WEIGHTS FIRST OUT.md [PERSONS]
 
 WEIGHTS (a chain that starts from an estimate, as DDPET-3D) and FIRST (the control that makes it) are names or run
 folders. ``together`` is how the tool samples: one noise for the volume, overlapping slabs stitched before each step.

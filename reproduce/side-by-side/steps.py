@@ -1,6 +1,6 @@
 """How many steps? One network's chains of 1 to 1,000 steps: accuracy against texture and time.
 
-    python reproduce/02-side-by-side/steps.py TEST_COHORT WEIGHTS OUT [DEVICE [SHARD/SHARDS]]
+    python reproduce/side-by-side/steps.py TEST_COHORT WEIGHTS OUT [DEVICE [SHARD/SHARDS]]
 
 All scans of the cohort at DRF 20 and 100; 250 steps on the first two alone, 1,000 on the first, at DRF 20. Texture: the
 CoV of white matter over that of the noise-free image. OUT/steps.jsonl is added to, so the same command goes on, and

@@ -1,6 +1,6 @@
 """What a wrong MRI does: shifted, turned, somebody else's, none; forced in, where registration would refuse it.
 
-    python reproduce/02-side-by-side/wrong_mri.py TEST_COHORT OUT [METHODS]
+    python reproduce/side-by-side/wrong_mri.py TEST_COHORT OUT [METHODS]
 
 PSNR inside the brain against the noise-free image, at DRF 20 and 100, of one scan of each person. A shift is along each
 axis in turn by person, a turn is about the body's long axis. OUT/wrong_mri.jsonl is added to: the same command goes on.

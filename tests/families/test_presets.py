@@ -11,7 +11,9 @@ import yaml
 import m2diff
 from m2diff import families
 from m2diff.batch import Batch, Conditions
+from m2diff.families import stored
 from m2diff.nn.precision import channels_last
+from m2diff.training.config import load_preset
 
 PRESETS = Path(m2diff.__file__).parent / "presets"
 SPECS = {
@@ -60,6 +62,19 @@ def test_the_practical_networks_and_their_controls_are_of_equal_size():
 
 def test_both_shipped_networks_fit_in_forty_megabytes_at_half_precision():
     assert 2 * (count(on_meta("m2diff-base")) + count(on_meta("regress-base"))) < 40e6
+
+
+@pytest.mark.parametrize("name", stored.shipped())
+def test_the_preset_of_a_name_is_the_model_that_ships_under_it(name):
+    assert families.resolve(SPECS[name]) == stored.read_card(stored.find(name))["model"]
+
+
+def test_both_base_networks_are_trained_alike():
+    ours, control = (load_preset(name) for name in ("m2diff-base", "regress-base"))
+    assert ours.data == control.data and ours.train == control.train
+    shared = ("classes", "levels", "shrinkage", "balance", "dropout")
+    one, other = (families.resolve(preset.model)["loss"] for preset in (ours, control))
+    assert {key: one[key] for key in shared} == {key: other[key] for key in shared}
 
 
 @pytest.mark.parametrize("name", BASE)

@@ -21,10 +21,8 @@ class Settings(BaseModel):
 
 
 class FitConfig(Settings):
-    """A head that fits the low-dose slab within learned soft classes (``nn.FitHead``)."""
+    """A head that fits the low-dose slab within the soft classes of ``batch.CLASSES`` (``nn.FitHead``)."""
 
-    classes: Annotated[int, Field(ge=len(CLASSES))] = len(CLASSES)
-    """Soft classes that the network may tell apart within a window; the first are ``batch.CLASSES``."""
     windows: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 4)
     """Sizes of the windows, in passes of a mean over 3 x 3 x 3 cells of 4 x 4 x 2 voxels, ascending."""
     judged: bool = False
@@ -97,7 +95,7 @@ class UNetConfig(Settings):
         channels = self.shape.widths[0]
         if self.fit is None:
             return PixelHead(channels, self.folding)
-        return FitHead(channels, self.folding, self.fit.classes, self.fit.windows, judged=self.fit.judged)
+        return FitHead(channels, self.folding, len(CLASSES), self.fit.windows, judged=self.fit.judged)
 
     @property
     def multiple(self) -> int:
