@@ -87,9 +87,17 @@ def test_every_parameter_gets_a_finite_gradient(name):
 
 @each_without_a_fit
 def test_a_fresh_model_answers_the_low_dose_scan_where_it_predicts_a_correction(name):
+    if not corrects(name):
+        pytest.skip("M2Diff's paper answers the image itself; a fit corrects the scan")
     torch.manual_seed(0)
     conditions = make_batch().conditions
     torch.testing.assert_close(enhanced(families.build(SPECS[name]), conditions), conditions.low)
+
+
+def corrects(name):
+    """Whether the answer starts from the low-dose scan."""
+    spec = SPECS[name]
+    return spec["family"] != "m2diff" or spec["network"].get("fit") is not None
 
 
 @each_family
@@ -190,7 +198,8 @@ def test_the_levels_of_the_tissues_are_a_term_where_it_is_weighted_and_they_are_
     assert model.needs.classes and losses.weights["levels"] == 0.5
     assert torch.isfinite(losses.total) and float(losses.terms["levels"].detach()) > 0
     assert "levels" not in model.loss(Batch(batch.conditions, batch.target), generator=seeded()).terms
-    assert "levels" not in shaken(name).loss(batch, generator=seeded()).terms
+    plain = families.build({**spec, "loss": {**spec["loss"], "levels": 0.0}})
+    assert "levels" not in plain.loss(batch, generator=seeded()).terms
 
 
 @each_family
