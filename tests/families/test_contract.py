@@ -245,6 +245,8 @@ def test_views_that_do_not_fit_are_refused(name):
 @each_without_a_fit
 def test_a_balanced_loss_counts_every_dose(name):
     batch = make_batch(count=1)
+    if not corrects(name):
+        pytest.skip("a fresh network of M2Diff's paper does not answer the scan")
     model = families.build(SPECS[name])  # fresh: answers low, so its error is the input's
     values = []
     for noise in (0.3, 0.6):

@@ -78,9 +78,9 @@ def test_the_second_stage_trains_the_first_ones_weights_on_own_scans(stage_one, 
     assert "Note: The cohort has no noise-free images" in said.err and "data.target=standard" in said.err
     card = json.loads((tmp_path / "two" / "card.json").read_text())
     assert card["name"] == "mfdiff-base" and card["training"]["settings"]["data"]["target"] == "standard"
-    began_from = card["training"]["began_from"]
-    assert began_from["train_persons"]
-    assert began_from["steps"] == 2 and began_from["name"] == "mfdiff-base" and "licence" in began_from
+    training = card["training"]
+    assert training["began_from"]["name"] == "mfdiff-base" and "licence" in training["began_from"]
+    assert training["steps_before"] == 2 and set(training["seen_persons"]) > set(training["train_persons"])
     assert card["training"]["train_scans"] == 2
     assert card["tracers"] == ["florbetapir"]  # what the scans' sidecars say; the first stage's cache said none
     assert "simulate" not in card["training"]["data"]  # nobody said so
@@ -95,7 +95,7 @@ def test_weights_that_ship_are_started_from_by_name(stage_one, own, tmp_path, mo
     shelf.mkdir()
     (shelf / "mfdiff-tiny.safetensors").write_bytes((stage_one / "weights.safetensors").read_bytes())
     (shelf / "mfdiff-tiny.json").write_text((stage_one / "card.json").read_text())
-    monkeypatch.setattr(stored, "folder", lambda: shelf)
+    monkeypatch.setattr(stored, "weights_folder", lambda: shelf)
     assert second_stage("mfdiff-tiny", own, tmp_path / "two") == 0
     by_path = tmp_path / "by-path"
     assert second_stage(str(stage_one / "weights.safetensors"), own, by_path) == 0
