@@ -12,7 +12,10 @@ from pathlib import Path
 
 from table import over_persons
 
-from m2diff.enhancement.results import CardScores, Measured, ship
+from m2diff.enhancement.results import CardScores, Measured
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from shipping import ship
 
 INPUT = "low-dose input"
 

@@ -14,7 +14,10 @@ from collections import defaultdict
 from importlib import resources
 from pathlib import Path
 
-from m2diff.enhancement.results import CardScores, Measured, ship
+from m2diff.enhancement.results import CardScores, Measured
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from shipping import ship
 
 FAMILIES = ("m2diff", "regress", "ddpm", "mdaa", "mapdiff", "mfdiff", "ddpet3d")
 METRICS = ("psnr", "ssim", "nrmse")

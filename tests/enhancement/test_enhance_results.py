@@ -7,10 +7,11 @@ import torch
 
 from m2diff import families
 from m2diff.enhancement import cards
-from m2diff.enhancement.results import CardScores, Measured, measured, ship, with_measured
+from m2diff.enhancement.results import CardScores, Measured, measured
 from m2diff.errors import BadInput
 from m2diff.families import stored
-from m2diff.families.packed import pack, unpack
+from m2diff.families.packed import unpack
+from shipping import pack, ship, with_measured
 
 SPEC = {"family": "regress", "network": {"slices": 4, "fold": 2, "width": 8, "multipliers": [1, 2], "groups": 4}}
 TEST = Measured(

@@ -10,17 +10,12 @@ run. A benchmark's numbers are put in when the weights are shipped, with the com
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from m2diff.errors import BadInput
-from m2diff.families import stored
-from m2diff.io.atomic import replacing
 
 _Interval = tuple[float, float]
 
@@ -73,44 +68,3 @@ def measured(card: Mapping[str, Any]) -> Measured | None:
         first = errors.errors()[0]
         place = ".".join(["results", "test", *map(str, first["loc"])])
         raise BadInput(f"The card's {place} is not as it should be ({first['msg']}); correct it.") from errors
-
-
-def with_measured(card: Mapping[str, Any], test: Measured) -> dict[str, Any]:
-    """The card with a benchmark on it, in the place of an earlier one."""
-    kept = test.model_dump(mode="json", exclude_none=True)
-    return {**card, "results": {**(card.get("results") or {}), "test": kept}}
-
-
-def ship(
-    run: Path | str,
-    destination: Path | str,
-    test: Measured | None = None,
-    *,
-    step: float | None = None,
-) -> Path:
-    """Put a run's (or anybody's) weights and card at ``destination`` (.safetensors, .json), with what was measured.
-
-    The card's name becomes the destination's. ``step``: pack the weights (``families/packed.py``) in steps of that
-    share of their root mean square; None leaves them as they are.
-
-    Returns the path of the weights; raises BadInput where ``run`` has none.
-    """
-    source = stored.find(run)
-    card = {**stored.read_card(source), "name": Path(destination).stem}
-    weights = Path(destination).with_suffix(".safetensors")
-    with replacing(weights.with_suffix(".json")) as beside, replacing(weights) as copied:
-        beside.write_text(json.dumps(card if test is None else with_measured(card, test), indent=2) + "\n")
-        if step is None:
-            shutil.copyfile(source, copied)
-        else:
-            _save_packed(source, copied, step)
-    return weights
-
-
-def _save_packed(source: Path, target: Path, step: float) -> None:
-    """Write the parameters of ``source`` packed."""
-    from safetensors.torch import save_file
-
-    from m2diff.families import packed
-
-    save_file(packed.pack(packed.read_parameters(source), step), target)

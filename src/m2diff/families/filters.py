@@ -11,8 +11,7 @@ Each filter commutes with a change of unit: an image multiplied by k comes out m
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from itertools import product
@@ -27,7 +26,7 @@ from torch import Tensor
 
 from m2diff.batch import Conditions, Needs
 from m2diff.errors import BadInput
-from m2diff.shapes import Slab, Stack
+from m2diff.shapes import Slab
 
 _FWHM_PER_SIGMA = sqrt(8 * log(2))
 _WORKING_MM = 2.0  # voxel edge of the working grid
@@ -181,58 +180,6 @@ def tuned(name: str, dose: float | None = None) -> Filter:
     return FILTERS[name](**table[nearest])
 
 
-@dataclass(frozen=True)
-class TuningCase:
-    """One training scan to tune on, each (d, h, w): input, MRI, what it should be in the same scale, brain mask."""
-
-    low: Stack
-    mri: Stack | None
-    reference: Stack
-    mask: Tensor
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What a search found: the filter's name, the best parameters, their mean NRMSE, and everything that was tried."""
-
-    name: str
-    parameters: dict[str, float]
-    nrmse: float
-    tried: tuple[tuple[dict[str, float], float], ...]
-
-    def to_json(self) -> dict[str, object]:
-        """The same as plain lists and dicts."""
-        tried = [{**parameters, "nrmse": error} for parameters, error in self.tried]
-        return {"name": self.name, "parameters": self.parameters, "nrmse": self.nrmse, "tried": tried}
-
-
-def tune(kind: type[Filter], cases: Iterable[TuningCase], grid: Mapping[str, Sequence[float]]) -> Tuning:
-    """The parameters of ``grid`` (field -> values, every combination) with the lowest NRMSE, averaged over ``cases``.
-
-    NRMSE as in ``evaluation.metrics``: root of mean squared error over root of mean squared reference, in the mask.
-    """
-    cases = list(cases)
-    if not cases:
-        raise BadInput("Tuning a filter needs at least one training scan, got none.")
-    tried = []
-    for values in product(*grid.values()):
-        parameters = dict(zip(grid, values, strict=True))
-        chosen = kind(**parameters)
-        tried.append((parameters, float(np.mean([_nrmse(chosen, case) for case in cases]))))
-    parameters, error = min(tried, key=lambda pair: pair[1])
-    return Tuning(kind.name, parameters, error, tuple(tried))
-
-
-def tuning_table(tunings: Mapping[float, Iterable[Tuning]]) -> str:
-    """The text of ``presets/filters.yaml`` from searches by dose reduction factor."""
-    table: dict[str, dict[float, dict[str, float]]] = {}
-    for drf, results in sorted(tunings.items()):
-        for result in results:
-            whole = asdict(FILTERS[result.name](**result.parameters))  # type: ignore[call-overload]
-            table.setdefault(result.name, {})[drf] = whole
-    return yaml.safe_dump(table, sort_keys=True)
-
-
 def level(image: np.ndarray) -> float:
     """A typical value of what the image shows: the mean of the voxels brighter than the mean of all."""
     bright = image[image > image.mean()]
@@ -276,10 +223,3 @@ def _mean_of_alike(image: np.ndarray, guide: np.ndarray, offsets: list[tuple[int
         alike = (unlike <= limit).astype(np.float32)
         result[z] = (np.stack([images[view] for view in views], axis=-1) * alike).sum(-1) / alike.sum(-1)
     return result
-
-
-def _nrmse(chosen: Filter, case: TuningCase) -> float:
-    conditions = Conditions(case.low[None], None if case.mri is None else case.mri[None])
-    inside = case.mask.bool()
-    error = (chosen.enhance(conditions)[0] - case.reference)[inside].double()
-    return float((error.square().mean() / case.reference[inside].double().square().mean()).sqrt())
