@@ -25,8 +25,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import table
 from scipy.stats import norm
+
+import table
 
 SHOWN = 12
 BAR = 2.0

@@ -10,9 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from table import over_persons
-
 from m2diff.enhancement.results import CardScores, Measured
+from table import over_persons
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from shipping import ship

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from m2diff.batch import Conditions
 from m2diff.errors import BadInput
 from m2diff.families import filters
 from m2diff.families.filters import FILTERS, Bowsher, Gaussian, MRGuided, tuned
+from tune_filters import TuningCase, tune, tuning_table
 
 EVERY = pytest.mark.parametrize("name", FILTERS)
 
@@ -109,6 +111,26 @@ def test_bowsher_with_every_neighbour_is_the_mean_of_the_ball():
         Bowsher(k=34, radius=2.0).filter(image, image)
 
 
+def test_tuning_picks_the_width_with_the_lowest_error_and_its_table_reads_back(phantom):
+    low, mri, true = phantom
+    widths = [0.5, 4.0, 30.0]
+    found = tune(Gaussian, [TuningCase(low, mri, true, true > 0)], {"fwhm_mm": widths})
+    errors = [nrmse(Gaussian(width).enhance(Conditions(low[None]))[0], true) for width in widths]
+    assert found.parameters == {"fwhm_mm": widths[int(np.argmin(errors))]} == {"fwhm_mm": 4.0}
+    assert found.nrmse == pytest.approx(min(errors), rel=1e-5)
+    assert yaml.safe_load(tuning_table({20.0: [found]})) == {"gaussian": {20.0: {"fwhm_mm": 4.0}}}
+    with pytest.raises(BadInput, match="at least one training scan"):
+        tune(Gaussian, [], {"fwhm_mm": widths})
+
+
+def test_the_tuning_search_runs_over_every_combination(phantom):
+    low, mri, true = phantom
+    found = tune(MRGuided, [TuningCase(low, mri, true, true > 0)], {"radius": [1, 2], "eps": [0.01, 0.1, 1.0]})
+    assert len(found.tried) == 6
+    assert found.nrmse == min(error for _, error in found.tried)
+
+
+@EVERY
 def test_a_tuned_filter_is_that_of_the_nearest_dose_on_a_log_scale(name):
     table = filters.presets()[name]
     assert {20.0, 100.0} <= table.keys()
