@@ -260,15 +260,13 @@ def test_whom_no_training_saw_is_said_where_every_card_tells_alone(done, learner
 
 def test_presets_that_differ_are_told_so(learners, judges, tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "measured_costs", lambda *_, **__: {})
-    (tmp_path / "mine.yaml").write_text("model: {family: regress}\ntrain: {lr: 0.001}\ndata: {target: noise_free}\n")
-    methods = [str(tmp_path / "mine.yaml"), "regress-base"]
+    (tmp_path / "mine.yaml").write_text("model: {family: regress}\ntrain: {lr: 0.001}\n")
+    (tmp_path / "yours.yaml").write_text("model: {family: regress}\n")
+    methods = [str(tmp_path / "mine.yaml"), str(tmp_path / "yours.yaml")]
     compare(learners, judges, tmp_path / "out", methods=methods, drf=[4.0])
     differ = json.loads((tmp_path / "out" / "benchmark.json").read_text())["presets differ in"]
-    assert differ == {"train.lr": {"mine": 0.001, "regress-base": 0.0003}}
-    assert (
-        "The presets differ in train.lr: mine 0.001, regress-base 0.0003."
-        in (tmp_path / "out" / "index.html").read_text()
-    )
+    assert differ == {"train.lr": {"mine": 0.001, "yours": 0.0003}}
+    assert "The presets differ in train.lr: mine 0.001, yours 0.0003." in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_who_is_held_out_is_said_by_the_overrides_alone(learners, tmp_path, bare):
@@ -342,7 +340,7 @@ def test_a_preset_that_cannot_be_trained_is_told_when_the_others_are_done(learne
 
 def test_presets_with_budgets_of_their_own_are_not_equal(learners, judges, tmp_path):
     (tmp_path / "short.yaml").write_text("model: {family: regress}\ntrain: {steps: 7}\n")
-    with pytest.raises(BadInput, match=r"budgets of their own \(regress-base 20000, .*short.yaml 7\)"):
+    with pytest.raises(BadInput, match=r"budgets of their own \(regress-base 16000, .*short.yaml 7\)"):
         compare(learners, judges, tmp_path, methods=["regress-base", str(tmp_path / "short.yaml")], budget=None)
 
 

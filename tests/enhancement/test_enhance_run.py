@@ -220,7 +220,7 @@ def test_weights_that_answer_nan_are_refused(scans, weights, monkeypatch):
     loaded = cards.load_weights(weights["regress"])
     for parameter in loaded.model.parameters():
         torch.nn.init.constant_(parameter, float("nan"))
-    monkeypatch.setattr(cards, "load", lambda *_, **__: loaded)
+    monkeypatch.setattr(cards, "load_weights", lambda *_, **__: loaded)
     with pytest.raises(BadInput, match="NaN"):
         run(scans, weights, "regress")
 

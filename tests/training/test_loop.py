@@ -180,7 +180,7 @@ def test_the_average_forgets_the_first_steps_faster_and_then_as_slowly_as_the_se
     average, name = weights[0], next(name for name, _ in build(small(name="regress-base").model).named_parameters())
     for decay, after in zip((1 / 10, 2 / 11, 0.2, 0.2), weights[1::2], strict=True):
         average = decay * average + (1 - decay) * after
-    torch.testing.assert_close(state(tmp_path).averaged[name], average)
+    torch.testing.assert_close(state(tmp_path).averaged[f"module.{name}"], average)
 
 
 def test_a_run_that_begins_from_weights_and_hardly_moves_ships_these_weights(small, cache, tmp_path):
