@@ -25,7 +25,7 @@ Target = Literal["standard", "noise_free", "expected"]
 
 @dataclass(frozen=True)
 class Item:
-    """One training slab, each image (s, h, w), its DRF, and ``anchors``: the same at intermediate doses, its scale."""
+    """One training slab, each image (s, h, w), its DRF, and ``anchors``: the same at other doses."""
 
     low: Tensor
     mri: Tensor | None
@@ -196,7 +196,7 @@ def expected(noise_free: Array, low: Array, drf: float | Array) -> Array:
     """E[standard | low, clean] = clean + (low - clean) / DRF; exact for counts and their linear maps, close for OSEM.
 
     On the standard scan's scale, low-dose noise has DRF times the variance. Thinning makes their covariance equal the
-    standard noise variance. Training towards it has the standard scan's optimum, without noise that nobody can know.
+    standard noise variance. Training towards it has the same optimum as the standard scan, with less noise.
     """
     return noise_free + (low - noise_free) / drf
 

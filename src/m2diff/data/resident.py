@@ -1,4 +1,4 @@
-"""A cohort in a GPU's memory, with training slabs cut there: a CPU would keep the GPU waiting.
+"""A cohort in a GPU's memory, with training slabs cut there; cut on the CPU, they would keep the GPU waiting.
 
 All variations but the MRI's contrast are linear, each a small matrix along one axis. Items equal ``SlabDataset``'s, to
 rounding.

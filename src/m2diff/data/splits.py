@@ -57,7 +57,7 @@ def by_person(subjects: Sequence[S], *, held_out: Iterable[str] = (), fraction: 
 
 
 def in_both(trained_on: Iterable[str], scored: Iterable[str]) -> list[str]:
-    """Persons of ``scored`` that are or may be trained on, sorted; the template's bare name may be anyone of it."""
+    """Sorted persons of ``scored`` that are or may be trained on; the template's bare name means any of its people."""
     learners, others = set(trained_on), set(scored)
     anybody = TEMPLATE in learners or (TEMPLATE in others and any(map(of_template, learners)))
     return sorted((learners & others) | {person for person in others if anybody and of_template(person)})

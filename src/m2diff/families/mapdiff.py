@@ -116,7 +116,7 @@ def anchors_at(t: TimeSteps, anchors: Anchors, borders: Mapping[float, int]) -> 
 
 
 def border_of(doses: Tensor, borders: Mapping[float, int]) -> Tensor:
-    """Step where each DRF's range begins, linear in log2(DRF) from 0 through ``borders`` and beyond; NaN of NaN."""
+    """Step where each DRF's range begins, linear in log2(DRF) from 0 through ``borders`` and beyond; NaN stays."""
     measured = torch.tensor([(1.0, 0.0), *sorted(borders.items())], device=doses.device)
     octaves, steps = measured[:, 0].log2(), measured[:, 1]
     slopes = steps.diff() / octaves.diff()

@@ -3,7 +3,8 @@
     encoder stem * (1 + g . sigmoid(A)) + g . B,   A and B from the guide's Haar details, g a gate that can close
     every skip * channel weights(skip, dose) * spatial weights(skip, dose) -> decoder
 
-MDAA-Diff, arXiv 2505.05112; only the abstract could be read (docs/methods/mdaa.md). The MRI takes the CT's place.
+MDAA-Diff, arXiv 2505.05112; only the abstract could be read (docs/methods/mdaa.md). The MRI takes the CT's place;
+without a guide that part is left out.
 """
 
 from __future__ import annotations

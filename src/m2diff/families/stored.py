@@ -53,7 +53,7 @@ def training_of(card: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def seen_persons(card: Mapping[str, Any]) -> frozenset[str]:
-    """Everybody whom the weights, or those that they began from, were trained on, as far as the card tells."""
+    """Everybody on whom the weights, or those that they began from, were trained, as far as the card tells."""
     section = training_of(card)
     named = section.get("seen_persons") or section.get("train_persons")
     return frozenset(map(str, named)) if isinstance(named, list | tuple) else frozenset()

@@ -19,7 +19,7 @@ BALANCE_FLOOR = 1e-3  # an empty slab (no error in the input) weighs at most 30 
 
 
 def hide(conditions: Conditions, dropout: DropoutConfig, *, generator: torch.Generator) -> Conditions:
-    """Drop the MRI of the whole batch and the dose of single items; the number of draws never varies (seeds)."""
+    """Hide the MRI of the batch and the dose of single items; the number of draws is fixed, so that seeds compare."""
     chances = torch.rand(1 + conditions.low.shape[0], generator=generator, device=generator.device)
     mri = None if float(chances[0]) < dropout.mri else conditions.mri
     drf = conditions.drf
@@ -29,7 +29,7 @@ def hide(conditions: Conditions, dropout: DropoutConfig, *, generator: torch.Gen
 
 
 def item_weights(low: Slab, target: Slab, *, balance: bool) -> PerItem:
-    """(b,) weight of each item's squared error: 1, or by ``balance`` 1 / RMSE of its input, lest low doses dominate."""
+    """(b,) weight of each item's squared error: 1, or by ``balance`` 1 / RMSE of its input: high doses count too."""
     if not balance:
         return torch.ones(low.shape[0], device=low.device)
     error = (low.detach().float() - target.float()).square().flatten(1).mean(dim=1)
@@ -51,7 +51,7 @@ LEVEL_PASSES = 20
 def level_error(estimate: Slab, batch: Batch, weights: PerItem) -> Tensor:
     """Squared local mean error of each tissue, which makes regional bias count; needs ``batch.classes``.
 
-    Its optimum is that of the squared error, the conditional mean; it is only learnt sooner.
+    Its optimum is the conditional mean, as for the squared error; the network only learns it sooner.
     """
     assert batch.classes is not None
     shares = batch.classes.float()
