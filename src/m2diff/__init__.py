@@ -13,9 +13,8 @@ The functions, in the order in which a scan meets them; each takes paths or ``Vo
     m2diff.benchmark("cohort", "out", methods=[...])             all methods on equal terms: tables and a page
     m2diff.models()                                              the shipped weights, their numbers, and the filters
 
-``drf`` is the dose reduction factor: 20 is a scan with one twentieth of the standard scan's counts. ``BadInput`` is
-raised for input that the tool refuses. Each function is loaded when it is first used, so that ``import m2diff`` stays
-quick; it may import everything.
+``drf`` is the dose reduction factor: 20 is a scan with one twentieth of the standard scan's counts. Refused input
+raises ``BadInput``. Each function is loaded at its first use, so that ``import m2diff`` is quick.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The nouns of the network world: what a network is told, what it is to find, what it answers.
-
-Everything here is normalised (one scale a volume, taken from the low-dose input), on the working grid and cut into
-views. nn, diffusion, families and train speak these; io, prepare and report never do.
-"""
+"""Inputs, targets and answers of a network: slabs on the working grid, divided by the low-dose volume's one scale."""
 
 from __future__ import annotations
 
@@ -15,18 +11,17 @@ from torch import Tensor
 from m2diff.shapes import PerItem, Slab
 
 CLASSES = ("outside", "white_matter", "csf", "cortex", "putamen", "central_grey", "deep_grey")
-"""Tissues between which uptake jumps and within which it is nearly even; the cerebellum's cortex is cortex. The deep
-nuclei are three, by how FDG usually stands in them: the putamen is hottest, the caudate, the pallidum and the thalamus
-lie near the cortex, the hippocampus, the amygdala and the brainstem below it."""
+"""Tissues with nearly even uptake; the cerebellum's cortex is cortex. Deep nuclei go by their usual FDG uptake: putamen
+(hottest); caudate, pallidum, thalamus (near the cortex); hippocampus, amygdala, brainstem (below it)."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a family asks of the data: its view of a volume and the conditions that it can use.
+    """What a family asks of the data.
 
-    ``view``: ``slab`` (``slices`` neighbouring slices; 1 is the paper's single slice) or ``volume`` (filters).
-    ``multiple``: in-plane sizes must divide by it. ``mri`` and ``dose`` say whether these are read at all;
-    both may be absent in a given batch.
+    ``view``: ``slab`` (of ``slices`` slices) or ``volume`` (filters). ``multiple`` must divide the in-plane sizes.
+    ``mri``, ``dose``: whether they are read; a batch may lack either. ``classes``, ``anchors``: whether training reads
+    the tissues and the intermediate doses, where the cohort has them.
     """
 
     view: Literal["slab", "volume"]
@@ -35,18 +30,15 @@ class Needs:
     mri: bool = False
     dose: bool = False
     classes: bool = False
-    """Whether training reads the tissues, where the cohort knows them."""
     anchors: bool = False
-    """Whether training reads the scans of doses between the input's and the standard, where the cohort has them."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is known when the scan is to be found.
+    """What a network knows of a scan.
 
-    ``low``: (b, s, h, w) low-dose PET. ``mri``: the same shape, or None where there is no MRI (its branch is then
-    skipped). ``drf``: (b,) dose reduction factors (20: one twentieth of the standard scan's counts), NaN
-    where unknown; None is "unknown for all".
+    ``low``, ``mri``: (b, s, h, w); without an MRI its branch is skipped. ``drf``: (b,) dose reduction factors (20: one
+    twentieth of the standard scan's counts), NaN where unknown; None: all unknown.
     """
 
     low: Slab
@@ -71,8 +63,7 @@ class Conditions:
 class Anchors:
     """The same slabs at doses between the input's and the standard, on the input's scale.
 
-    ``images``: (b, a, s, h, w). ``doses``: (b, a) dose reduction factors; NaN, with an empty image, where an item has
-    fewer of them than another.
+    ``images``: (b, a, s, h, w). ``doses``: (b, a) DRFs; NaN and an empty image fill up items that have fewer.
     """
 
     images: Tensor
@@ -87,8 +78,7 @@ class Anchors:
 class Batch:
     """Conditions and the standard-dose slab to be found, (b, s, h, w).
 
-    ``classes``: (b, ``CLASSES``, s, h, w), the share of each tissue in a voxel as the scanner's resolution mixes them,
-    where a simulation knows it. ``anchors``: None where no item has any.
+    ``classes``: (b, ``CLASSES``, s, h, w), tissue fractions at the scanner's resolution; only simulations know them.
     """
 
     conditions: Conditions
@@ -99,12 +89,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A network's answer: the clean scan (b, s, h, w) and, where it has one, its second head's version of it."""
+    """The clean scan (b, s, h, w), the second head's version of it, and a learned variance (``diffusion.predict``)."""
 
     clean: Slab
     auxiliary: Slab | None = None
     variance: Slab | None = None
-    """Where the variance of a step lies between its bounds (0 to 1), for a network that learns it."""
+    """Position of a step's log variance between its bounds, 0 to 1."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,4 @@
-"""The main job on one simulated person: simulate, enhance, evaluate, report.
-
-The person is warped from the MNI152 template, which no training cohort was made from, and has Alzheimer's-type
-hypometabolism. Everything comes from what pip installs.
-"""
+"""Simulate, enhance, evaluate and report one person of the MNI152 template, which no training cohort was made from."""
 
 from __future__ import annotations
 
@@ -35,11 +31,11 @@ def run_demo(out: Path | str, *, seed: int = 2026, progress: bool = True) -> tup
     judged = {"low-dose input": case.judge(low, DRF)}
     enhanced = None
     for name, title in METHODS.items():
-        # The main job registers the MRI as it would a stranger's; the others are given the simulator's own placement.
+        # M2Diff registers the MRI, as for a real scan; the others take the simulator's placement.
         align = name == "m2diff-base"
         enhanced = enhance(low, case.t1, weights=name, drf=DRF, seed=seed, align=align, progress=progress)
         judged[title] = case.judge(enhanced.volume, DRF)
-    assert enhanced is not None  # METHODS is not empty; its last entry is the one that is shown
+    assert enhanced is not None  # METHODS is not empty; the page shows its last entry
     enhanced.save(out)
     rows = [MethodRow.of(name, result, highlight=name == "M2Diff") for name, result in judged.items()]
     page = ReportInputs(

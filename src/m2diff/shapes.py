@@ -1,4 +1,4 @@
-"""The name of every array and tensor shape, once.
+"""Names of all array and tensor shapes.
 
 Letters: ``b`` batch, ``c`` channels, ``s`` slices of a slab, ``d h w`` a volume as the networks see it (z, y, x),
 ``i j k`` a volume as a file stores it (in the working grid: x to the right, y to the front, z up).
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from torch import Tensor
-else:  # whoever only reads files must not wait for PyTorch
+else:  # readers of files need no PyTorch
     Tensor = Any
 
 VolumeArray: TypeAlias = npt.NDArray[np.float32]  # (i, j, k)

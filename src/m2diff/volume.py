@@ -1,7 +1,4 @@
-"""The noun of the outside world: an image with its place, its unit and its history.
-
-io, prepare, evaluate and report speak ``Volume``; the networks never see one (they speak ``batch``).
-"""
+"""An image with its place, unit and history: what all but the networks work on (they use ``batch``)."""
 
 from __future__ import annotations
 
@@ -16,25 +13,21 @@ from m2diff.shapes import Affine, VolumeArray
 
 @dataclass(frozen=True)
 class Source:
-    """Where a volume came from, as far as a result must remember it."""
+    """Where a volume came from."""
 
     path: Path
     sha256: str
     dtype: np.dtype
-    """The type on disk, in which a result is written back."""
+    """Type on disk; a result is written in it."""
     sidecar: dict[str, Any] = field(default_factory=dict)
-    """The BIDS JSON beside the file (or what a DICOM header says in its words), empty where there is none."""
+    """The BIDS JSON beside the file, or the same keys from a DICOM header; empty where there is none."""
     series: Any = None
-    """What a derived DICOM series needs to know of this one (``io.dicom.read.Series``); None for other formats."""
+    """What a derived DICOM series needs (``io.dicom.read.Series``); None for other formats."""
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A 3D image, its affine, its unit and what was done to it.
-
-    ``data`` is (i, j, k) float32; ``affine`` maps voxel indices to world millimetres (RAS+). ``unit`` is a free word
-    such as ``Bq/mL``, ``SUV`` or ``unknown``.
-    """
+    """A 3D image (i, j, k); ``affine`` maps voxel indices to world mm (RAS+); ``unit``: a word such as ``Bq/mL``."""
 
     data: VolumeArray
     affine: Affine

@@ -1,4 +1,4 @@
-"""The group level: one table of all scans of a derivative data set, and its page."""
+"""The group level: a table of all scans of a derivative data set, and its page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = {
 
 
 def group(out: Path) -> tuple[Path, list[str]]:
-    """The table of all scans in ``out`` (and its page); returns its path, and the sidecars too broken for it."""
+    """Write the table of all scans in ``out``, and its page; returns its path and the unreadable sidecars."""
     sidecars = sorted(out.glob("sub-*/**/*_desc-enhanced_pet.json")) if out.is_dir() else []
     rows, unreadable = [], []
     for path in sidecars:
@@ -74,7 +74,7 @@ def _row(sidecar: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _page(rows: Sequence[dict[str, Any]]) -> str:
-    """The table as one page, each scan linked to its report; a change that stands out is marked."""
+    """The table as a page, each scan linked to its report; large changes are marked."""
     changes = [abs(float(row["change_percent"])) for row in rows if row["change_percent"] != "n/a"]
     limit = max(5.0, 3 * float(np.median(changes))) if changes else 5.0
     head = "".join(f"<th title='{html.escape(meaning)}'>{name}</th>" for name, meaning in COLUMNS.items())

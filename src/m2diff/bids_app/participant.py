@@ -6,8 +6,8 @@
     OUT_DIR/reports/sub-01_..._report.html                   one a scan
     OUT_DIR/group_enhanced.tsv, .json, OUT_DIR/reports/group.html    of ``bids_app.group``
 
-A scan whose result is there, from the same inputs with the same options, is not done again. A broken one is told of at
-the end and stops nobody else.
+Scans already done, from the same inputs with the same options, are skipped. Failures stop no other scan and
+are told at the end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class HowToEnhance:
     device: str
     keep_phi: bool
     sha256: str | None = None
-    """Of the weights: others under the same name are others."""
+    """Hash of the weights' file."""
 
 
 def participants(
@@ -71,13 +71,13 @@ def _guarded(
         participant(root, scan, out, options)
     except BadInput as refusal:
         return scan.name, " ".join(str(refusal).split())
-    except Exception as trouble:  # one person's surprise must not cost the others their night
+    except Exception as trouble:  # one scan's failure must not stop the others
         return scan.name, f"unexpected {type(trouble).__name__}: {' '.join(str(trouble).split())[:300]}"
     return scan.name, None
 
 
 def participant(root: Path, scan: PetSession, out: Path, options: HowToEnhance) -> None:
-    """Enhance one scan: image, sidecar and report appear together."""
+    """Enhance one scan; image, sidecar and report appear together."""
     from m2diff.enhancement.run import enhance, save_into
     from m2diff.reporting.page import ReportInputs, write_page
 
@@ -101,7 +101,7 @@ def participant(root: Path, scan: PetSession, out: Path, options: HowToEnhance) 
 def _complete(
     sidecar: Path, root: Path, scan: PetSession, mri: Path | None, result: Any, options: HowToEnhance
 ) -> None:
-    """Add to a sidecar what BIDS derivatives ask for, and the two means of the group's table."""
+    """Add the keys of BIDS derivatives, and the two means of the group's table, to a sidecar."""
     content = json.loads(sidecar.read_text())
     sources = [path for path in (scan.pet, mri) if path is not None]
     content["Sources"] = [f"bids:raw:{path.relative_to(root).as_posix()}" for path in sources]
@@ -122,12 +122,12 @@ def _means(result: Any) -> dict[str, float]:
 
 
 def _asked(options: HowToEnhance) -> dict[str, Any]:
-    """The options on which a result depends, and what is kept in its sidecar."""
+    """The options on which a result depends, kept in its sidecar."""
     return {name: value for name, value in asdict(options).items() if name not in ("device", "sha256")}
 
 
 def is_done(scan: PetSession, out: Path, options: HowToEnhance) -> bool:
-    """True when the result of these very files, read in the same way, with these options is there, whole."""
+    """Whether the whole result of these files, read alike, with these options is there."""
     image = out / scan.folder / f"{scan.name}_desc-enhanced_pet.nii.gz"
     sidecar = nifti.sidecar_path(image)
     if not (image.is_file() and sidecar.is_file()):
@@ -140,7 +140,7 @@ def is_done(scan: PetSession, out: Path, options: HowToEnhance) -> bool:
 
 
 def _inputs(scan: PetSession, options: HowToEnhance) -> dict[str, Any]:
-    """What a result is made from: the files, and what of the scan's sidecar is used and not only passed on."""
+    """What a result is made from: the files, and what it uses of the scan's sidecar."""
     told = nifti.read_sidecar(scan.pet)
     mri = scan.mri if options.use_mri else None
     return {
@@ -153,7 +153,7 @@ def _inputs(scan: PetSession, options: HowToEnhance) -> dict[str, Any]:
 
 
 def _inputs_of(made: dict[str, Any]) -> dict[str, Any]:
-    """The same of a result, off its sidecar."""
+    """The same as ``_inputs``, from a result's sidecar."""
     return {
         "pet": made["pet"]["sha256"],
         "mri": (made["mri"] or {}).get("sha256"),
@@ -164,7 +164,7 @@ def _inputs_of(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe(root: Path, out: Path) -> None:
-    """The description of the derivative data set, and what validators should pass over."""
+    """Write the derivative data set's description, and what validators should skip."""
     inside = out.resolve().is_relative_to(root.resolve())
     raw_link = "../.." if inside else root.resolve().as_uri()
     about: dict[str, Any] = {

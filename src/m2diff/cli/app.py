@@ -1,8 +1,4 @@
-"""The command line: one verb a file, each calling the public function of the same name.
-
-Heavy imports live inside the commands, so that ``m2diff --help`` answers at once. Input that the tool refuses ends in
-one sentence on stderr and exit code 2, never a traceback.
-"""
+"""The command line: one verb a file; heavy imports lie inside the commands, so that ``m2diff --help`` is quick."""
 
 from __future__ import annotations
 
@@ -31,7 +27,7 @@ from m2diff.cli.train import train_command
 from m2diff.errors import BadInput
 
 _USAGE: type[Any] = typer.BadParameter.__mro__[1]
-"""What the parser raises; typer has named it publicly only of late."""
+"""The parser's error; older versions of typer have no public name for it."""
 
 app = typer.Typer(
     name="m2diff",
@@ -59,17 +55,14 @@ app.command("bids", add_help_option=False, context_settings={"allow_extra_args":
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; notices become notes, refusals one sentence and exit code 2.
-
-    A run that is told to end (SIGTERM, as batch systems do) ends as one that fails: what it had half-written goes.
-    """
+    """Run the command line: notices become notes, refusals one sentence and exit code 2; SIGTERM cleans up, too."""
     given = sys.argv[1:] if arguments is None else arguments
-    console.as_json = "--json" in given  # also for what is refused before the parser comes to it
+    console.as_json = "--json" in given  # also for what is refused before parsing
     try:
         with told(), _ended_by_signal():
             raise SystemExit(app(args=arguments, prog_name="m2diff", standalone_mode=False) or 0)
     except _USAGE as trouble:
-        if not given:  # the bare name asks what there is
+        if not given:  # no arguments: show the verbs
             trouble.show()
             raise SystemExit(2) from None
         where = trouble.ctx.command_path if trouble.ctx else "m2diff"
@@ -87,12 +80,12 @@ def main(arguments: list[str] | None = None) -> Any:
 
 @contextmanager
 def _ended_by_signal() -> Iterator[None]:
-    """While this lasts, SIGTERM raises SystemExit, so that what tidies up at the end does."""
+    """Make SIGTERM raise SystemExit, so that clean-up code runs."""
 
     def end(number: int, _: object) -> None:
         raise SystemExit(128 + number)
 
-    if threading.current_thread() is not threading.main_thread():  # a thread may not ask for signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
     before = signal.signal(signal.SIGTERM, end)

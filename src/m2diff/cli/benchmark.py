@@ -1,4 +1,4 @@
-"""The command ``m2diff benchmark``; ``cli`` mounts it."""
+"""``m2diff benchmark``."""
 
 from __future__ import annotations
 

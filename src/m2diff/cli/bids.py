@@ -1,7 +1,4 @@
-"""``m2diff bids BIDS_DIR OUT_DIR participant|group``: the BIDS-App, called as BIDS-Apps are.
-
-argparse reads it: BIDS-Apps take several labels behind one option, which typer's parser cannot.
-"""
+"""``m2diff bids BIDS_DIR OUT_DIR participant|group``, by argparse: typer takes no list of labels for one option."""
 
 from __future__ import annotations
 
@@ -70,7 +67,7 @@ def run_app(arguments: Sequence[str]) -> int:
 
 
 def _checked(options: HowToEnhance, *, jobs: int) -> HowToEnhance:
-    """The options with the hash of their weights; refuses at once what would fail for every scan."""
+    """The options with the hash of their weights; refuses what would fail for every scan."""
     from m2diff.enhancement import cards
 
     for name, value, least in (("--n-procs", jobs, 1), ("--samples", options.samples, 1), ("--seed", options.seed, 0)):
@@ -81,7 +78,7 @@ def _checked(options: HowToEnhance, *, jobs: int) -> HowToEnhance:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses as the other verbs do."""
+    """A parser that refuses as the other verbs do."""
 
     def error(self, message: str) -> NoReturn:
         """One sentence instead of the usage."""

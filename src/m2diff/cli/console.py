@@ -24,7 +24,7 @@ from m2diff.errors import Notice
 
 @dataclass
 class Console:
-    """Where a command speaks."""
+    """Where a command's output goes."""
 
     as_json: bool = False
 
@@ -50,17 +50,17 @@ class Console:
             sys.stdout.write(json.dumps({"event": event, **values}) + "\n")
             sys.stdout.flush()
         else:
-            # A file's name may be no text at all, and must not keep the rest from being said.
+            # A file's name may not be valid text, and must not stop the rest.
             (sys.stderr if err else sys.stdout).write(text.encode("utf-8", "backslashreplace").decode() + "\n")
 
 
 console = Console()
-"""The one that the commands use; ``--json`` of a command turns it."""
+"""The one that the commands use; their ``--json`` switches it."""
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """While this lasts, a ``Notice`` of the library is a note of the console; other warnings stay what they are."""
+    """Show a ``Notice`` of the library as a note of the console; other warnings stay as they are."""
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
         if issubclass(category, Notice):

@@ -1,4 +1,4 @@
-"""The command ``m2diff enhance``; ``cli`` mounts it."""
+"""``m2diff enhance``."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def enhance_command(
 
 
 def _written(result: Enhanced, out: Path, name: str, regions: RegionTable | None, *, keep_phi: bool) -> list[Path]:
-    """Image, sidecars, DICOM series and report under ``out``, all or none; those that the user wants to hear of."""
+    """Write image, sidecars, DICOM series and report under ``out``, all or none; returns the paths to show."""
     from m2diff.enhancement.run import save_into
     from m2diff.io import atomic, nifti
     from m2diff.reporting.page import ReportInputs, write_page
@@ -93,7 +93,7 @@ def _written(result: Enhanced, out: Path, name: str, regions: RegionTable | None
     source = result.low.source
     from_scanner = source is not None and source.series is not None
     page = ReportInputs.of(result, "A DICOM series" if from_scanner else name, regions=regions)
-    # An earlier result in this folder may have had more slices, or a spread.
+    # Remove what an earlier result had more of: slices, or a spread.
     stem = glob.escape("pet" if source is None else nifti.stem(source.path).removesuffix("_pet"))
     parts = ("dicom/?????.dcm", "dicom-spread/?????.dcm", f"{stem}_desc-spread_pet.*")
     had_report = (out / REPORT).exists()
@@ -107,7 +107,7 @@ def _written(result: Enhanced, out: Path, name: str, regions: RegionTable | None
 
 
 def _atlas(labels: Path | None, names: Path | None, scan: Volume) -> tuple[LabelArray, dict[int, str]] | None:
-    """The regions' labels on the scan's grid and names, where they are given; looked at before the work, not after."""
+    """The labels on the scan's grid and their names, where given; checked before the work."""
     from m2diff.evaluation.study import as_labels, load_names
     from m2diff.io import nifti
     from m2diff.io.axes import along

@@ -1,4 +1,4 @@
-"""The command ``m2diff evaluate``; ``cli`` mounts it."""
+"""``m2diff evaluate``."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _placed(
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """Lesions and region names of a simulation's record; BadInput where the file holds no such thing."""
+    """Lesions and region names of a simulation's record; BadInput for any other file."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return {

@@ -1,4 +1,4 @@
-"""The command ``m2diff models`` and what it shows; ``cli`` mounts it."""
+"""``m2diff models``: a table of all, or one model whole."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from m2diff.enhancement.results import CardScores, Measured
 
 WIDTH = 100
-"""Characters a line at most."""
+"""Most characters in a line."""
 SHOWN = ("20", "100")
-"""Dose reduction factors in the table; the page of one network has all that were measured."""
+"""Dose reduction factors in the table; the page of one network has all."""
 
 
 def models_command(
@@ -40,7 +40,7 @@ def models_command(
 
 
 def models_table(found: Sequence[Model]) -> str:
-    """All of them, at most ``WIDTH`` characters a line: a line a network, what its numbers mean, a line a filter."""
+    """The table, at most ``WIDTH`` characters a line: networks, what their numbers mean, filters."""
     notes: dict[str, int] = {}
     networks = [_row(model, notes) for model in found if model.kind == "network"]
     filters = [f"{model.name:<14} {model.mri:<8}  {model.about}" for model in found if model.kind == "filter"]
@@ -63,7 +63,7 @@ def models_table(found: Sequence[Model]) -> str:
 
 
 def _row(model: Model, notes: dict[str, int]) -> str:
-    """The line of a network; ``notes`` collects on what its numbers were measured."""
+    """The line of a network; ``notes`` numbers what its scores were measured on."""
     from m2diff.enhancement.results import measured
 
     test = measured(model.card)
@@ -89,7 +89,7 @@ def _wrapped(text: str, *, indent: str = "") -> list[str]:
 
 
 def page(model: Model) -> str:
-    """One of them whole: what to know first in words, then its card as YAML."""
+    """One model whole: the main facts in words, then its card as YAML."""
     import yaml
 
     head = _wrapped(f"{model.name}: {model.about}") if model.kind == "filter" else _title(model)
@@ -99,7 +99,7 @@ def page(model: Model) -> str:
 
 
 def _title(model: Model) -> list[str]:
-    """What to know first of a network."""
+    """The main facts of a network."""
     from m2diff.enhancement.results import measured
     from m2diff.families import stored
 
@@ -123,7 +123,7 @@ def _title(model: Model) -> list[str]:
 
 
 def _test_lines(test: Measured) -> list[str]:
-    """What was measured, a line a dose."""
+    """The scores, a line a dose."""
     heads = (
         f"  {'DRF':>5}{'PSNR dB':>9}  {'95 % interval':<17}{'input':>7}{'SSIM':>9}{'input':>8}{'NRMSE':>8}{'input':>8}"
     )
@@ -132,7 +132,7 @@ def _test_lines(test: Measured) -> list[str]:
 
 
 def _dose_line(drf: str, at: CardScores) -> str:
-    """The scores at one dose; a dash where one was not taken."""
+    """The scores at one dose; a dash where one is missing."""
 
     def number(value: Any, width: int) -> str:
         return f"{'-' if value is None else format(value, '.4f'):>{width}}"

@@ -1,4 +1,4 @@
-"""The options that several commands share, so that each is spelled and explained once."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from m2diff.errors import BadInput
 
 
 def _speak_json(as_json: bool) -> bool:
-    """Turn the console; what is returned becomes the option's value."""
+    """Switch the console to JSON; returns the option's value."""
     console.as_json = as_json
     return as_json
 
@@ -34,7 +34,7 @@ def check_device(name: str) -> str:
 
 
 def check_width(mm: float | None) -> float | None:
-    """Refuse a filter's width that is none."""
+    """Refuse an impossible filter width."""
     if mm is not None and not 0 <= mm <= 1000:
         raise BadInput(f"A filter's width lies between 0 and 1000 mm, got {mm:g}; correct it.")
     return mm

@@ -1,8 +1,6 @@
-"""What training varies so that the network holds on scanners and MRIs that it never saw.
+"""Random variations of training slabs (s, h, w), for scanners and MRIs that the network never saw.
 
-PET (low-dose and target alike, so that the pair stays a pair): an unseen post-filter, another global scale, left and
-right. MRI: another contrast and gain, a registration that is a little off, left and right. All work on (s, h, w)
-arrays in float32 and cost a few milliseconds.
+PET, input and target alike: a post-filter, a global scale, a mirror. MRI: contrast, gain, a shift, a mirror.
 """
 
 from __future__ import annotations
@@ -36,20 +34,18 @@ class Augmentation(BaseModel):
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn for one item; by default everything stays as it is."""
+    """What was drawn for one item (by default nothing changes); ``sigma`` and ``shift`` (along s, h, w) in voxels."""
 
     flip: bool = False
     scale: float = 1.0
     sigma: float = 0.0
-    """Post-filter, voxels; 0 for none."""
     gamma: float = 1.0
     gain: float = 1.0
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """The MRI's displacement, voxels along s, h, w; all zero for none."""
 
     @classmethod
     def random(cls, rng: np.random.Generator, how: Augmentation) -> Draw:
-        """One draw; the same numbers are taken from ``rng`` whatever comes out."""
+        """One draw; it takes the same count of numbers from ``rng`` every time."""
         flip, smooth, shift, sigma = rng.random(4)
         scale, gamma, gain = rng.standard_normal(3)
         dz, dy, dx = rng.uniform(-1.0, 1.0, 3)
@@ -74,10 +70,7 @@ def filtered(slab: Slices, sigma: float) -> Slices:
 
 
 def shifted(slab: Slices, shift: tuple[float, float, float]) -> Slices:
-    """A slab read with ``MARGIN`` voxels on every side, moved by up to a voxel an axis, without the margin.
-
-    Linear interpolation, one axis after the other.
-    """
+    """A slab read with ``MARGIN`` voxels on every side, moved by up to a voxel an axis (linear), without the margin."""
     inner = slab
     for axis, amount in enumerate(shift):
         if amount != 0.0:
@@ -87,7 +80,7 @@ def shifted(slab: Slices, shift: tuple[float, float, float]) -> Slices:
 
 
 def recontrasted(mri: Slices, gamma: float, gain: float) -> Slices:
-    """Another contrast: ``gain * mri ** gamma``; zero stays zero and one goes to ``gain``."""
+    """``gain * mri ** gamma``: zero stays zero, and one goes to ``gain``."""
     if gamma == 1.0 and gain == 1.0:
         return mri
     return (gain * np.maximum(mri, 0.0) ** gamma).astype(np.float32)

@@ -4,15 +4,12 @@
     CACHE/sub-001/standard.npy         the standard-dose scan, in units of meta.json's ``unit``
     CACHE/sub-001/noise_free.npy       the noise-free reconstruction, likewise, where the cohort has one
     CACHE/sub-001/classes.npy          the share of each tissue of ``batch.CLASSES`` in a voxel, at the scanner's
-                                       resolution, in 255ths               (classes, d, h, w) uint8
-    CACHE/sub-001/mri.npy              the normalised MRI, where there is one
+    CACHE/sub-001/classes.npy          tissue fractions, PET resolution, 255ths    (classes, d, h, w) uint8
     CACHE/sub-001/mask.npy             the brain                                   (d, h, w) bool
-    CACHE/sub-001/meta.json            names, boxes, and for each dose the factor that brings the standard scan to its
-                                       scale
+    CACHE/sub-001/meta.json            names, boxes, and for each dose the factor from ``standard`` to its scale
 
-All lie on the working grid. The scale of a pair is taken from its low-dose scan, exactly as it will be when the
-standard scan is not known; ``standard * ratio[drf]`` is the target that belongs to ``low_drf``.
-A subject's folder appears whole or not at all, so preparing again finishes what an earlier run began.
+All lie on the working grid. As when enhancing, the scale of a pair comes from its low-dose scan; ``standard *
+ratio[drf]`` is the target that belongs to ``low_drf``. A subject's folder appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
     from m2diff.preparation.register import Alignment
 
 FORMAT = 6
-"""Raised when the content of the cache changes its meaning: older caches are then made anew."""
+"""Raise it when the cache's content changes its meaning: older caches are then made anew."""
 
 Stored = npt.NDArray[np.float16]  # (d, h, w)
 
@@ -74,7 +71,7 @@ class Meta:
     brain: Box
     head: Box
     sizes: dict[str, int]
-    """Bytes of the files it was made from: another size means another cohort."""
+    """Bytes of the source files: another size means another cohort."""
 
     def to_json(self) -> str:
         """The text of ``meta.json``."""
@@ -88,7 +85,7 @@ class Meta:
 
 @dataclass(frozen=True)
 class PreparedSubject:
-    """One subject of the cache; its arrays are mapped, not read, until somebody cuts them."""
+    """One subject of the cache; its arrays are mapped, not read, until they are cut."""
 
     folder: Path
     meta: Meta
@@ -100,7 +97,7 @@ class PreparedSubject:
 
     @property
     def person(self) -> str:
-        """The anatomy it was made from; splits go by it."""
+        """The anatomy it was made from; splits go by person."""
         return self.meta.person
 
     @property
@@ -113,7 +110,7 @@ class PreparedSubject:
         return tuple(dose for dose in self.doses if 1.0 < dose < drf)
 
     def factor(self, dose: float, drf: float) -> float:
-        """What brings ``low(dose)`` to the scale of ``low(drf)``."""
+        """The factor from the scale of ``low(dose)`` to that of ``low(drf)``."""
         return self.meta.ratio[drf] / self.meta.ratio[dose]
 
     def low(self, drf: float) -> Stored:
@@ -122,24 +119,24 @@ class PreparedSubject:
 
     @property
     def standard(self) -> Stored:
-        """The standard-dose scan (d, h, w); times ``meta.ratio[drf]`` it is the target that goes with ``low(drf)``."""
+        """The standard-dose scan (d, h, w); times ``meta.ratio[drf]`` it is the target of ``low(drf)``."""
         return self._map("standard")
 
     @property
     def knows_noise_free(self) -> bool:
-        """Whether there is a noise-free reconstruction; of a real scan there is none."""
+        """Whether there is a noise-free reconstruction; real scans have none."""
         return (self.folder / "noise_free.npy").is_file()
 
     @property
     def noise_free(self) -> Stored:
-        """The noise-free reconstruction (d, h, w), in the scale of ``standard``; refused where the cohort has none."""
+        """The noise-free reconstruction (d, h, w), in the scale of ``standard``; BadInput where there is none."""
         if not self.knows_noise_free:
             raise BadInput(f"sub-{self.label} has no noise-free image to train towards; set data.target=standard.")
         return self._map("noise_free")
 
     @property
     def classes(self) -> npt.NDArray[np.uint8] | None:
-        """The tissues (classes, d, h, w), in 255ths; None where the cohort has no labels."""
+        """The tissue fractions (classes, d, h, w), in 255ths; None where the cohort has no labels."""
         return self._map("classes") if (self.folder / "classes.npy").is_file() else None
 
     @property
@@ -157,10 +154,7 @@ class PreparedSubject:
 
 
 def prepare_cohort(root: Path | str, cache: Path | str, *, jobs: int = 1, progress: bool = False) -> Path:
-    """Prepare every finished subject of the BIDS cohort ``root`` that ``cache`` does not hold yet.
-
-    Stopped at any time, the same call finishes the rest; ``jobs`` processes share the work.
-    """
+    """Prepare every finished subject of the BIDS cohort ``root`` that ``cache`` lacks, by ``jobs`` processes."""
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
@@ -181,7 +175,7 @@ def prepare_cohort(root: Path | str, cache: Path | str, *, jobs: int = 1, progre
 
 
 def _prepared(subject: Subject, cache: Path) -> str | None:
-    """Prepare one subject; why it could not be, with its name."""
+    """Prepare one subject; returns its name and the reason where that fails."""
     try:
         prepare_subject(subject, cache)
     except BadInput as refusal:
@@ -227,7 +221,7 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
 
     mri = None if subject.t1 is None else nifti.load(subject.t1, what="MRI")
     clean = nifti.load(subject.standard)
-    # A simulated MRI lies in the scanner's own space: nothing is there to register. One MRI serves all doses.
+    # A simulated MRI lies in the scanner's space and needs no registration. One MRI serves all doses.
     place: Alignment | Literal[False] = False if mri is None or subject.record is not None else align(mri, clean)
     scales: dict[float, float] = {}
     for drf, path in sorted(subject.low.items()):
@@ -264,7 +258,7 @@ def _write_arrays(subject: Subject, folder: Path) -> Meta:
 
 
 def _brain(subject: Subject, standard: Volume, mri: Volume | None, place: Alignment | Literal[False]) -> MaskArray:
-    """The brain (i, j, k) on the working grid: the cohort's mask, or the MRI's, or else the scan's own support."""
+    """The brain (i, j, k) on the working grid: the cohort's mask, else the MRI's, else the scan's own support."""
     from m2diff.io import nifti
     from m2diff.preparation import brain, grid, mask
 
@@ -287,7 +281,7 @@ def _is_current(folder: Path, subject: Subject) -> bool:
     if not record.is_file():
         return False
     raw = json.loads(record.read_text())
-    known = raw.get("person") == subject.person  # people of the template once had no names of their own
+    known = raw.get("person") == subject.person  # older caches name the template, not its person
     return raw.get("format") == FORMAT and raw.get("sizes") == _sizes(subject) and known
 
 

@@ -1,8 +1,4 @@
-"""Slabs to train on: item ``n`` is a pure function of (seed, n).
-
-No state is kept between items, so training resumes exactly at any item, and the images do not depend on how many
-workers read them or in which order.
-"""
+"""Training slabs: item ``n`` is a pure function of (seed, n), so training resumes exactly, whatever the workers."""
 
 from __future__ import annotations
 
@@ -24,14 +20,12 @@ from m2diff.shapes import PerItem, Slab
 ENDLESS = 2**62
 Array = TypeVar("Array", npt.NDArray[np.float32], Tensor)
 Target = Literal["standard", "noise_free", "expected"]
-"""What a slab should become: the standard scan, the noise-free image, or what is to be expected of the standard scan
-where both the noise-free image and the low-dose scan are known (``expected``). A simulated cohort alone knows the last
-two."""
+"""What a slab should become: the standard scan, or of a simulated cohort the noise-free image or ``expected``."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One training slab, each image (s, h, w), and its dose reduction factor."""
+    """One training slab, each image (s, h, w), its DRF, and ``anchors``: the same at other doses."""
 
     low: Tensor
     mri: Tensor | None
@@ -39,13 +33,12 @@ class Item:
     drf: float
     classes: Tensor | None = None
     anchors: tuple[Tensor, ...] = ()
-    """The same slab at doses between the input's and the standard, on the input's scale."""
     anchor_doses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was drawn for an item: the number of its session, a dose, the first voxel (d, h, w), and the variation."""
+    """What was drawn for an item: the number of its session, a dose, the first voxel (d, h, w), the variation."""
 
     subject: int
     drf: float
@@ -54,7 +47,7 @@ class Plan:
 
 
 class PlanDataset(Dataset[Plan]):
-    """Only what is drawn of a dataset's items, for a cohort whose images lie elsewhere."""
+    """A dataset's plans without its images, for a cohort whose images lie elsewhere."""
 
     def __init__(self, dataset: SlabDataset) -> None:
         self.dataset = dataset
@@ -67,12 +60,11 @@ class PlanDataset(Dataset[Plan]):
 
 
 class SlabDataset(Dataset[Item]):
-    """Endless slabs of a cohort: a random subject, dose, height, place and augmentation for every index.
+    """Endless slabs of a cohort: a random subject, dose, place and augmentation for every index.
 
-    ``slices``: slices of a slab. ``crop``: its height and width in voxels; the crop lies over the head. Nine in ten
-    slabs are centred on a slice of the brain, the others anywhere on the head. ``batch``: so many items in a row are
-    all of sessions with an MRI, or all of sessions without, where a cohort has both: a batch can then have its MRIs.
-    ``dose_power``: a session's dose is drawn with a chance that goes as its DRF to that power; 0: all alike.
+    ``slices`` by ``crop`` (height, width): size in voxels. Crops lie over the head; nine in ten are centred on a slice
+    of the brain. ``batch``: in a mixed cohort, so many items in a row are all with an MRI, or all without.
+    ``dose_power``: a DRF is drawn with a chance that goes as itself to this power (0: all alike).
     """
 
     def __init__(
@@ -103,7 +95,7 @@ class SlabDataset(Dataset[Item]):
         return ENDLESS
 
     def __getitem__(self, n: int) -> Item:
-        """Item ``n``: the same for ever, whoever asks for it and whatever was asked before."""
+        """Item ``n``; it depends on nothing else."""
         plan = self.plan(n)
         subject, corner, draw = self.subjects[plan.subject], plan.corner, plan.draw
         low = self._pet(subject.low(plan.drf), corner, draw, draw.scale)
@@ -125,18 +117,18 @@ class SlabDataset(Dataset[Item]):
         return Plan(number, drf, corner, Draw.random(rng, self.augmentation))
 
     def _dose(self, subject: PreparedSubject, rng: np.random.Generator) -> float:
-        """One of the session's DRFs; always one draw."""
+        """One of the session's DRFs; always one random number."""
         if self.dose_power == 0.0:
             return subject.doses[rng.integers(len(subject.doses))]
         weights = np.power(subject.doses, self.dose_power)
         return subject.doses[rng.choice(len(subject.doses), p=weights / weights.sum())]
 
     def clean(self, subject: PreparedSubject) -> Any:
-        """The stack (d, h, w) that what the slabs of ``subject`` should become is made of."""
+        """The stack (d, h, w) that targets of ``subject`` are made from."""
         return subject.standard if self.target == "standard" else subject.noise_free
 
     def towards(self, clean: Array, low: Array, drf: float | Array) -> Array:
-        """What slabs should become, by those of ``clean`` and of the low-dose scan, both on the latter's scale."""
+        """Targets from slabs of ``clean`` and of the low-dose scan, both on the latter's scale."""
         return expected(clean, low, drf) if self.target == "expected" else clean
 
     def between(self, plan: Plan) -> tuple[float, ...]:
@@ -144,7 +136,7 @@ class SlabDataset(Dataset[Item]):
         return self.subjects[plan.subject].between(plan.drf) if self.anchors else ()
 
     def _anchors(self, plan: Plan) -> tuple[Tensor, ...]:
-        """The slabs (s, h, w) at the doses between, varied as the input is."""
+        """The slabs (s, h, w) at intermediate doses, varied as the input is."""
         subject, corner, draw = self.subjects[plan.subject], plan.corner, plan.draw
         slabs = [
             self._pet(subject.low(dose), corner, draw, draw.scale * subject.factor(dose, plan.drf))
@@ -161,14 +153,14 @@ class SlabDataset(Dataset[Item]):
         return _tensor(mri[..., ::-1] if draw.flip else mri)
 
     def _kind(self, n: int) -> Sequence[int]:
-        """The sessions that item ``n`` is drawn from, by number: in a mixed cohort all with an MRI, or all without."""
+        """Numbers of the sessions for item ``n``; in a mixed cohort all with an MRI, or all without."""
         if not all(self.kinds):
             return range(len(self.subjects))
         share = len(self.kinds[0]) / len(self.subjects)
         return self.kinds[int(np.random.default_rng([self.seed, n // self.batch, 1]).random() >= share)]
 
     def _tissues(self, subject: PreparedSubject, corner: tuple[int, int, int], draw: Draw) -> Tensor | None:
-        """The shares of the tissues (classes, s, h, w), blurred and mirrored as the PET is."""
+        """The tissue fractions (classes, s, h, w), blurred and mirrored as the PET is."""
         stacks = subject.classes if self.classes else None
         if stacks is None:
             return None
@@ -176,7 +168,7 @@ class SlabDataset(Dataset[Item]):
         return _tensor(shares[..., ::-1] if draw.flip else shares)
 
     def _corner(self, subject: PreparedSubject, rng: np.random.Generator) -> tuple[int, int, int]:
-        """First index of the slab along d, h, w; always three draws."""
+        """First index of the slab along d, h, w; always three random numbers."""
         along, share, *in_plane = rng.random(4)
         box = subject.meta.brain if share < 0.9 else subject.meta.head
         shape, slices = subject.standard.shape, self.size[0]
@@ -201,18 +193,16 @@ class SlabDataset(Dataset[Item]):
 
 
 def expected(noise_free: Array, low: Array, drf: float | Array) -> Array:
-    """The standard scan to be expected where its noise-free image and a low-dose scan of it are known.
+    """E[standard | low, clean] = clean + (low - clean) / DRF; exact for counts and their linear maps, close for OSEM.
 
-    A low dose is a thinning of the standard scan's counts: on the standard's scale its noise has ``drf`` times the
-    variance of the standard's own and is correlated with it so that the share 1 / ``drf`` of it is in both. Exact for
-    counts and for reconstructions that are linear in them, close for OSEM. Training towards this has the optimum of
-    training towards the standard scan, without the noise that nobody can know.
+    On the standard scan's scale, low-dose noise has DRF times the variance. Thinning makes their covariance equal the
+    standard noise variance. Training towards it has the same optimum as the standard scan, with less noise.
     """
     return noise_free + (low - noise_free) / drf
 
 
 def window(stack: Any, corner: Sequence[int], size: Sequence[int]) -> Slices:
-    """The box of ``size`` at ``corner`` of a stack (d, h, w), float32; beyond the stack its edge is repeated."""
+    """The box of ``size`` at ``corner`` of a stack (d, h, w), float32; beyond the stack its edge repeats."""
     spans = list(zip(corner, size, stack.shape, strict=True))
     clipped = tuple(slice(min(max(at, 0), n - 1), max(min(at + length, n), 1)) for at, length, n in spans)
     inside = np.asarray(stack[clipped], dtype=np.float32)
@@ -226,10 +216,7 @@ def _with_margin(stack: Any, corner: Sequence[int], size: Sequence[int]) -> Slic
 
 
 def _place(low: int, high: int, crop: int, extent: int, at: float) -> int:
-    """First index of a crop over the head [low, high): anywhere on a larger head, anywhere around a smaller one.
-
-    A crop never leaves the image while it fits into it.
-    """
+    """First index of a crop within a larger head [low, high), or around a smaller one; inside the image if it fits."""
     first, last = sorted((low, high - crop))
     first, last = max(first, 0), min(last, extent - crop)
     if first > last:  # the crop fits at one side only, or not at all: centre it on the head
@@ -251,7 +238,7 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 def dose_table(doses: Sequence[Sequence[float]]) -> Tensor:
-    """Each item's doses as one tensor (b, a), NaN where an item has fewer than another."""
+    """Each item's doses as one tensor (b, a), filled up with NaN."""
     longest = max(map(len, doses), default=0)
     return torch.tensor([[*each, *[float("nan")] * (longest - len(each))] for each in doses], dtype=torch.float32)
 
@@ -275,10 +262,7 @@ def _stacked(tensors: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class StepSampler(Sampler[list[int]]):
-    """The items of each training step from ``first`` to ``last``, for one of ``ranks`` processes.
-
-    Step ``k`` holds items ``k * ranks * batch ...``: which items a step sees depends on nothing else.
-    """
+    """Items of the steps ``first`` to ``last``, for one of ``ranks``; step ``k`` starts at ``k * ranks * batch``."""
 
     def __init__(self, first: int, last: int, *, batch: int, rank: int = 0, ranks: int = 1) -> None:
         self.first, self.last = first, last

@@ -1,9 +1,7 @@
-"""A cohort that lies in a GPU's memory, and training slabs cut there.
+"""A cohort in a GPU's memory, with training slabs cut there; cut on the CPU, they would keep the GPU waiting.
 
-Reading and filtering slabs one by one costs a CPU some milliseconds each, and a GPU would wait for them. Here only what
-is drawn (which scan, where, how varied) comes from the CPU; the images are cut by one gather for the whole batch. Every
-variation but the MRI's contrast is linear and goes along one axis after the other, so each is a small matrix: the
-post-filter, the MRI's displacement, the mirror. The items are ``SlabDataset``'s own, to rounding.
+All variations but the MRI's contrast are linear, each a small matrix along one axis. Items equal ``SlabDataset``'s, to
+rounding.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ _Matrix = npt.NDArray[np.float32]  # (voxels of the slab, voxels read), along on
 
 @dataclass(frozen=True, eq=False)
 class Shelf:
-    """Stacks of many sizes, one after the other in one tensor; ``entry`` says which of them a key means."""
+    """Stacks of many sizes, one after the other in one tensor; ``entry``: a key's number."""
 
     values: Tensor
     begins: npt.NDArray[np.int64]
@@ -49,7 +47,7 @@ class Shelf:
         return cls(values, ends - shapes.prod(axis=1), shapes, {key: n for n, key in enumerate(stacks)})
 
     def boxes(self, keys: Sequence[Any], corners: Sequence[Corner], size: Sequence[int]) -> Tensor:
-        """Boxes of ``size`` at ``corners`` of the stacks ``keys``, (n, d, h, w) float32; their edges are repeated."""
+        """Boxes of ``size`` at ``corners`` of the stacks ``keys``, (n, d, h, w) float32; edges repeat."""
         entries = [self.entry[key] for key in keys]
         first, shapes = np.array(corners), self.shapes[entries]
         strides = np.stack([shapes[:, 1] * shapes[:, 2], shapes[:, 2], np.ones_like(shapes[:, 2])])
@@ -62,7 +60,7 @@ class Shelf:
 
 
 class ResidentCohort:
-    """The images that ``dataset`` draws from, on ``device``, and the batches that are cut from them."""
+    """The images of ``dataset`` on ``device``, and the batches cut from them."""
 
     def __init__(self, dataset: SlabDataset, device: torch.device) -> None:
         self.size, self.device = dataset.size, device
@@ -76,7 +74,7 @@ class ResidentCohort:
         self.tissues = Shelf.of({(n, k): each for n, t in tissues.items() for k, each in enumerate(t)}, device)
 
     def batch(self, plans: Sequence[Plan]) -> Batch:
-        """The slabs that were drawn, as ``collate`` would give them, on the device."""
+        """The slabs of ``plans``, as ``collate`` would give them, on the device."""
         subjects, corners = [plan.subject for plan in plans], [plan.corner for plan in plans]
         axes = self._axes([_pet_matrices(plan, self.size) for plan in plans])
         scale = [plan.draw.scale for plan in plans]
@@ -89,7 +87,7 @@ class ResidentCohort:
         return Batch(conditions, target, self._tissues(subjects, corners, axes), self._anchors(plans, corners, axes))
 
     def _anchors(self, plans: Sequence[Plan], corners: list[Corner], axes: list[Tensor]) -> Anchors | None:
-        """The slabs at the doses between, varied as the input is; None where no item has one."""
+        """The slabs at intermediate doses, varied as the input is; None where no item has one."""
         between = [self.between(plan) for plan in plans]
         doses = dose_table(between)
         if doses.shape[1] == 0:
@@ -98,7 +96,7 @@ class ResidentCohort:
         for n in range(doses.shape[1]):
             there = [each[n] if n < len(each) else None for each in between]
             keys = [(p.subject, p.drf if dose is None else dose) for p, dose in zip(plans, there, strict=True)]
-            scale = [  # 0 empties the place of an anchor that is not there
+            scale = [  # 0 blanks an anchor that does not exist
                 0.0 if dose is None else p.draw.scale * self.subjects[p.subject].factor(dose, p.drf)
                 for p, dose in zip(plans, there, strict=True)
             ]
@@ -142,7 +140,7 @@ class ResidentCohort:
 
 
 def fits(dataset: SlabDataset, device: torch.device) -> bool:
-    """Whether ``device`` is a GPU of which the cohort would take less than half the free memory."""
+    """Whether ``device`` is a GPU and the cohort takes less than half its free memory."""
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)

@@ -1,7 +1,4 @@
-"""A stack as the batches of slabs that a network reads, and their answers as stacks again.
-
-Half of each slab's slices are shared with the next one, so that every slice is answered with neighbours on both sides.
-"""
+"""Cuts a stack into batches of slabs that overlap by half, and stitches the answers to stacks."""
 
 from __future__ import annotations
 
@@ -16,24 +13,21 @@ from m2diff.data import views
 from m2diff.shapes import Slab, Stack
 
 Answering: TypeAlias = Callable[[Conditions, Slab | None], tuple[Slab, ...]]
-"""Of a batch of slabs and their share of a noised stack, where there is one: one or several images of each."""
+"""From a batch of slabs, and their part of a noised stack where there is one, to one or several images of each."""
 Part: TypeAlias = tuple[slice, Conditions]
-"""Which slabs, and what a network is told of them."""
+"""Which slabs, and their conditions."""
 Around: TypeAlias = Callable[[Iterable[Part]], Iterable[Part]]
-"""Put around the batches while they are answered; a progress bar, say."""
+"""Wraps the batches while they are answered, such as a progress bar."""
 
 
 @dataclass(frozen=True, eq=False)
 class Slabs:
-    """One stack (d, h, w), cut."""
+    """One stack (d, h, w) of ``size``, cut into ``batches`` on its device; ``begins``: first slice of each slab."""
 
     needs: Needs
     batches: tuple[Part, ...]
-    """On the stack's own device."""
     begins: tuple[int, ...]
-    """First slice of each slab."""
     size: tuple[int, int, int]
-    """Slices, rows and columns of the stack."""
 
     @classmethod
     def of(cls, low: Stack, mri: Stack | None, needs: Needs, *, drf: float, batch: int) -> Slabs:
@@ -52,10 +46,7 @@ class Slabs:
     def stitched(
         self, answer: Answering, x_t: Stack | None = None, *, device: torch.device | str, around: Around = iter
     ) -> tuple[Stack, ...]:
-        """The answers to all slabs, each kind of them as one stack; ``x_t`` (d, h, w) is cut as the scan is.
-
-        ``answer`` is asked on ``device``; the stacks come back to where the scan lies.
-        """
+        """Stitch the answers to all slabs, made on ``device``, where the scan lies; ``x_t`` (d, h, w) is cut, too."""
         home = self.batches[0][1].low.device
         noised = None if x_t is None else _cut(x_t, self.needs, self.begins)
         answers = []

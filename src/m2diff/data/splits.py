@@ -1,9 +1,6 @@
-"""Who is trained on and who is held out: split by person, never by scan, slab or slice.
+"""Splits by person, never by scan, slab or slice: sessions of one person share a brain.
 
-Two simulated sessions made from one anatomy share a brain. A split by session would show the network the brain it
-is scored on, so everything made from one person falls on one side. People of the bundled template are persons of their
-own (``bids.template_person``): each has a shape that no other has. But the template's folds are in all of them, so a
-split among them says less than one by anatomy, and that is said.
+People of the bundled template have shapes of their own but share its folds, so a split among them flatters.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from m2diff.io.bids import TEMPLATE, of_template
 
 
 class HasPerson(Protocol):
-    """Whatever knows the person (anatomy) that it was made from."""
+    """Has the person (anatomy) that it was made from."""
 
     @property
     def person(self) -> str:
@@ -40,10 +37,9 @@ class Split(Generic[S]):
 
 
 def by_person(subjects: Sequence[S], *, held_out: Iterable[str] = (), fraction: float = 0.0, seed: int = 0) -> Split[S]:
-    """Hold out the persons named in ``held_out``, or else a random ``fraction`` of all persons (at least one).
+    """Hold out the persons ``held_out``, or else a random ``fraction`` (at least one; none of a cohort of one).
 
-    A cohort of one person has nobody to hold out: all of it is trained on and ``valid`` is empty. Says so, as a
-    ``Notice``, where people of the bundled template are on both sides.
+    Gives a ``Notice`` where people of the bundled template are on both sides.
     """
     persons = sorted({subject.person for subject in subjects})
     chosen = _named(persons, held_out)
@@ -61,18 +57,14 @@ def by_person(subjects: Sequence[S], *, held_out: Iterable[str] = (), fraction: 
 
 
 def in_both(trained_on: Iterable[str], scored: Iterable[str]) -> list[str]:
-    """The persons of ``scored`` who are, or may be, among those trained on, sorted.
-
-    The bare name of the template (a cohort whose seed is not told, or a cache from before its people had names) may be
-    any of its people.
-    """
+    """Sorted persons of ``scored`` that are or may be trained on; the template's bare name means any of its people."""
     learners, others = set(trained_on), set(scored)
     anybody = TEMPLATE in learners or (TEMPLATE in others and any(map(of_template, learners)))
     return sorted((learners & others) | {person for person in others if anybody and of_template(person)})
 
 
 def tell_of_template(trained_on: Iterable[str], held_out: Iterable[str]) -> None:
-    """A ``Notice`` where both sides hold people of the bundled template: they share its folds."""
+    """Give a ``Notice`` where both sides hold people of the bundled template."""
     if any(map(of_template, trained_on)) and any(map(of_template, held_out)):
         sentence = (
             f"All people of the bundled template ({TEMPLATE}) share its folds, so the figures on those who are held "

@@ -1,4 +1,4 @@
-"""The tissues of a simulated person as a network may be taught them: shares of a voxel, as the scanner mixes them."""
+"""Tissue fractions of a simulated person, at the scanner's resolution, for networks to learn."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _DEEP = ("brainstem", "pons", "hippocampus", "amygdala", "ventral_diencephalon")
 
 
 def tissue_shares(labels: Path, record: Path) -> npt.NDArray[np.uint8]:
-    """(classes, d, h, w) on the working grid, in 255ths: each of ``batch.CLASSES`` at the resolution of the PET.
+    """Fractions (classes, d, h, w) of ``batch.CLASSES`` in 255ths, on the working grid at the PET's resolution.
 
-    ``labels``: the region map; ``record``: what the simulation wrote of its regions' names and its scanner.
+    ``labels``: the region map. ``record``: the simulation's JSON, for region names and scanner.
     """
     about = json.loads(record.read_text())
     codes = nifti.load(labels, what="label", allow_blank=True)
@@ -27,7 +27,7 @@ def tissue_shares(labels: Path, record: Path) -> npt.NDArray[np.uint8]:
     for code, name in about["regions"].items():
         by_code[int(code)] = CLASSES.index(tissue_of(name))
     tissue = by_code[codes.data.astype(np.int16)]
-    # To a Gaussian, the scanner's blur and the filter's after it are one.
+    # Two Gaussian blurs, the scanner's and the post-filter's, make one.
     fwhm = float(np.hypot(about["protocol"]["resolution_mm"], about["protocol"]["postfilter_mm"]))
     shares = []
     for number, name in enumerate(CLASSES[1:], start=1):

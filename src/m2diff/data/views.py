@@ -1,8 +1,6 @@
-"""The border between volumes and networks: axis order, slabs of a stack, and the stitch that undoes the cut.
+"""Between volumes (i, j, k) = (x, y, z) and stacks (d, h, w) = (z, y, x), and between stacks and slabs.
 
-A file stores a volume as (i, j, k) = (x, y, z); a network sees a stack (d, h, w) = (z, y, x) and reads it as slabs of
-``s`` neighbouring slices. This file is the only place where the order of axes changes. Overlapping slabs come back
-together as a weighted mean, heavier at the middle of a slab where a network has seen neighbours on both sides.
+Only this file changes the order of axes.
 """
 
 from __future__ import annotations
@@ -29,10 +27,7 @@ def from_stack(stack: Stack) -> VolumeArray:
 
 
 def starts(depth: int, slices: int, stride: int) -> list[int]:
-    """First slices of the slabs that cover ``depth`` slices, ``stride`` apart; the last one ends at the end.
-
-    A volume shorter than a slab has the one start 0: ``cut`` repeats its edge slices, ``stitch`` drops them again.
-    """
+    """First slices of slabs ``stride`` apart that cover ``depth``, the last at the end; [0] for a shorter volume."""
     if not 1 <= stride <= slices:
         raise ValueError(f"slabs of {slices} slices cover a volume with a stride of 1 to {slices}, got {stride}")
     last = max(depth - slices, 0)
@@ -40,20 +35,14 @@ def starts(depth: int, slices: int, stride: int) -> list[int]:
 
 
 def cut(stack: Stack, slices: int, starts: Sequence[int]) -> Slab:
-    """The slabs (n, s, h, w) of a stack (d, h, w); slices beyond its ends repeat the edge slice.
-
-    Starts may be negative or run over the end, so that a slab can be centred on any slice.
-    """
+    """The slabs (n, s, h, w) of a stack (d, h, w); starts may lie outside, where the edge slice repeats."""
     first = torch.as_tensor(list(starts), device=stack.device)
     index = first[:, None] + torch.arange(slices, device=stack.device)  # (n, s)
     return stack[index.clamp(0, stack.shape[0] - 1)]
 
 
 def stitch(slabs: Slab, starts: Sequence[int], depth: int) -> Stack:
-    """One stack (d, h, w) from overlapping slabs (n, s, h, w): their mean with centre-heavy weights.
-
-    Slabs that agree where they overlap come back unchanged, so ``stitch(cut(x, ...), ...)`` is ``x``.
-    """
+    """One stack (d, h, w) from slabs (n, s, h, w): a centre-heavy mean, which undoes ``cut``."""
     n, slices, height, width = slabs.shape
     weights = centre_heavy(slices).to(slabs.device)
     total = torch.zeros(depth, height, width, device=slabs.device)
@@ -75,10 +64,7 @@ def centre_heavy(slices: int) -> Tensor:
 
 
 def pad_to_multiple(slabs: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
-    """Images (..., h, w) grown at the bottom and the right until ``multiple`` divides both, and the size they had.
-
-    The last row and column are repeated: zeros would draw an edge that the network has to explain.
-    """
+    """Images (..., h, w) grown at bottom and right to multiples of ``multiple``, edges repeated, and their old size."""
     height, width = slabs.shape[-2:]
     grow = (-height % multiple, -width % multiple)
     grown = pad(slabs.reshape(-1, 1, height, width), (0, grow[1], 0, grow[0]), mode="replicate")

@@ -10,11 +10,7 @@ from m2diff.shapes import TimeSteps
 
 
 def draw_steps(count: int, schedule: Schedule, *, generator: torch.Generator, first_step_share: float = 0.0) -> Tensor:
-    """Steps (count,) to train on: uniform, but a share of them at t = T - 1, where sampling starts.
-
-    A network that predicts the clean image answers at T - 1 from its conditions alone: these draws train it as the
-    regression that a one-step chain is.
-    """
+    """Steps (count,) to train on: ``first_step_share`` of them at t = T - 1, where sampling starts, others uniform."""
     last = len(schedule) - 1
     steps = torch.randint(0, last + 1, (count,), generator=generator, device=generator.device)
     first = torch.rand(count, generator=generator, device=generator.device) < first_step_share
@@ -33,9 +29,6 @@ def draw_noise(like: Tensor, *, generator: torch.Generator) -> Tensor:
 
 
 def q_sample(clean: Tensor, t: TimeSteps, noise: Tensor, schedule: Schedule) -> Tensor:
-    """The image at step t: sqrt(abar_t) clean + sqrt(1 - abar_t) noise (Ho et al. 2020, equation 4).
-
-    ``t`` is (b,); ``clean`` and ``noise`` are (b, ...).
-    """
+    """sqrt(abar_t) clean + sqrt(1 - abar_t) noise, (b, ...), at the steps ``t`` (b,) (Ho et al. 2020, equation 4)."""
     abar = schedule.abar.to(clean.device)[t].reshape(-1, *[1] * (clean.ndim - 1))
     return abar.sqrt().to(clean.dtype) * clean + (1.0 - abar).sqrt().to(clean.dtype) * noise

@@ -1,15 +1,13 @@
-"""From noise to an image: one loop for ancestral sampling, DDIM and the single step.
+"""Sampling from noise to an image: ancestral, DDIM and the single step in one loop.
 
 With the clean estimate x0 and the noise that it implies, eps = (x_t - sqrt(abar_t) x0) / sqrt(1 - abar_t),
 
     x_s = sqrt(abar_s) x0 + sqrt(1 - abar_s - sigma^2) eps + spread z,
     sigma = eta sqrt((1 - abar_s) / (1 - abar_t)) sqrt(1 - abar_t / abar_s)
 
-(Song et al. 2021, arXiv 2010.02502, equations 12 and 16). eta = 0 is DDIM. eta = 1 is ancestral DDPM sampling; its
-``spread`` is sigma ("small" variance: the posterior's) or sqrt(beta) ("large"), Ho et al. 2020, section 3.2.
-At the last step abar_s = 1 and x_s = x0: the estimate itself is returned, and no noise. A network may also say its
-variance (``Denoised.share``, see ``predict``), a chain may begin at a noised first estimate, and whoever wants to see
-the clean estimates on the way may watch.
+(Song et al. 2021, arXiv 2010.02502, equations 12 and 16). eta = 0 is DDIM; eta = 1 is ancestral DDPM sampling, with
+``spread`` sigma ("small": the posterior's) or sqrt(beta) ("large"), Ho et al. 2020, section 3.2. The last step returns
+x0 without noise. A learned variance comes as ``Denoised.share`` (``predict``).
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ Variance: TypeAlias = Literal["small", "large", "learned"]
 
 @dataclass(frozen=True)
 class Denoised:
-    """A clean estimate and where the variance of the step lies between its bounds, both shaped like x_t."""
+    """A clean estimate and where the step's log variance lies between its bounds, both shaped like x_t."""
 
     clean: Tensor
     share: Tensor | None = None
@@ -54,14 +52,11 @@ def sample(
     first: Tensor | None = None,
     watch: Watch | None = None,
 ) -> Tensor:
-    """Carry ``noise`` to a clean image in ``steps`` calls of ``denoise``.
+    """Carry ``noise``, of any shape, to a clean image in ``steps`` calls of ``denoise``; one step answers at t = T - 1.
 
-    Any shape: an item, a batch or a whole volume; ``denoise`` cuts it as it likes. ``noise_for_step(k)`` gives the
-    noise of the k-th step (k = 1 is the first) and is needed only where eta > 0; no noise is asked for at the last
-    step. ``clip``: estimates are limited to [-clip, clip]. One step returns the estimate at t = T - 1.
-    ``stochastic_every``: every so many steps are ancestral, whatever ``eta`` (0: none). ``start`` and ``first``: the
-    chain begins at this step with this estimate noised, not with noise alone at T - 1. ``watch`` is told every clean
-    estimate, the last one too.
+    ``noise_for_step(k)``: noise of the k-th step, 1 ... ``steps`` - 1, needed where eta > 0. ``clip``: limits estimates
+    to [-clip, clip]. ``stochastic_every``: every so many steps are ancestral, whatever ``eta`` (0: none). ``start``,
+    ``first``: begin at this step from this estimate, noised. ``watch`` sees every clean estimate, the last one too.
     """
     if variance == "large" and eta != 1.0:
         raise BadInput(f"the large variance belongs to ancestral sampling (eta = 1), got eta = {eta}: use 'small'.")
@@ -92,7 +87,7 @@ def sample(
 
 
 def _learned_spread(chain: Schedule, index: int, share: Tensor | None) -> Tensor:
-    """The standard deviation of a step, between the posterior's and sqrt(beta) (log-linear)."""
+    """The standard deviation of a step, log-linear between the posterior's and sqrt(beta)."""
     if share is None:
         raise ValueError("a learned variance needs its share")
     low, high = math.log(float(chain.posterior_variance[index])), math.log(float(chain.betas[index]))
@@ -102,7 +97,7 @@ def _learned_spread(chain: Schedule, index: int, share: Tensor | None) -> Tensor
 def _towards_clean(
     chain: Schedule, index: int, x: Tensor, clean: Tensor, eta: float, variance: Variance
 ) -> tuple[Tensor, float]:
-    """The mean of the next x and the standard deviation of the noise that belongs on it."""
+    """The mean of the next x, and the standard deviation of the noise to add."""
     abar, before = float(chain.abar[index]), float(chain.abar_before[index])
     sigma = eta * math.sqrt(float(chain.posterior_variance[index]))
     implied_noise = (x - math.sqrt(abar) * clean) / math.sqrt(1.0 - abar)

@@ -1,9 +1,8 @@
-"""The noise schedule: how much of the clean image is left at each step.
+"""The noise schedule, a float64 table on the CPU.
 
-    x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise,   abar_t = product of (1 - beta_s) for s <= t
+x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise,   abar_t = product of (1 - beta_s) for s <= t
 
-(Ho et al. 2020, arXiv 2006.11239, equation 4). Everything is float64 on the CPU: a schedule is a table that is read,
-not a part of the network.
+(Ho et al. 2020, arXiv 2006.11239, equation 4).
 """
 
 from __future__ import annotations
@@ -22,11 +21,7 @@ Spacing: TypeAlias = Literal["linspace", "trailing", "leading", "quadratic"]
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The betas of a chain and the original step that each of its steps stands for.
-
-    ``betas``: (n,) float64. ``timesteps``: the n original steps (ascending) at which a network is asked; 0 ... T - 1
-    for a full chain, fewer for a respaced one.
-    """
+    """Betas (n,), float64, and the original ``timesteps``, ascending: 0 ... T - 1, or fewer of a respaced chain."""
 
     betas: Tensor
     timesteps: tuple[int, ...]
@@ -53,7 +48,7 @@ class Schedule:
 
     @property
     def abar_before(self) -> Tensor:
-        """(n,) the same one step nearer to the clean image; 1 at the first step."""
+        """(n,) ``abar`` one step nearer to the clean image; 1 at the first step."""
         return torch.cat([torch.ones(1, dtype=torch.float64), self.abar[:-1]])
 
     @property
@@ -62,10 +57,7 @@ class Schedule:
         return self.betas * (1.0 - self.abar_before) / (1.0 - self.abar)
 
     def at(self, timesteps: Sequence[int]) -> Schedule:
-        """The chain that visits only these steps: betas recomputed so that abar stays what it was there.
-
-        Nichol and Dhariwal 2021, arXiv 2102.09672, equation 19.
-        """
+        """The chain of these steps alone; its betas keep abar (Nichol and Dhariwal 2021, 2102.09672, equation 19)."""
         kept = sorted(set(timesteps))
         if not kept or kept[0] < 0 or kept[-1] >= len(self):
             raise BadInput(f"steps of a chain lie in 0 ... {len(self) - 1}, got {list(timesteps)}: choose others.")
@@ -74,16 +66,15 @@ class Schedule:
         return Schedule(1.0 - abar / before, tuple(self.timesteps[k] for k in kept))
 
     def until(self, step: int) -> Schedule:
-        """The chain's first ``step`` + 1 steps: what is left of it for an image noised to ``step``."""
+        """The chain's first ``step`` + 1 steps."""
         return self.at(range(step + 1))
 
     def respaced(self, steps: int, spacing: Spacing = "linspace") -> Schedule:
-        """The same chain in ``steps`` steps.
+        """The chain in ``steps`` steps; a single one is the last.
 
-        ``linspace`` runs from the first step to the last (5 of 1000: 0, 250, 500, 749, 999, as in the paper's release);
-        ``trailing`` leaves out the clean end, where a network has nothing left to do (5 of 1000: 199, 399 ... 999);
-        ``leading`` leaves out the noisy end (0, 200 ... 800); ``quadratic`` is dense at the clean end (0, 62, 250, 562,
-        999; Song et al. 2021, section D.2). One step is always the last one.
+        Five of 1000 by ``linspace``: 0, 250, 500, 749, 999, as in the paper's release; by ``trailing``, without the
+        clean end: 199, 399 ... 999; by ``leading``, without the noisy end: 0, 200 ... 800; by ``quadratic``, dense at
+        the clean end: 0, 62, 250, 562, 999 (Song et al. 2021, section D.2).
         """
         total = len(self)
         if not 1 <= steps <= total:

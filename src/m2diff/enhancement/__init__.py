@@ -1,1 +1,1 @@
-"""Step 5, a scan and weights in, the standard-dose scan out: on the scan's own grid and in its own unit."""
+"""A scan and weights in, the standard-dose scan out, on the scan's own grid and in its unit."""

@@ -1,10 +1,4 @@
-"""Weights by name or path, each with the card that says where they come from; filters answer to their names too.
-
-Weights lie as ``NAME.safetensors`` (float16, or packed as in ``families.packed``) with ``NAME.json`` beside them, the
-shipped ones in the package's folder ``weights/``; a training run's ``weights.safetensors`` goes with its ``card.json``
-(``families.stored``). A card names at least the ``model`` (the specification that ``families.build`` takes); further
-the data, licence, steps, seed, commit, tracers and measured results (``results``).
-"""
+"""Loads and saves weights with their cards (``families.stored``); filters answer to their names too."""
 
 from __future__ import annotations
 
@@ -39,10 +33,9 @@ def weight_names() -> tuple[str, ...]:
 
 
 def load_weights(name_or_path: str | Path, *, drf: float | None = None) -> Weights:
-    """The model of that name, or in that file or run folder, ready to run on the CPU.
+    """The model of that name, file or run folder, on the CPU; ``drf`` chooses a filter's parameters.
 
-    ``drf`` (dose reduction factor) chooses a filter's parameters; networks read it from their conditions. Raises
-    BadInput for a name that nobody knows, weights without a card, and weights that do not fit theirs.
+    BadInput for an unknown name, weights without a card, and weights that do not fit their card.
     """
     name = str(name_or_path)
     if name in FILTERS:
@@ -56,10 +49,7 @@ def load_weights(name_or_path: str | Path, *, drf: float | None = None) -> Weigh
 
 
 def save_weights(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, Any], path: Path | str) -> Path:
-    """Write the weights of ``model`` (float16) to ``path`` and its card beside it, both or neither.
-
-    ``spec`` is what ``families.build`` takes; the card holds it with every default filled in.
-    """
+    """Write ``model`` (float16) to ``path`` and its card, with ``spec`` and all defaults, beside it, or neither."""
     return stored.write_weights(model, {**card, "model": resolve(spec)}, Path(path))
 
 

@@ -1,7 +1,4 @@
-"""What there is to enhance with: the shipped weights, each with its card and numbers, and the filters.
-
-Everything here is read from cards and headers, without PyTorch, so that ``m2diff models`` answers at once.
-"""
+"""The shipped weights, with their cards and numbers, and the filters; read without PyTorch, which is quick."""
 
 from __future__ import annotations
 
@@ -13,12 +10,12 @@ from typing import Any, Literal
 Mri = Literal["not read", "optional", "needed"]
 
 WITHOUT_MRI = frozenset({"mapdiff"})
-"""Families that read no MRI, which no card says."""
+"""Families that read no MRI; cards do not say so."""
 
 
 @dataclass(frozen=True)
 class FilterFacts:
-    """What is said of a filter before its code is loaded."""
+    """What is known of a filter without its code."""
 
     about: str
     mri: Mri
@@ -35,14 +32,14 @@ FILTER_FACTS: Mapping[str, FilterFacts] = {
 
 @dataclass(frozen=True)
 class Model:
-    """One name that ``--weights`` takes, and what is known of it; None where a filter has no such thing."""
+    """One name that ``--weights`` takes; None where a filter has no such thing."""
 
     name: str
     kind: Literal["network", "filter"]
     family: str
     mri: Mri
     dose: bool
-    """Whether the dose is read (a filter's parameters are chosen by it); it may always be unknown."""
+    """Whether the dose is read, or chooses a filter's parameters; it may always be unknown."""
     steps: int | None
     """Network calls of a draw, unless told otherwise."""
     parameters: int | None = None
@@ -51,7 +48,7 @@ class Model:
     about: str = ""
     """What a network was trained on, what a filter does."""
     card: Mapping[str, Any] = field(default_factory=dict)
-    """As it came, of a filter its parameters by dose."""
+    """A network's card; a filter's parameters by dose."""
 
     @property
     def licence(self) -> str:
@@ -60,7 +57,7 @@ class Model:
 
     @property
     def trained_steps(self) -> int:
-        """Steps of the run and of those that it began from."""
+        """Steps of the run and of those before it."""
         from m2diff.families import stored
 
         return stored.steps_of(self.card)
@@ -71,17 +68,13 @@ class Model:
 
 
 def models(name: str | Path | None = None) -> list[Model]:
-    """All that ships, networks first; or the one of that name, in that file or run's folder.
-
-    Raises BadInput for a name that nobody knows and a card that cannot be read.
-    """
+    """All that ships, networks first; or the one of that name, file or run folder (BadInput where there is none)."""
     from m2diff.families import stored
 
     return [_described(each) for each in ((*stored.shipped(), *FILTER_FACTS) if name is None else (str(name),))]
 
 
 def _described(name: str) -> Model:
-    """The model of that name or path."""
     return _filter(name, FILTER_FACTS[name]) if name in FILTER_FACTS else _network(name)
 
 
@@ -120,10 +113,10 @@ def _network(name: str) -> Model:
 
 
 def mri_of(family: str, network: Mapping[str, Any]) -> Mri:
-    """Whether a network of that family and these settings reads an MRI, and can do without."""
+    """Whether a network of that family and these settings reads an MRI, or can do without."""
     if family in WITHOUT_MRI:
         return "not read"
-    # M2Diff alone may be built to need one, and is so unless told otherwise.
+    # Only M2Diff may need one, and does by default.
     return "optional" if network.get("optional_mri", family != "m2diff") else "needed"
 
 
@@ -134,7 +127,7 @@ def _section(spec: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _count(path: Path) -> int:
-    """Numbers in a file of weights, by its header alone; BadInput where it is damaged."""
+    """Count of the numbers in a weights' file, from its header; BadInput where it is damaged."""
     from math import prod
 
     from safetensors import SafetensorError, safe_open
@@ -143,7 +136,7 @@ def _count(path: Path) -> int:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            # A name with a colon belongs to no parameter: it is the worth of packed numbers.
+            # Names with a colon are scales of packed numbers, not parameters.
             names = [key for key in file.keys() if ":" not in key]  # noqa: SIM118
             return sum(prod(file.get_slice(key).get_shape()) for key in names)
     except (SafetensorError, OSError) as trouble:

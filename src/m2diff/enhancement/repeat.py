@@ -1,8 +1,4 @@
-"""Several draws of one scan: their mean, and how much they differ.
-
-The mean of K draws has less error than one draw; their standard deviation shows where the model is unsure, as far as
-it knows.
-"""
+"""Several draws of one scan: their mean and their standard deviation, which is not calibrated (docs/model.md)."""
 
 from __future__ import annotations
 
@@ -33,10 +29,7 @@ def repeat(
     options: Options = Options(),
     first: VolumeArray | None = None,
 ) -> Draws:
-    """The mean and the spread of ``samples`` draws; draw n depends on ``seed`` and n alone.
-
-    A model that draws nothing (a regression, a filter) answers once. ``first``: see ``volume.run``.
-    """
+    """Mean and spread of ``samples`` draws, one where nothing is random; draw n depends on ``seed`` and n alone."""
     count = samples if isinstance(model, DiffusionFamily) else 1
     mean = np.zeros(prepared.low.shape, dtype=np.float64)
     squares = np.zeros_like(mean)  # Welford's sums: no cancellation however small the spread

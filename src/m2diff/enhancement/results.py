@@ -1,11 +1,10 @@
-"""What was measured of weights on people that no run had seen, as their card holds it under ``results.test``.
+"""Scores of weights on people that no run had seen, as their card holds them under ``results.test``.
 
     "results": {"test": {"on": "10 simulated scans of 5 held-out people, ...", "by": "reproduce/.../table.py ...",
                          "by_drf": {"20": {"psnr": 30.78, "psnr_interval": [30.35, 31.34], "ssim": 0.934,
                                            "input_psnr": 24.91}, ...}}}
 
-``results`` itself is what training found on its held-out people while it ran (``training.validate``): it steered the
-run. A benchmark's numbers are put in when the weights are shipped, with the command that measured them.
+``results`` itself is the validation during training (``training.validate``), which steered the run.
 """
 
 from __future__ import annotations
@@ -21,15 +20,13 @@ _Interval = tuple[float, float]
 
 
 class CardScores(BaseModel):
-    """Means over the test scans of one dose, inside the brain, beside those of the input (docs/metrics.md)."""
+    """Means over the test scans of one dose, inside the brain; PSNR in dB, 95 % intervals over persons."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     psnr: float
-    """dB."""
     input_psnr: float
     psnr_interval: _Interval | None = None
-    """95 % interval over persons."""
     ssim: float | None = None
     input_ssim: float | None = None
     ssim_interval: _Interval | None = None
@@ -43,7 +40,7 @@ class Measured(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     on: str
-    """The scans, how many of how many people, against what, and where."""
+    """The scans: how many, of how many people, against what, and where."""
     by: str
     """The command that measured it."""
     by_drf: dict[str, CardScores]
@@ -58,7 +55,7 @@ class Measured(BaseModel):
 
 
 def measured(card: Mapping[str, Any]) -> Measured | None:
-    """The benchmark on ``card``; None where there is none. BadInput where it has another form."""
+    """The benchmark on ``card``, None where there is none; BadInput where it has another form."""
     found = (card.get("results") or {}).get("test")
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""The main job: a low-dose scan (and its MRI) in, the standard-dose scan out, with everything that was done to it."""
+"""The main job: a low-dose scan (and its MRI) in, the standard-dose scan out, with a record of what was done."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from m2diff.shapes import VolumeArray
 from m2diff.volume import Volume
 
 DEFAULT, FIRST = "m2diff-base", "regress-base"
-"""Weights used where none are named, and those that make a first estimate for chains that start from one."""
+"""The default weights, and those that make the first estimate for chains that start from one."""
 MOST_STEPS = 1000
 SPREAD_STEPS = 5
-"""Steps of each of several draws where the weights' own number is one, a regression that draws nothing."""
+"""Steps of each of several draws where the weights' own number is one, since one step draws nothing."""
 _SAME_TRACER = {"fluorodeoxyglucose": "fdg", "fludeoxyglucose": "fdg", "florbetapir": "av45", "flortaucipir": "av1451"}
 
 
 @dataclass(frozen=True, eq=False)
 class Enhanced:
-    """A finished scan: ``volume`` on the PET's own grid and in its unit, and what a report needs beside it.
+    """A result: ``volume`` on the PET's grid and in its unit, and what a report needs.
 
-    ``spread``: standard deviation over the draws (None for one draw), same grid and unit. ``low``: the scan that came.
-    ``mri``: the normalised MRI on the PET's grid. ``settings``: inputs, weights, options and versions, ready for JSON.
+    ``spread``: standard deviation over the draws, likewise; None for one. ``low``: the input. ``mri``: normalised, on
+    the PET's grid. ``settings``: inputs, weights, options and versions, JSON-ready.
     """
 
     volume: Volume
@@ -50,7 +50,7 @@ class Enhanced:
     warnings: tuple[str, ...]
 
     def save(self, folder: Path | str, *, keep_phi: bool = False) -> Written:
-        """Write image, spread, sidecars and, for a scan that came as DICOM, the derived series; see ``save_result``."""
+        """Write the result into ``folder``; see ``save_result``."""
         return save_result(self, folder, keep_phi=keep_phi)
 
 
@@ -83,12 +83,11 @@ def enhance(
 ) -> Enhanced:
     """Turn a low-dose PET scan into its standard-dose estimate.
 
-    ``mri``: the same person's T1; without it the scan alone is read. ``weights``: a name or a path, see ``cards``, or
-    weights that are loaded already. ``steps``: network calls a draw (None: the weights' own, but ``SPREAD_STEPS`` for
-    several draws where that is one). ``samples``: draws that are averaged. ``drf``: dose reduction factor (20: one
-    twentieth of the standard scan's counts); None takes ``DoseReductionFactor`` of the sidecar, else it is unknown.
-    ``first_estimate``: the weights whose answer a chain starts from, where it starts from one; None takes the card's,
-    or ``FIRST``. The result depends on ``seed``, not on ``batch``.
+    ``mri``: the same person's T1, if any. ``weights``: a name, a path (see ``cards``) or loaded weights. ``steps``:
+    network calls a draw (None: the weights' own, but ``SPREAD_STEPS`` for several draws where that is one).
+    ``samples``: draws that are averaged. ``drf``: dose reduction factor (20: one twentieth of the standard scan's
+    counts; None: ``DoseReductionFactor`` of the sidecar, else unknown). ``first_estimate``: weights whose answer a
+    chain starts from, where it does (None: the card's, or ``FIRST``). ``seed`` changes the result, ``batch`` does not.
     """
     _check(steps, samples, seed, batch)
     pet, mri = as_volume(pet), None if mri is None else as_volume(mri, what="MRI")
@@ -115,7 +114,7 @@ def enhance(
 
 
 def _control(loaded: cards.Weights, given: str | Path | cards.Weights | None) -> cards.Weights | None:
-    """The weights of the first estimate, where the model's chain starts from one: given, the card's, or ``FIRST``."""
+    """The weights of the first estimate, where the model's chain starts from one."""
     sampling = getattr(loaded.model, "sampling", None)
     if sampling is None or sampling.start is None:
         return None
@@ -124,12 +123,12 @@ def _control(loaded: cards.Weights, given: str | Path | cards.Weights | None) ->
 
 
 def _draws(loaded: cards.Weights) -> bool:
-    """Whether these weights draw by steps; the control and the filters answer at once."""
+    """Whether these weights sample by steps; the control and the filters answer at once."""
     return isinstance(loaded.model, DiffusionFamily)
 
 
 def _one_step(model: Enhancer) -> bool:
-    """Whether a chain of this model is one call unless told otherwise."""
+    """Whether a chain of this model is one call by default."""
     return isinstance(model, DiffusionFamily) and model.sampling.steps == 1
 
 
@@ -139,10 +138,9 @@ def _answer(control: cards.Weights, prepared: Prepared, options: Options) -> Vol
 
 
 def save_result(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) -> Written:
-    """Write image, spread and sidecars into the folder ``out``, all or none; returns where they lie.
+    """Write image, spread and sidecars, and derived series for DICOM input, into ``out``, all or none.
 
-    Names, numbers and dates of the patient stay out of the sidecars unless ``keep_phi``. A scan that came as DICOM is
-    also written as a derived DICOM series (which names its patient as the input does).
+    Sidecars hold no names, numbers or dates unless ``keep_phi``; a DICOM series names its patient as the input does.
     """
     with atomic.folder(out) as temporary:
         written = save_into(enhanced, temporary, keep_phi=keep_phi)
@@ -153,7 +151,7 @@ def save_result(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) 
 
 
 def save_into(enhanced: Enhanced, folder: Path, *, keep_phi: bool = False) -> Written:
-    """The same into ``folder``, for callers that add files of their own before all appear (``io.atomic.folder``)."""
+    """As ``save_result``, for callers that add files of their own before all appear (``io.atomic.folder``)."""
     source = enhanced.low.source
     dtype = np.dtype(np.float32) if source is None else source.dtype
     stem = "pet" if source is None else nifti.stem(source.path)
@@ -192,7 +190,7 @@ def _write_dicom(enhanced: Enhanced, folder: Path) -> tuple[Path, ...]:
 
 
 def _provenance(enhanced: Enhanced) -> dict[str, Any]:
-    """What the sidecar of a result says about its making, in BIDS's words where it has them."""
+    """How the result was made, for its sidecar, in BIDS's keys where they exist."""
     inputs = [name for name in (enhanced.settings["pet"], enhanced.settings["mri"]) if name]
     return {
         "Sources": [entry["file"] for entry in inputs],
@@ -202,7 +200,7 @@ def _provenance(enhanced: Enhanced) -> dict[str, Any]:
 
 
 def _check(steps: int | None, samples: int, seed: int, batch: int) -> None:
-    """Refuse options that mean nothing."""
+    """Refuse options out of range."""
     if steps is not None and not 1 <= steps <= MOST_STEPS:
         raise BadInput(f"The number of steps lies between 1 and {MOST_STEPS}, got {steps}; choose one in that range.")
     if samples < 1:
@@ -214,7 +212,7 @@ def _check(steps: int | None, samples: int, seed: int, batch: int) -> None:
 
 
 def _check_two(pet: Volume, mri: Volume | None) -> None:
-    """Refuse a PET that is passed as its own MRI: what it seems to show twice would be its noise."""
+    """Refuse a PET passed as its own MRI: its noise would be taken for anatomy."""
     if mri is not None and pet.source and mri.source and pet.source.sha256 == mri.source.sha256:
         raise BadInput(
             f"The PET {pet.source.path} and the MRI {mri.source.path} are one file; pass the person's MRI, or none."
@@ -227,7 +225,7 @@ def _drf(pet: Volume) -> float | None:
 
 
 def _spread(prepared: Prepared, spread: np.ndarray) -> Volume:
-    """The spread on the PET's grid; interpolation may undershoot, a standard deviation may not."""
+    """The spread on the PET's grid, clipped at 0: interpolation may undershoot."""
     restored = prepared.restore(spread, "spread over the draws")
     return restored.with_data(np.maximum(restored.data, 0.0), "limited to 0 and above")
 
@@ -264,7 +262,7 @@ def _warnings(
 
 
 def _known_tracers(loaded: cards.Weights) -> list[str]:
-    """The tracers of the people that the weights were trained on, as far as the card tells."""
+    """Tracers that the weights were trained on, as far as the card tells."""
     names = loaded.card.get("tracers") or []
     if not isinstance(names, list):
         raise BadInput(f"The card of {loaded.name} must give tracers as a list of names, got {names!r}; correct it.")
@@ -277,7 +275,7 @@ def tracer_named(pet: Volume) -> str | None:
 
 
 def _tracer_key(name: str) -> str:
-    """A tracer's name as it can be compared: lower case, letters and digits only, one name a substance."""
+    """A tracer's name for comparison: lower case, letters and digits only, one name a substance."""
     key = re.sub(r"[^a-z0-9]", "", name.lower())
     for long, short in _SAME_TRACER.items():
         key = key.replace(long, short)
@@ -320,13 +318,12 @@ def _settings(
 
 
 def _input(volume: Volume) -> dict[str, Any]:
-    """A file's name and hash; images that came from memory have neither."""
+    """An input's name and hash, if it came from a file."""
     source = volume.source
     return {"file": source.path.name, "sha256": source.sha256} if source else {"file": "in memory", "sha256": None}
 
 
 def _versions() -> dict[str, str]:
-    """Versions of what computes the result."""
     found = {"python": platform.python_version()}
     for name in ("m2diff", "torch", "numpy", "scipy", "nibabel", "SimpleITK"):
         try:

@@ -1,8 +1,6 @@
-"""A model run over a whole volume: the border from networks back to volumes.
+"""Runs a model over a whole volume: the head's box in overlapping slabs, stitched before each sampling step.
 
-The head is cut out as a box, the box as slabs of neighbouring slices, half of each shared with the next; the answers
-are stitched into one volume before the sampler takes its step. Noise is drawn once for the whole working grid, so a
-seed gives the same image whatever the batch, the box or the order of slices.
+Noise is drawn once for the working grid, so the image does not depend on the batch, the box or the order of slices.
 """
 
 from __future__ import annotations
@@ -56,9 +54,8 @@ def run_volume(
 ) -> VolumeArray:
     """One draw of the clean scan, normalised, on the working grid (i, j, k).
 
-    Outside the head's box (grown by ``FADE`` voxels) the low-dose input stays; over the margin one fades into the
-    other. ``first``: a normalised estimate for chains that start from one; None is the low-dose scan. ``watch``: told
-    the estimates of a chain on the way. Raises BadInput where the model answers no finite number.
+    Outside the head's box the low-dose input stays; ``FADE`` voxels around it fade between them. ``first``: normalised
+    estimate that a chain starts from (None: the low-dose scan). BadInput where the answer is not finite.
     """
     if model.needs.view == "volume":
         estimate = _filtered(model, prepared)
@@ -83,7 +80,7 @@ def enhanced_box(
     first: VolumeArray,
     watch: Watch | None = None,
 ) -> Stack:
-    """The clean ``box`` (i, j, k) of a pair as a stack (d, h, w); ``first`` (i, j, k): a whole volume to start from."""
+    """The clean ``box`` (i, j, k) as a stack (d, h, w); ``first`` (i, j, k): the whole volume a chain starts from."""
     mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri[box])
     slabs = Slabs.of(views.to_stack(prepared.low[box]), mri, model.needs, drf=prepared.drf, batch=options.batch)
     generator, place, whole = torch.Generator().manual_seed(seed), box[::-1], prepared.low.shape[::-1]
@@ -108,7 +105,7 @@ def enhanced_box(
 
 
 def _filtered(model: Enhancer, prepared: Prepared) -> VolumeArray:
-    """A filter's answer: it reads whole volumes at once."""
+    """A filter's answer, of the whole volume at once."""
     mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri)[None]
     conditions = Conditions(views.to_stack(prepared.low)[None], mri, torch.tensor([prepared.drf]))
     return views.from_stack(model.enhance(conditions, generator=torch.Generator())[0])
@@ -122,7 +119,7 @@ def _whole(answer: Stack, prepared: Prepared, box: tuple[slice, slice, slice]) -
 
 
 def _fade(box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> VolumeArray:
-    """1 inside the box, falling over ``FADE`` voxels towards each face that is not the image's own end."""
+    """1 inside the box, falling to 0 over ``FADE`` voxels at each face that is not the image's own end."""
     ramps = []
     for span, size in zip(box, shape, strict=True):
         ramp = np.ones(span.stop - span.start, dtype=np.float32)

@@ -1,7 +1,6 @@
-"""The enhancing systems, each in one file, built by name from the ``model:`` section of a preset.
+"""The model families, built by name from a preset's ``model:`` section; how to add one: docs/adding-a-family.md.
 
-A new one is a file, a preset ``NAME-base`` and a row in ``registry.FAMILIES``: docs/adding-a-family.md. The names below
-are loaded when they are first used, so that ``stored``, which reads cards, does without PyTorch.
+Names are loaded at their first use, so that ``stored`` reads cards without PyTorch.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""What a family promises, in three sizes.
+"""What a family promises; training, enhancement and evaluation are written against these.
 
-    Enhancer          answers a volume or a slab at once                 (the filters stop here)
-    Trainable         ... and has parameters and a loss                  (the regression network stops here)
+    Enhancer          answers a volume or a slab at once                 (the filters)
+    Trainable         ... and has parameters and a loss                  (the regression network)
     DiffusionFamily   ... and answers for a noised image at any step     (the papers)
 
-A paper may differ in its view, its network, its loss and its sampler options, and nowhere else: training, the
-enhancement of a volume and the evaluation are written once, against these.
+A paper may differ in its view, its network, its loss and its sampling options, and nowhere else.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Trainable(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
-        """Named, weighted loss terms of one batch, in one forward pass; all that is drawn comes from ``generator``."""
+        """Named, weighted loss terms of one batch, in one forward pass; all random numbers come from ``generator``."""
 
     @abstractmethod
     def enhance(self, conditions: Conditions, *, generator: torch.Generator) -> Tensor:
@@ -64,10 +63,7 @@ class DiffusionFamily(Trainable):
         """The clean image (b, s, h, w), from the noised one at the steps ``t`` (b,) and the conditions."""
 
     def enhance(self, conditions: Conditions, *, generator: torch.Generator, watch: Watch | None = None) -> Tensor:
-        """One draw for these slabs with the family's own sampling options; ``watch`` sees the estimates on the way.
-
-        Whole volumes go through ``m2diff.enhance``, which draws one noise for the volume and cuts slabs inside.
-        """
+        """One draw for these slabs with the family's sampling options; for whole volumes see ``m2diff.enhance``."""
         low = conditions.low
 
         def denoise(x_t: Tensor, t: int) -> Denoised:
@@ -88,9 +84,7 @@ class DiffusionFamily(Trainable):
 
 @dataclass(frozen=True)
 class Answer:
-    """What one U-Net says: the clean slab (b, s, h, w), of a fit the logits of its classes, a first version of the
-    clean slab where the network forms one on its way, and the variance's share (``Estimate``) where it learns one.
-    """
+    """A U-Net's clean slab (b, s, h, w), logits of its fit's classes, a first estimate, and a share (``Estimate``)."""
 
     clean: Slab
     classes: Tensor | None = None
@@ -101,7 +95,7 @@ class Answer:
 def head_answer(
     head: FitHead | PixelHead, features: Features, low: Slab, drf: PerItem | None, *, residual: bool
 ) -> Answer:
-    """The answer of a U-Net's head: a fit of the low-dose slab; or a plain image, added to it where ``residual``."""
+    """The answer of a U-Net's head: a fit of ``low``, or a plain image, which ``residual`` adds to it."""
     if isinstance(head, FitHead):
         return Answer(*head(features, low, drf))
     image: Slab = head(features)

@@ -1,8 +1,4 @@
-"""A family run over a whole stack that it sees slab by slab: one noise, and one step of all slabs at a time.
-
-Slabs that went down a chain alone would each end on a draw of their own, and the seams would show. Here the slabs'
-estimates are stitched before the sampler takes its step. Whoever cuts and stitches (``data.slabs``) passes the way.
-"""
+"""Runs a family over a whole stack: one noise, and slabs stitched at every step, so that no seams show."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from m2diff.shapes import Slab, Stack
 
 _Answering: TypeAlias = Callable[[Conditions, Slab | None], tuple[Slab, ...]]
 Stitched: TypeAlias = Callable[[_Answering, Stack | None], tuple[Stack, ...]]
-"""Asks for the answers to all slabs, and to their share of a noised stack where there is one; gives whole stacks."""
+"""Asks for the answers to all slabs, with their parts of a noised stack where given; returns whole stacks."""
 
 
 def run_chain(
@@ -33,10 +29,9 @@ def run_chain(
     steps: int | None = None,
     watch: Watch | None = None,
 ) -> Stack:
-    """The clean stack (d, h, w): at once, or at the end of the family's own chain, in so many ``steps`` where given.
+    """The clean stack (d, h, w), at once or by a chain of ``steps`` (None: the family's own), begun at ``first``.
 
-    ``noise``: what enters at a step. ``first``: an estimate for a chain that starts from one. ``watch``: told the
-    estimates on the way. ``generator`` is a family's that answers at once.
+    ``noise(k)``: of step k, 0 at the start. ``watch`` sees the estimates. ``generator``: for models without a chain.
     """
     if not isinstance(model, DiffusionFamily):
 

@@ -1,4 +1,4 @@
-"""Settings that families share; every model is frozen, and an unknown key is an error."""
+"""Settings that families share; all are frozen, and an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FitConfig(Settings):
     windows: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 4)
     """Sizes of the windows, in passes of a mean over 3 x 3 x 3 cells of 4 x 4 x 2 voxels, ascending."""
     judged: bool = False
-    """Weigh the answer, the fits and the scan once more, by the noise at each voxel (``nn.judge``)."""
+    """Weigh the answer, the fits and the scan once more at each voxel (``nn.judge``)."""
 
 
 class UNetConfig(Settings):
@@ -37,13 +37,12 @@ class UNetConfig(Settings):
     fold: Annotated[int, Field(ge=1)] = 2
     """Pixels of a side that become channels before the first convolution; 2 runs the U-Net at half resolution."""
     spatial: Literal[2, 3] = 2
-    """3: convolutions run along the slices too; 2: the slices are channels, as in the papers that read single ones."""
+    """3: convolutions run along the slices too; 2: the slices are channels, as in the single-slice papers."""
     width: Annotated[int, Field(ge=4)] = 64
     """Base channels."""
     multipliers: Annotated[tuple[Annotated[float, Field(gt=0.0)], ...], Field(min_length=1)] = (1.0, 1.5, 2.0)
     """Channels of each level, in base channels, finest first."""
     blocks: Annotated[int, Field(ge=1)] = 1
-    """Residual blocks a level."""
     attention: tuple[int, ...] = ()
     """Levels with self-attention, 0 the finest."""
     middle_attention: bool = False
@@ -51,7 +50,7 @@ class UNetConfig(Settings):
     groups: Annotated[int, Field(ge=1)] = 32
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     fit: FitConfig | None = None
-    """The end of the network: a mixture of the low-dose slab and its fits, or (None, the papers) a convolution."""
+    """End of the network: a mixture of the low-dose slab and its fits, or (None, the papers) a convolution."""
 
     @model_validator(mode="after")
     def _slices_fold(self) -> Self:
@@ -87,7 +86,7 @@ class UNetConfig(Settings):
         return Folding(self.slices, self.fold, self.spatial)
 
     def new_stem(self, images: int = 1) -> PixelStem:
-        """The first layer of a U-Net that reads so many images."""
+        """The first layer of a U-Net that reads ``images`` images."""
         return PixelStem(self.folding, self.shape.widths[0], images)
 
     def new_head(self) -> FitHead | PixelHead:
@@ -104,7 +103,7 @@ class UNetConfig(Settings):
 
     @property
     def shape(self) -> UNetShape:
-        """The same as the Encoder and the Decoder want it."""
+        """The sizes for Encoder and Decoder."""
         return UNetShape(
             widths=tuple(round(self.width * m) for m in self.multipliers),
             blocks=self.blocks,
@@ -149,7 +148,7 @@ class SamplingConfig(Settings):
     clip: Annotated[float, Field(gt=0.0)] | None = None
     stochastic_every: Annotated[int, Field(ge=0)] = 0
     start: Annotated[int, Field(ge=0)] | None = None
-    """The step at which a chain begins, from the noised estimate of ``enhance``'s ``first``; None: from noise alone."""
+    """Step where a chain begins, from ``enhance``'s ``first``, noised; None: from noise alone."""
 
     @model_validator(mode="after")
     def _large_variance_is_ancestral(self) -> Self:
@@ -159,7 +158,7 @@ class SamplingConfig(Settings):
 
 
 def lies_on_the_chain(sampling: SamplingConfig, diffusion: DiffusionConfig) -> None:
-    """Refuse a start, or a number of sampling steps, that the chain does not have."""
+    """Refuse a start or a number of sampling steps beyond the chain."""
     start = sampling.start
     if start is not None and start >= diffusion.steps:
         raise ValueError(f"sampling.start must lie below diffusion.steps ({diffusion.steps}), got {start}")
@@ -178,16 +177,16 @@ class DropoutConfig(Settings):
 
 
 class AnswerLoss(Settings):
-    """What every family's loss may add to the squared errors of its own, by its answer (``terms.with_answer``)."""
+    """What any family's loss may add to its own squared errors (``terms.with_answer``)."""
 
     classes: Annotated[float, Field(ge=0.0)] = 0.0
-    """Cross-entropy of a fit's classes against the tissues of a simulation, where it knows them."""
+    """Cross-entropy of a fit's classes against a simulation's tissues."""
     levels: Annotated[float, Field(ge=0.0)] = 0.0
-    """Error of the tissues' levels around each voxel (``terms.level_error``), where a simulation knows the tissues."""
+    """Error of each tissue's local mean (``terms.level_error``), where a simulation knows the tissues."""
     shrinkage: Annotated[float, Field(ge=0.0)] = 0.0
-    """What of the squared error goes with the truth itself (``terms.shrinkage_error``)."""
+    """Squared error proportional to the truth (``terms.shrinkage_error``)."""
     balance: bool = True
-    """Divide each item's squared error by the root mean squared error of its input, so that every dose counts."""
+    """Divide each item's squared error by the RMSE of its input, so that every dose counts."""
     dropout: DropoutConfig = DropoutConfig()
 
 
@@ -195,9 +194,9 @@ class SingleLoss(AnswerLoss):
     """The loss of a network with one head: squared error."""
 
     forms_first: ClassVar[bool] = False
-    """Whether the network forms a first version of the scan on its way; ``first`` is refused where it does not."""
+    """Whether the network forms a first estimate; where not, ``first`` is refused."""
     first: Annotated[float, Field(ge=0.0)] = 0.0
-    """Weight of the error of that first version."""
+    """Weight of that first estimate's error."""
 
     @model_validator(mode="after")
     def _first_is_formed(self) -> Self:
@@ -207,7 +206,7 @@ class SingleLoss(AnswerLoss):
 
 
 class NoiseLoss(SingleLoss):
-    """The loss of a network that predicts the noise as what its clean estimate implies."""
+    """The loss of a network that predicts the noise, as implied by its clean estimate."""
 
     most: Annotated[float, Field(gt=0.0)] | None = 5.0
     """Largest weight of an item's clean error (min-SNR); None: the plain squared error of the noise."""

@@ -1,14 +1,12 @@
-"""DDPET-3D: a slab of many slices, the noise predicted with a learned variance, a chain that starts near its end.
+"""DDPET-3D: a slab of many slices, predicted noise, a learned variance, a chain that starts near its end.
 
     noise_hat = (x_t - sqrt(abar_t) (low + correction)) / sqrt(1 - abar_t),   v = sigmoid(second head)
     loss: MSE(noise_hat, noise) + 0.001 T KL(learned step, true step)
     sampling: from the first estimate noised to t = 960, 25 steps, every fifth ancestral, the others DDIM
 
-DDPET-3D, arXiv 2405.12996. The paper reads 15 slices each side of the one it answers; ours answers every slice of its
-slab, overlapped by half, as all families here do (``slices`` says how many). Note: the head answers a correction to the
-low-dose scan, and the noise is what that implies; a fresh network then starts from the scan, not from noise / 0.06, and
-the squared error of the noise is the clean estimate's times abar_t / (1 - abar_t) (``diffusion.predict``).
-The noise of a volume is drawn once for all slices, here as for every family (``enhancement/volume.py``).
+DDPET-3D, arXiv 2405.12996. The paper answers one slice from 15 on each side; ours answers all slices of overlapping
+slabs. The head answers a correction to the low-dose scan, which implies the noise (``diffusion.predict``): a fresh
+network then starts from the scan, not from noise / 0.06.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The conditional DDPM: one U-Net reads x_t, the low-dose PET and the MRI, all concatenated at the first convolution.
 
-The control that M2Diff's claim is about: does it pay to keep the modalities apart and let their features meet at every
-scale, or do they dilute one another when they enter together? Same chain, draws, loss and budget, one branch, one task.
-Ho et al. 2020 (arXiv 2006.11239) with a clean-image prediction, as in M2Diff, conditioned as in Saharia et al. 2021.
+The control for M2Diff's two branches: Ho et al. 2020 (arXiv 2006.11239) with a clean-image prediction, conditioned as
+in Saharia et al. 2021.
 """
 
 from __future__ import annotations

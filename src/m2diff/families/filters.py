@@ -1,11 +1,7 @@
-"""Filters without weights: the classical ways to a calmer PET scan, and the bar that a network has to clear.
+"""Classical filters, each an ``Enhancer`` of whole volumes on the 2 mm working grid.
 
-Gaussian, non-local means, Bowsher neighbours and the MR-guided filter, each a frozen dataclass whose fields are its
-parameters, each an ``Enhancer`` that reads a whole volume on the 2 mm working grid. None looks at the dose on its own:
-whoever wants parameters for a dose asks ``tuned(name, dose)``, which reads the table in ``presets/filters.yaml``, and
-the table comes from ``tune`` on training persons.
-
-Each filter commutes with a change of unit: an image multiplied by k comes out multiplied by k.
+``tuned(name, dose)`` takes the parameters for a dose from ``presets/filters.yaml``, tuned on training persons. An
+input multiplied by k comes out multiplied by k.
 """
 
 from __future__ import annotations
@@ -30,7 +26,7 @@ from m2diff.shapes import Slab
 
 _FWHM_PER_SIGMA = sqrt(8 * log(2))
 _WORKING_MM = 2.0  # voxel edge of the working grid
-OWN_GUIDE_MM = 5.0  # a PET that guides itself is smoothed first: a noisy guide would keep its own noise
+OWN_GUIDE_MM = 5.0  # a PET that guides itself is smoothed first, or it would keep its noise
 
 
 class Filter:
@@ -40,7 +36,7 @@ class Filter:
     needs: ClassVar[Needs] = Needs(view="volume")
 
     def enhance(self, conditions: Conditions, *, generator: torch.Generator | None = None) -> Slab:
-        """The filtered volumes (b, d, h, w) of ``conditions.low``; ``generator`` is not used: nothing is random."""
+        """The filtered volumes (b, d, h, w) of ``conditions.low``; ``generator`` is not used."""
         low = conditions.low
         guides = conditions.mri if self.needs.mri and conditions.mri is not None else [None] * len(low)
         filtered = [
@@ -70,7 +66,7 @@ class Gaussian(Filter):
 class NonLocalMeans(Filter):
     """Non-local means (Buades 2005; scikit-image's fast mode): an average over places with a similar surrounding.
 
-    ``h`` is the patch distance that still counts as similar, in units of the image's own level (``level``).
+    ``h``: the patch distance that still counts as similar, in units of the image's ``level``.
     """
 
     name: ClassVar[str] = "nlm"
@@ -165,10 +161,7 @@ def presets() -> dict[str, dict[float, dict[str, float]]]:
 
 
 def tuned(name: str, dose: float | None = None) -> Filter:
-    """The filter ``name`` with the parameters tuned at the nearest dose reduction factor (on a log scale).
-
-    ``dose`` None or NaN is "unknown": the filter's defaults.
-    """
+    """The filter ``name``, tuned at the DRF nearest to ``dose`` on a log scale; None or NaN: its defaults."""
     if name not in FILTERS:
         raise BadInput(f"No filter is called {name!r}; choose one of {', '.join(FILTERS)}.")
     table = presets().get(name, {})
@@ -181,13 +174,13 @@ def tuned(name: str, dose: float | None = None) -> Filter:
 
 
 def level(image: np.ndarray) -> float:
-    """A typical value of what the image shows: the mean of the voxels brighter than the mean of all."""
+    """A typical value of the image: the mean of the voxels above the mean of all."""
     bright = image[image > image.mean()]
     return float(bright.mean()) if bright.size else 0.0
 
 
 def foreground_variance(guide: np.ndarray) -> float:
-    """Variance of a guide over what it shows: the voxels above a tenth of its 99th percentile."""
+    """Variance of a guide over its foreground: the voxels above a tenth of its 99th percentile."""
     shown = guide[guide > 0.1 * np.percentile(guide, 99)]
     return float(shown.var()) if shown.size else 0.0
 

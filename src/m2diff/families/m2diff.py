@@ -4,8 +4,7 @@
     MRI branch:  [MRI, x_t]     -> Encoder -> Middle -> Decoder(own skips, PET skips) -> clean image, the second head
     loss:        .4 MSE(PET head, target) + .4 MSE(MRI head, target) + .2 MSE(PET head, MRI head)
 
-M2Diff, arXiv 2603.09075. One class serves the paper's network (``m2diff-paper-128``) and the practical one
-(``m2diff-base``); what the latter adds is an option each, named in ``M2DiffNetwork``.
+M2Diff, arXiv 2603.09075. ``M2DiffNetwork`` names what ``m2diff-base`` adds to the paper's ``m2diff-paper-128``.
 """
 
 from __future__ import annotations
@@ -41,10 +40,8 @@ class M2DiffNetwork(UNetConfig):
     head: Literal["pet", "mean"] = "pet"
     """What carries the chain: the PET head (the paper), or the mean of both heads."""
     input_scaling: Literal["none", "wiener"] = "none"
-    """``wiener``: x_t enters as sqrt(abar_t) x_t, the best linear estimate of unit-variance data, so that at t = T - 1
-    nearly no noise enters and the first step is a regression."""
+    """``wiener``: x_t enters as sqrt(abar_t) x_t, so that the first step, t = T - 1, sees nearly no noise."""
     dose: bool = False
-    """Whether the dose is read."""
     optional_mri: bool = False
     """Whether PET alone is possible: learned vectors stand in for the MRI's skips."""
     exchange: bool = True
@@ -52,9 +49,7 @@ class M2DiffNetwork(UNetConfig):
 
 
 class M2DiffLoss(AnswerLoss):
-    """Weights of the loss terms; with the MRI absent the PET term stands alone, with weight 1. The answer of
-    ``levels`` and ``shrinkage`` is the mean of the heads.
-    """
+    """Weights of the terms; without an MRI the PET term has weight 1. ``levels``, ``shrinkage``: of the heads' mean."""
 
     pet: Annotated[float, Field(ge=0.0)] = 0.4
     mri: Annotated[float, Field(ge=0.0)] = 0.4
@@ -81,12 +76,11 @@ class M2DiffConfig(Settings):
 
 @dataclass(frozen=True)
 class Heads:
-    """The clean image by each branch, (b, s, h, w); the MRI's is None where its branch was not computed."""
+    """Each branch's clean image (b, s, h, w), None for an MRI that was not read, and class logits of heads that fit."""
 
     pet: Slab
     mri: Slab | None
     classes: tuple[Tensor, ...] = ()
-    """Logits of the classes of each head's fit, where the heads fit."""
 
 
 class Branch(nn.Module):
@@ -101,18 +95,18 @@ class Branch(nn.Module):
         self.head = config.new_head()
 
     def encode(self, first: Slab, second: Slab, embedding: Tensor) -> list[Features]:
-        """Skips of two images, channel by channel one after the other."""
+        """Skips of two images, concatenated channel by channel."""
         return self.encoder(self.stem(torch.cat([first, second], dim=1)), embedding)
 
     def decode(self, skips: list[list[Features]], embedding: Tensor, low: Slab, drf: PerItem | None) -> Answer:
-        """The clean image from its own skips and, after them, the other branch's; ``low``, ``drf``: see ``FitHead``."""
+        """The answer from its own skips and, after them, the other branch's; ``low``, ``drf``: see ``FitHead``."""
         bottom = self.middle(skips[0][-1], embedding)
         features = self.decoder(bottom, embedding, *skips)
         return head_answer(self.head, features, low, drf, residual=False)
 
 
 class M2Diff(DiffusionFamily):
-    """The two-branch network and its loss; see the module's first lines."""
+    """The two-branch network and its loss."""
 
     def __init__(self, config: M2DiffConfig) -> None:
         super().__init__()
@@ -138,10 +132,7 @@ class M2Diff(DiffusionFamily):
         self.absent = nn.ParameterList(absent) if network.optional_mri and network.exchange else None
 
     def forward(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Estimate:
-        """The clean image by the PET head (or the mean of both), and the MRI head's version as the auxiliary.
-
-        Without an MRI its branch is not computed: the auxiliary is None.
-        """
+        """The clean image by the PET head (or both heads' mean); auxiliary: the MRI head's, None without an MRI."""
         heads = self.heads(x_t, t, conditions)
         if heads.mri is None or self.config.network.head == "pet":
             return Estimate(heads.pet, heads.mri)
@@ -157,13 +148,12 @@ class M2Diff(DiffusionFamily):
             embedding = embedding + self.dose(drf, len(t))
         x_in = wiener(x_t, t, self.schedule) if self.config.network.input_scaling == "wiener" else x_t
 
-        # PET alone: learned vectors stand where the MRI's skips would be.
+        # PET alone: learned vectors take the place of the MRI's skips.
         pet_skips = self.pet.encode(x_in, low, embedding)
         if mri is None:
             alone = self.pet.decode([pet_skips, *self._absent_skips(pet_skips)], embedding, low, drf)
             return Heads(alone.clean, None, _classes(alone))
 
-        # Both: each decoder reads its own state, its own skips and the other's.
         mri_skips = self.mri.encode(mri, x_in, embedding)
         exchange = self.config.network.exchange
         of_pet = self.pet.decode([pet_skips, mri_skips] if exchange else [pet_skips], embedding, low, drf)
@@ -171,7 +161,7 @@ class M2Diff(DiffusionFamily):
         return Heads(of_pet.clean, of_mri.clean, _classes(of_pet, of_mri))
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
-        """The paper's three terms (and, where weighted, the mean's) at a random step, in one forward pass."""
+        """The paper's three terms (and the mean's, where weighted) at a random step, in one forward pass."""
         settings, target = self.config.loss, batch.target
         conditions = self._hidden(batch.conditions, generator)
         share = self.config.diffusion.first_step_share
@@ -192,13 +182,13 @@ class M2Diff(DiffusionFamily):
         return with_answer(losses, mean, heads.classes, batch, weights, settings)
 
     def _hidden(self, conditions: Conditions, generator: torch.Generator) -> Conditions:
-        """Conditions with some hidden by chance; the MRI stays where the network cannot do without."""
+        """Conditions with some hidden at random; the MRI stays where the network needs it."""
         hidden = hide(conditions, self.config.loss.dropout, generator=generator)
         optional = self.config.network.optional_mri
         return hidden if optional else replace(hidden, mri=conditions.mri)
 
     def _absent_skips(self, pet_skips: list[Features]) -> list[list[Features]]:
-        """Learned vectors, broadcast, where the MRI's skips would be; nothing where none are read."""
+        """Learned vectors, broadcast, in place of the MRI's skips; nothing where none are read."""
         if not self.config.network.optional_mri:
             raise BadInput("this M2Diff was built to read an MRI, and none came: pass one, or use m2diff-base weights.")
         if self.absent is None:

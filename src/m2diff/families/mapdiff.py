@@ -1,14 +1,11 @@
-"""MAP-Diff: PET alone, noise predicted, and the clean estimates on the way tied to real scans of the doses between.
+"""MAP-Diff: PET alone, noise predicted, clean estimates on the way tied to real scans at intermediate doses.
 
     loss: MSE(noise_hat, noise) + lambda (1 - t/T)^p MSE(clean_hat, a(t)),   p = 2
-    a(t): the scan of the dose to whose stretch t belongs, which begins where noise degrades as much as that dose
+    a(t): the scan at a dose whose range of steps holds t; the range begins where noise degrades as much as that dose
 
-MAP-Diff, arXiv 2603.02012: 3D patches of whole bodies, anchors at 1/10, 1/4 and 1/2 of the dose. Only the abstract
-could be read; what is ours stands in docs/methods/mapdiff.md. The noise is what a correction to the scan implies, as
-in ``ddpet3d``, so its squared error is the clean estimate's times abar_t / (1 - abar_t) (``diffusion.predict``).
-``reproduce/side-by-side/borders.py`` measures where the stretches begin; a ``Ladder`` keeps the images between of a
-chain that it watches, of slabs (``model.enhance(..., watch=ladder)``) or of a volume
-(``m2diff.enhancement.volume.run``, likewise).
+MAP-Diff, arXiv 2603.02012; only the abstract could be read, and docs/methods/mapdiff.md says what is ours. The noise is
+what a correction to the scan implies, as in ``ddpet3d``. A ``Ladder`` that watches a chain (``watch=ladder``) keeps its
+images at the intermediate doses.
 """
 
 from __future__ import annotations
@@ -32,9 +29,8 @@ from m2diff.shapes import PerItem, Slab, TimeSteps
 Dose: TypeAlias = Annotated[float, Field(gt=1.0)]  # as a reduction factor
 Step: TypeAlias = Annotated[int, Field(gt=0)]
 BORDERS: dict[float, int] = {2.0: 15, 4.0: 30, 10.0: 56, 20.0: 83, 100.0: 183}
-"""By dose reduction factor, as ``reproduce/side-by-side/borders.py`` measured them on randomised scanners for
-the linear chain of 1000 steps. Note: they go with the scanner (docs/methods/mapdiff.md); measure them on the cohort
-that is trained on."""
+"""First step of each DRF's range, as ``reproduce/side-by-side/borders.py`` measured them on randomised scanners for the
+linear chain of 1000 steps. They go with the scanner: measure them on your training cohort (docs/methods/mapdiff.md)."""
 
 
 class MAPDiffLoss(NoiseLoss):
@@ -43,9 +39,9 @@ class MAPDiffLoss(NoiseLoss):
     anchors: Annotated[float, Field(ge=0.0)] = 0.1
     """Weight of the anchor term (lambda)."""
     power: Annotated[float, Field(ge=0.0)] = 2.0
-    """How fast it falls with t (p); 0 is the constant weight, which the paper found worse than no anchors."""
+    """How fast that weight falls with t (p); 0, a constant weight, was worse than no anchors in the paper."""
     borders: Annotated[dict[Dose, Step], Field(min_length=1)] = BORDERS
-    """At which step the stretch of a dose reduction factor begins."""
+    """The step at which each dose reduction factor's range begins."""
     dropout: DropoutConfig = DropoutConfig(mri=0.0)
 
     @model_validator(mode="after")
@@ -74,7 +70,7 @@ class MAPDiffConfig(SingleDiffusionConfig):
 
 
 class MAPDiff(SingleDiffusion):
-    """The trunk without an MRI, and the loss that ties its estimates to the doses between."""
+    """The trunk without an MRI, and the loss that ties its estimates to intermediate doses."""
 
     config: MAPDiffConfig
     reads_mri: ClassVar[bool] = False
@@ -96,40 +92,31 @@ class MAPDiff(SingleDiffusion):
         return losses.plus("anchors", squared_error(answer.clean, anchor, weights * early * there), settings.anchors)
 
     def ladder(self, drf: float = float("inf")) -> Ladder:
-        """What to ``watch`` a chain with, from an input of this dose reduction factor, to keep the images between."""
+        """What to ``watch`` a chain with, from an input of this DRF, to keep its images at intermediate doses."""
         return Ladder({dose: step for dose, step in self.config.loss.borders.items() if dose < drf})
 
 
 class Ladder:
-    """Keeps the clean estimates at the borders of a chain: ``images`` by dose reduction factor, noisiest first.
-
-    An image is the last one of its dose's stretch: the estimate at the border, or at the last step before it.
-    """
+    """Keeps a watched chain's ``images`` by DRF, noisiest first: for each the last estimate at or above its border."""
 
     def __init__(self, borders: Mapping[float, int]) -> None:
         self.borders = dict(sorted(borders.items(), reverse=True))
         self.images: dict[float, Any] = {}
 
     def __call__(self, t: int, clean: Any) -> None:
-        """Take notice of the ``clean`` estimate at step ``t``; steps come in falling order."""
+        """Take the ``clean`` estimate of step ``t``; steps come in falling order."""
         self.images |= {dose: clean for dose, border in self.borders.items() if t >= border}
 
 
 def anchors_at(t: TimeSteps, anchors: Anchors, borders: Mapping[float, int]) -> tuple[Slab, PerItem]:
-    """The anchor (b, s, h, w) of each item at its step ``t`` (b,), and 1 or 0 (b,): whether there is one.
-
-    It is the noisiest scan whose stretch has begun; below the first border there is none.
-    """
+    """(b, s, h, w) each item's noisiest anchor whose range has begun at ``t`` (b,), and (b,) 1 or 0: if it has one."""
     begun = border_of(anchors.doses, borders) <= t[:, None]  # (b, a); never where the dose is NaN
     noisiest = torch.where(begun, anchors.doses, 0.0).argmax(dim=1)
     return anchors.images[torch.arange(len(t), device=t.device), noisiest], begun.any(dim=1).float()
 
 
 def border_of(doses: Tensor, borders: Mapping[float, int]) -> Tensor:
-    """The step at which the stretch of each dose reduction factor begins; NaN for NaN.
-
-    Straight lines between the measured ``borders`` over log2 of the factor, from 0 at the standard dose, and beyond.
-    """
+    """Step where each DRF's range begins, linear in log2(DRF) from 0 through ``borders`` and beyond; NaN stays."""
     measured = torch.tensor([(1.0, 0.0), *sorted(borders.items())], device=doses.device)
     octaves, steps = measured[:, 0].log2(), measured[:, 1]
     slopes = steps.diff() / octaves.diff()

@@ -1,10 +1,10 @@
-"""MDAA-Diff: the guide's high frequencies as attention, and the dose in the attention's weights.
+"""MDAA-Diff: attention from the guide's high frequencies, and the dose in the attention's weights.
 
     encoder stem * (1 + g . sigmoid(A)) + g . B,   A and B from the guide's Haar details, g a gate that can close
     every skip * channel weights(skip, dose) * spatial weights(skip, dose) -> decoder
 
-MDAA-Diff, arXiv 2505.05112: CT-guided, several doses by one network. Only the abstract could be read: where the paper
-is silent the choice is ours (docs/methods/mdaa.md). The MRI takes CT's place; without a guide that part is left out.
+MDAA-Diff, arXiv 2505.05112; only the abstract could be read (docs/methods/mdaa.md). The MRI takes the CT's place;
+without a guide that part is left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MDAANetwork(NoisedNetwork):
     """The network."""
 
     reduction: Annotated[int, Field(ge=1)] = 4
-    """Channels of a dose attention's middle: the skip's over this."""
+    """A skip's channels over those in the middle of its dose attention."""
 
 
 class MDAAConfig(SingleDiffusionConfig):
@@ -39,7 +39,7 @@ class MDAAConfig(SingleDiffusionConfig):
 
 
 class WaveletAttention(nn.Module):
-    """Where the guide has edges, at the features' resolution: weights and values for them, behind a gate."""
+    """Gated weights and values at the guide's edges, at the features' resolution."""
 
     def __init__(self, network: UNetConfig, channels: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class WaveletAttention(nn.Module):
 
 
 class DoseAttention(nn.Module):
-    """Channel and spatial weights of a skip, both moved by the embedding of step and dose; they start at one."""
+    """Channel and spatial weights of a skip, moved by the embedding of step and dose; they start at one."""
 
     def __init__(self, channels: int, embedding: int, reduction: int, spatial: int) -> None:
         super().__init__()

@@ -1,12 +1,10 @@
-"""MFdiff: PET and MRI fused into one learned feature first, and that feature as the diffusion's extra condition.
+"""MFdiff: PET and MRI fused into one learned feature, which is an extra condition of the diffusion.
 
     fused = P(low) + gate(P(low), M(mri)) . M(mri);   clean_0 = head_0(fused);   diffusion(x_t, low, fused) -> clean
     loss: MSE(clean, target) + 0.2 MSE(clean_0, target)
 
-MFdiff, arXiv 2602.11545: "without extraneous details", two-stage supervise-assisted learning. Only the abstract could
-be read; ours (docs/methods/mfdiff.md): the gate sees both images, so what only the MRI shows can be kept out, and the
-fused feature must itself explain the clean scan (``loss.first``), so that nothing is carried which does not. Stage 1 is
-training on simulation, stage 2 the same command on the target domain with ``--from`` the weights of stage 1.
+MFdiff, arXiv 2602.11545; only the abstract could be read (docs/methods/mfdiff.md). ``loss.first`` makes the fused
+feature explain the clean scan by itself. Stage 1 trains on simulation, stage 2 on the target domain with ``--from``.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ class MFdiffLoss(SingleLoss):
 
     forms_first: ClassVar[bool] = True
     first: Annotated[float, Field(ge=0.0)] = 0.2
-    """Weight of the error of what the fused feature says by itself."""
+    """Weight of the error of the fused feature's own estimate."""
 
 
 class MFdiffConfig(SingleDiffusionConfig):
@@ -61,7 +59,7 @@ class Fusion(nn.Module):
         return of_pet + self.gate(torch.cat([of_pet, of_mri], dim=1)).sigmoid() * of_mri
 
     def clean(self, fused: Features, low: Slab) -> Slab:
-        """What the feature says by itself: a correction to the low-dose slab."""
+        """The feature's own estimate: a correction to the low-dose slab."""
         return low + self.head(F.silu(fused))
 
 
@@ -78,7 +76,7 @@ class MFdiff(SingleDiffusion):
         self.condition = zeroed(conv(network.spatial, channels, channels))
 
     def encoded(self, features: Features, embedding: Tensor, conditions: Conditions) -> Encoded:
-        """The way down, of features with the fused one added; and what that says by itself."""
+        """The way down, of features with the fused one added, and the fused one's own estimate."""
         fused = self.fusion(conditions.low, conditions.mri)
         skips = self.encoder(features + self.condition(F.silu(fused)), embedding)
         return Encoded(skips, self.fusion.clean(fused, conditions.low))

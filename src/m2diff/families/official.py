@@ -64,7 +64,7 @@ _BOTTOM = re.compile(r"(mri_)?middle_block\.(.+)")
 
 @dataclass(frozen=True)
 class Import:
-    """A released network as ours: the model, and the names of the tensors that have no place in it."""
+    """A released network as ours, and the names of the tensors that are left out."""
 
     model: M2Diff
     dropped: tuple[str, ...]
@@ -122,10 +122,7 @@ def _branch_place(layer: str) -> str | None:
 
 
 def configuration(shapes: SHAPES) -> M2DiffConfig:
-    """The configuration that has parameters of these shapes: width, levels, blocks and attention are read off.
-
-    Shapes do not show the number of heads (4) and of groups (32): these are the paper's.
-    """
+    """The configuration read off these shapes; they do not show heads (4) and groups (32), which are the paper's."""
     if "input_blocks.0.0.weight" not in shapes:
         raise BadInput(
             "expected parameters in the released M2Diff format, got none called input_blocks: pass that file."
@@ -177,10 +174,7 @@ def import_released(tensors: Mapping[str, Tensor]) -> Import:
 
 @torch.no_grad()
 def compare(model: M2Diff, recorded: Mapping[str, Tensor]) -> list[Difference]:
-    """The largest absolute difference of every recorded result, in the order: heads, losses, chain.
-
-    Raises BadInput for recordings that are not what the module's first lines describe.
-    """
+    """The largest absolute difference of every recorded result: heads, losses, chain; BadInput for bad recordings."""
     _require(recorded, len(model.schedule))
     conditions = Conditions(low=recorded["low"], mri=recorded["mri"])
     results = {

@@ -1,10 +1,9 @@
-"""Weights as small whole numbers. Without them a clone and a wheel would be 9 MB larger for each edition.
+"""Weights packed as small whole numbers, 9 MB less for each network in a clone or wheel (``reproduce/shipping.py``).
 
     KEY          int8      whole numbers, in the shape of the tensor
-    KEY:worth    float32   (rows,): what one of them is worth in each row, which is all that one output reads
+    KEY:worth    float32   (rows,): the value of one unit in each row (one output channel)
 
-A row is rounded to steps of a given share of its own root mean square, so that the error is as even as its weights are.
-Only large tensors are packed (``reproduce/shipping.py`` packs them); a file may hold both kinds.
+A file may also hold tensors that are not packed.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 WORTH = ":worth"
-"""Ends the names of what is no parameter; a parameter's own name has no colon."""
+"""Suffix of the scales' names; a parameter's own name has no colon."""
 
 
 def read_parameters(path: Path) -> dict[str, Tensor]:

@@ -35,10 +35,7 @@ def family_names() -> tuple[str, ...]:
 
 
 def build(spec: Mapping[str, Any]) -> Trainable:
-    """The model of a ``model:`` section such as ``{"family": "m2diff", "network": {...}}``, freshly initialised.
-
-    Raises BadInput for a family or a key that does not exist. Initial parameters come from PyTorch's global generator.
-    """
+    """The fresh model of a ``model:`` section (PyTorch's global generator); BadInput for an unknown family or key."""
     config_type, family = _known(spec)
     return family(_checked(config_type, spec))
 

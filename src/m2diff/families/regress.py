@@ -1,7 +1,4 @@
-"""The control: one U-Net of the same size that reads the scan and the MRI and answers at once.
-
-Every claim for a diffusion stands beside it: same data, same budget, same losses and dropouts, no noise, no steps.
-"""
+"""The control: one U-Net that answers at once, trained on the same data, budget and losses as the diffusions."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ class Regress(SingleUNet, Trainable):
         return self.answer_from(self.decoded(skips, embedding), conditions)
 
     def loss(self, batch: Batch, *, generator: torch.Generator) -> Losses:
-        """The squared error of the answer, with conditions hidden by chance."""
+        """The squared error of the answer, with conditions hidden at random."""
         conditions = hide(batch.conditions, self.config.loss.dropout, generator=generator)
         return of_answer(self._answer(conditions), batch, conditions, self.config.loss)
 

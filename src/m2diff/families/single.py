@@ -2,9 +2,8 @@
 
     stems of the low-dose slab, the MRI (or a learned vector) and x_t, summed -> Encoder -> Middle -> Decoder -> head
 
-Summed stems are one convolution over the concatenated images. ``SingleUNet`` is the trunk, ``SingleDiffusion`` the
-clean-image diffusion on it: a family says what it does to the features on the way (``encoded``), what it reads off them
-(``answer_from``), at which steps it trains (``drawn_steps``) and towards what (``losses``), and nothing else.
+Summed stems equal one convolution over the concatenated images. ``SingleDiffusion`` is a clean-image diffusion on the
+trunk; a family overrides ``encoded``, ``answer_from``, ``drawn_steps`` or ``losses``.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class SingleUNet(nn.Module):
     """The trunk and its pieces; the MRI and the dose may be absent."""
 
     reads_mri: ClassVar[bool] = True
-    """Whether there is a stem for the MRI; a family of PET alone has none and never looks at one."""
+    """Whether there is a stem for the MRI."""
 
     def __init__(self, network: UNetConfig) -> None:
         super().__init__()
@@ -107,7 +106,7 @@ def needs_of(network: UNetConfig, loss: SingleLoss, *, mri: bool = True) -> Need
 
 @dataclass(frozen=True)
 class Drawn:
-    """What training drew for a batch: its conditions, some hidden, and the noised target (b, s, h, w) at its steps."""
+    """A training draw: conditions, some hidden, and the noised target (b, s, h, w) at its steps."""
 
     conditions: Conditions
     x_t: Slab
@@ -116,14 +115,14 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The encoder's skips, finest first, and the first version of the clean slab that a family formed for them."""
+    """The encoder's skips, finest first, and a family's first estimate of the clean slab."""
 
     skips: list[Features]
     first: Slab | None = None
 
 
 class SingleDiffusion(SingleUNet, DiffusionFamily):
-    """A clean-image diffusion on one U-Net; see the module for what a family may add."""
+    """A clean-image diffusion on one U-Net."""
 
     def __init__(self, config: SingleDiffusionConfig) -> None:
         super().__init__(config.network)
@@ -145,7 +144,7 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
         return Estimate(answer.clean, answer.first, answer.variance)
 
     def answer(self, x_t: Slab, t: TimeSteps, conditions: Conditions) -> Answer:
-        """All that the network says of it."""
+        """The network's whole answer."""
         check_view(self.needs, conditions)
         x_in = wiener(x_t, t, self.schedule) if self.config.network.input_scaling == "wiener" else x_t
         embedding = self.time(t) + self.dose(conditions.drf, len(t))
@@ -155,7 +154,7 @@ class SingleDiffusion(SingleUNet, DiffusionFamily):
         return replace(answer, first=encoded.first)
 
     def drawn(self, batch: Batch, *, generator: torch.Generator) -> Drawn:
-        """The batch at random steps, with conditions hidden by chance."""
+        """The batch at random steps, with conditions hidden at random."""
         conditions = hide(batch.conditions, self.config.loss.dropout, generator=generator)
         target = batch.target
         t = self.drawn_steps(len(target), generator=generator).to(target.device)

@@ -1,10 +1,10 @@
-"""Where weights lie, and the card that lies beside them and says what they are.
+"""Where weights lie, with the card beside them.
 
     weights/NAME.safetensors, NAME.json     shipped with the package, known by NAME
     FILE.safetensors, FILE.json             anybody's
     RUN/weights.safetensors, card.json      of a training run, known by RUN
 
-A card names at least the ``model``: what ``families.build`` takes.
+A card names at least the ``model`` (for ``families.build``); further data, licence, steps, seed, commit and results.
 """
 
 from __future__ import annotations
@@ -33,10 +33,7 @@ def shipped() -> tuple[str, ...]:
 
 
 def find(name_or_path: str | Path, *, also: Sequence[str] = ()) -> Path:
-    """The file of the weights of that name, or in that file or run folder.
-
-    Raises BadInput where there are none; ``also``: further names that the sentence then offers.
-    """
+    """The weights' file of that name, file or run folder; BadInput, which also offers ``also``, where there is none."""
     name, given = str(name_or_path), Path(name_or_path)
     candidates = [weights_folder() / f"{name}.safetensors"] if given.name == name else []
     candidates += [given] if given.suffix == ".safetensors" else [given / "weights.safetensors"]
@@ -50,7 +47,7 @@ def find(name_or_path: str | Path, *, also: Sequence[str] = ()) -> Path:
 
 
 def training_of(card: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The card's section ``training`` as it stands there; empty where there is none."""
+    """The card's section ``training``; empty where there is none."""
     section = card.get("training")
     return section if isinstance(section, Mapping) else {}
 
@@ -74,22 +71,21 @@ def steps_of(card: Mapping[str, Any]) -> int:
 
 
 def write_weights(model: nn.Module, card: Mapping[str, Any], weights: Path, *, beside: Path | None = None) -> Path:
-    """Write the weights of ``model`` (float16) to ``weights`` and their card ``beside``, both or neither.
+    """Write ``model`` as float16 to ``weights`` and its card ``beside`` (None: same name, ``.json``), both or neither.
 
-    ``beside``: None is the weights' own name with ``.json``. float16 keeps 11 bits, more than bfloat16 training
-    resolves. Raises BadInput where the disk is full or the folder cannot be written to.
+    float16 keeps 11 bits, more than bfloat16 training resolves. BadInput where the disk or folder refuses.
     """
     from safetensors.torch import save
 
     state = {key: _half(value) for key, value in model.state_dict().items()}
     with replacing(beside or weights.with_suffix(".json")) as card_file, replacing(weights) as file:
         card_file.write_text(json.dumps(card, indent=2) + "\n")
-        file.write_bytes(save(state))  # safetensors' own writer tells of a full disk in an error of its own
+        file.write_bytes(save(state))  # safetensors' own writer reports a full disk as an error of its own
     return weights
 
 
 def _half(tensor: Tensor) -> Tensor:
-    """On the CPU, in memory of its own, as a file of weights needs it."""
+    """A contiguous copy on the CPU; floats as float16."""
     import torch
 
     tensor = tensor.detach().cpu()
@@ -103,7 +99,7 @@ def card_beside(path: Path) -> Path | None:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The card of the weights at ``path``; BadInput where there is none, or none that describes a model."""
+    """The card of the weights at ``path``; BadInput where it is missing or describes no model."""
     beside = card_beside(path)
     if beside is None:
         raise BadInput(f"The weights {path} have no card; put the {path.stem}.json that came with them beside them.")

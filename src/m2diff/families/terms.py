@@ -1,4 +1,4 @@
-"""What the losses of the families share: hidden conditions, and squared errors in which every dose counts."""
+"""Loss terms that families share, and the hiding of conditions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from m2diff.families.config import AnswerLoss, DropoutConfig, SingleLoss
 from m2diff.nn.smooth import along_axes, neighbours, structure
 from m2diff.shapes import PerItem, Slab, TimeSteps
 
-BALANCE_FLOOR = 1e-3  # an empty slab (no error in the input at all) weighs at most 30 times an average one
+BALANCE_FLOOR = 1e-3  # an empty slab (no error in the input) weighs at most 30 times an average one
 
 
 def hide(conditions: Conditions, dropout: DropoutConfig, *, generator: torch.Generator) -> Conditions:
-    """The conditions with the MRI dropped for the whole batch, and doses made unknown item by item.
-
-    The same number of draws is made whatever is there, so that a seed means the same for every batch.
-    """
+    """Hide the MRI of the batch and the dose of single items; the number of draws is fixed, so that seeds compare."""
     chances = torch.rand(1 + conditions.low.shape[0], generator=generator, device=generator.device)
     mri = None if float(chances[0]) < dropout.mri else conditions.mri
     drf = conditions.drf
@@ -32,10 +29,7 @@ def hide(conditions: Conditions, dropout: DropoutConfig, *, generator: torch.Gen
 
 
 def item_weights(low: Slab, target: Slab, *, balance: bool) -> PerItem:
-    """(b,) the weight of each item's squared error: one, or one over the root mean squared error of its input.
-
-    The squared error of an item goes with its noise; unweighted, the lowest doses would be all that is learnt.
-    """
+    """(b,) weight of each item's squared error: 1, or by ``balance`` 1 / RMSE of its input: high doses count too."""
     if not balance:
         return torch.ones(low.shape[0], device=low.device)
     error = (low.detach().float() - target.float()).square().flatten(1).mean(dim=1)
@@ -43,7 +37,7 @@ def item_weights(low: Slab, target: Slab, *, balance: bool) -> PerItem:
 
 
 def with_classes(losses: Losses, logits: Sequence[Tensor], batch: Batch, weight: float) -> Losses:
-    """The losses, and where weighted and known the cross-entropy of soft classes: ``logits`` of each head that fits."""
+    """Add the cross-entropy of soft classes, ``logits`` of each head that fits, where weighted and known."""
     if weight == 0.0 or batch.classes is None or not logits:
         return losses
     errors = [-(batch.classes * each.float().log_softmax(dim=1)).sum(dim=1).mean() for each in logits]
@@ -51,48 +45,44 @@ def with_classes(losses: Losses, logits: Sequence[Tensor], batch: Batch, weight:
 
 
 LEVEL_PASSES = 20
-"""Means over 3 x 3 x 3 voxels within which a tissue's level is taken: 17 mm in FWHM."""
+"""Means over 3 x 3 x 3 voxels for a tissue's local mean: FWHM 17 mm."""
 
 
 def level_error(estimate: Slab, batch: Batch, weights: PerItem) -> Tensor:
-    """Mean squared error of each tissue's level nearby: the error's mean over the tissue's voxels around, squared.
+    """Squared local mean error of each tissue, which makes regional bias count; needs ``batch.classes``.
 
-    A regional bias is a small part of a voxel's error and most of what a reader of regions sees. The best answer is the
-    same as for the squared error itself (the conditional mean); this only has it learnt sooner. ``batch`` must know its
-    tissues.
+    Its optimum is the conditional mean, as for the squared error; the network only learns it sooner.
     """
     assert batch.classes is not None
     shares = batch.classes.float()
     error = (estimate.float() - batch.target.float())[:, None]
     matrices = [neighbours(n, LEVEL_PASSES, error.device) for n in error.shape[2:]]
     total, share = along_axes(torch.cat([shares * error, shares], dim=1), matrices).chunk(2, dim=1)
-    levels = (total.square() / (share + 1e-2)).sum(dim=1)  # the mean squared, times the share that it speaks for
+    levels = (total.square() / (share + 1e-2)).sum(dim=1)  # the squared mean, times the tissue's share
     return (weights * levels.flatten(1).mean(dim=1)).mean()
 
 
 def with_levels(losses: Losses, estimate: Slab, batch: Batch, weights: PerItem, weight: float) -> Losses:
-    """The losses, and where weighted and the tissues are known the error of their levels; ``weights`` (b,) of items."""
+    """Add ``level_error`` where weighted and the tissues are known; ``weights`` (b,) of items."""
     if weight == 0.0 or batch.classes is None:
         return losses
     return losses.plus("levels", level_error(estimate, batch, weights), weight)
 
 
 _INSIDE = 0.25
-"""Uptake, in a scan whose brain is near 1, above which a voxel counts as inside."""
+"""Uptake above which a voxel is inside; the brain is near 1."""
 
 
 def shrinkage(error: Tensor, truth: Tensor) -> PerItem:
-    """(b,) the squared error that goes with the truth: ``error`` (b, v) along ``truth`` (b, c, v), the mean over c."""
+    """(b,) squared error proportional to the truth: ``error`` (b, v) along ``truth`` (b, c, v), mean over c."""
     along = (truth * error[:, None]).sum(dim=2).square() / (truth.square().sum(dim=2) + 1e-3)
     return along.mean(dim=1)
 
 
 def shrinkage_error(estimate: Slab, batch: Batch, weights: PerItem) -> Tensor:
-    """What of the squared error goes with the truth itself: along its level and its contrast at two widths, inside.
+    """Squared error proportional to the truth: along its level and its contrast at two widths, inside.
 
-    The best answer by squared error is shy: what it cannot tell from noise it leaves out, so that hot structures come
-    out too cold and cold ones too hot, by the same shares in everybody. This speaks against that; the more it weighs,
-    the less is left of the bias, and the noisier the answer.
+    The best answer by squared error pulls hot structures down and cold ones up. More weight: less bias, more noise.
     """
     target = batch.target.float()
     with torch.autocast(target.device.type, enabled=False):
@@ -103,7 +93,7 @@ def shrinkage_error(estimate: Slab, batch: Batch, weights: PerItem) -> Tensor:
 
 
 def with_shrinkage(losses: Losses, estimate: Slab, batch: Batch, weights: PerItem, weight: float) -> Losses:
-    """The losses, and where weighted what goes with the truth; ``weights`` (b,) of items."""
+    """Add ``shrinkage_error`` where weighted; ``weights`` (b,) of items."""
     if weight == 0.0:
         return losses
     return losses.plus("shrinkage", shrinkage_error(estimate, batch, weights), weight)
@@ -112,7 +102,7 @@ def with_shrinkage(losses: Losses, estimate: Slab, batch: Batch, weights: PerIte
 def with_answer(
     losses: Losses, estimate: Slab, logits: Sequence[Tensor], batch: Batch, weights: PerItem, settings: AnswerLoss
 ) -> Losses:
-    """The losses, and what ``settings`` add by the answer: its classes, its tissues' levels and its shrinkage."""
+    """Add the terms of ``settings``: classes, levels, shrinkage."""
     losses = with_classes(losses, logits, batch, settings.classes)
     losses = with_levels(losses, estimate, batch, weights, settings.levels)
     return with_shrinkage(losses, estimate, batch, weights, settings.shrinkage)
@@ -121,9 +111,7 @@ def with_answer(
 def of_answer(
     answer: Answer, batch: Batch, conditions: Conditions, settings: SingleLoss, *, emphasis: PerItem | None = None
 ) -> Losses:
-    """The loss of a network with one head: its squared error, and where weighted and known those of its classes and of
-    its first version. ``emphasis`` (b,): a further weight of each item's first term.
-    """
+    """The loss of a network with one head; ``emphasis`` (b,): a further weight of each item's squared error."""
     weights = item_weights(conditions.low, batch.target, balance=settings.balance)
     emphasised = weights if emphasis is None else weights * emphasis
     losses = Losses({"pet": squared_error(answer.clean, batch.target, emphasised)}, {"pet": 1.0})
@@ -141,6 +129,6 @@ def wiener(x_t: Slab, t: TimeSteps, schedule: Schedule) -> Slab:
 
 
 def squared_error(estimate: Slab, target: Slab, weights: PerItem) -> Tensor:
-    """Mean squared error of each item, weighted, averaged over the batch; float32 whatever the autocast."""
+    """Weighted mean squared error over the batch; float32 whatever the autocast."""
     error = (estimate.float() - target.float()).square().flatten(1).mean(dim=1)
     return (weights * error).mean()

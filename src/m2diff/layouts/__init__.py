@@ -1,7 +1,4 @@
-"""Data sets as people have them, and the way from each of them to BIDS (and back, for the authors' slices).
-
-Each layout is one file with ``recognises`` and ``visits``; a new one is that and a row in ``LAYOUTS``.
-"""
+"""Data sets' layouts and their way to BIDS; a new one is a file with ``recognises`` and ``visits``, and a row."""
 
 from m2diff.layouts.convert import LAYOUTS, convert, recognise
 

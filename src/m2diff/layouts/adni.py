@@ -5,9 +5,8 @@
     ADNI/002_S_0413/Accelerated_Sagittal_MPRAGE/2017-06-21_13_23_38.0/I863048/*.dcm
     ADNI_002_S_0413_Coreg,_Avg,..._S572522_I863056.xml                                anywhere below: what each image is
 
-The XML says modality, tracer, research group and visit; without it the folder's description has to do. Each PET goes
-with the T1 of the nearest day. A session is called by the archive's number of its PET: days stay out of the result.
-Frames (several files or a dynamic series) are averaged. The archive holds no low-dose scans: they are simulated.
+The XML says modality, tracer, research group and visit; without it, folder names do. Each PET gets the T1 of the
+nearest day. Sessions carry the archive's number of the PET, not its date. Frames are averaged; low doses simulated.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _TRACERS = {
     "AV1451": ("18FAV1451", "flortaucipir", "F18"), "AV45": ("18FAV45", "florbetapir", "F18"),
     "FBB": ("18FFBB", "florbetaben", "F18"), "PIB": ("11CPIB", "PiB", "C11"), "FDG": ("18FFDG", "FDG", "F18"),
 }  # fmt: skip
-"""By a word in the tracer's or the series' name: BIDS label, name, nuclide; longer words before those in them."""
+"""By a word in the tracer's or the series' name: BIDS label, name, nuclide; longer words come first."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +51,18 @@ class ListedImage:
     day: date
     modality: str
     tracer: str
-    """As the XML states it, or else a word of the description; empty where neither says."""
+    """From the XML, or else a word of the description; empty where neither names it."""
     group: str
     visit: str
 
 
 def recognises(root: Path) -> bool:
-    """Whether ``root`` holds a folder of a subject of the archive with images in it."""
+    """Whether ``root`` holds a subject's folder of the archive, with images."""
     return any(True for _ in _images(root))
 
 
 def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
-    """Every PET image of every subject; ``factors`` are left to simulation."""
+    """Every PET image of every subject; ``factors`` are left to the simulation."""
     people: dict[str, list[ListedImage]] = defaultdict(list)
     for image in _images(root):
         people[image.subject].append(image)
@@ -103,7 +102,7 @@ def _read(image: ListedImage, what: str) -> Volume:
 
 
 def _images(root: Path) -> Iterator[ListedImage]:
-    """Every image below ``root``, with what its XML says, or else its folders' names."""
+    """Every image below ``root``, described by its XML or else its folders' names."""
     known = {int(match[1]): path for path in root.rglob("*.xml") if (match := _XML.search(path.name))}
     for folder in sorted(path for path in root.rglob("*") if path.is_dir() and _IMAGE.fullmatch(path.name)):
         day, description, subject = (folder.parents[n].name for n in range(3))
@@ -119,7 +118,7 @@ def _images(root: Path) -> Iterator[ListedImage]:
 
 
 def _tracer(scan: ListedImage) -> tuple[str, str, str]:
-    """BIDS label, name and nuclide of a scan's tracer: FDG where nothing is stated, else what is stated."""
+    """BIDS label, name and nuclide of a scan's tracer; FDG where nothing is stated."""
     words = re.sub(r"[^A-Z0-9]", "", scan.tracer.upper())
     for key, (label, name, nuclide) in _TRACERS.items():
         if key in words or name.upper() in words or (not words and key == "FDG"):
@@ -128,7 +127,7 @@ def _tracer(scan: ListedImage) -> tuple[str, str, str]:
 
 
 def _said(path: Path | None) -> dict[str, str]:
-    """What the XML at ``path`` says; its elements may or may not stand in the archive's namespace."""
+    """The contents of the XML at ``path``; its elements may lack the archive's namespace."""
     if path is None:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""One conversion as it was asked for: which of the ways between formats is meant, and going it."""
+"""One conversion: which formats are meant, and the conversion itself."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Request:
 
 
 def convert_between(request: Request, *, progress: bool = False) -> list[tuple[str, str]]:
-    """Convert; returns the names of scans that failed, each with its reason. BadInput where nothing can be done."""
+    """Convert; returns the name and reason of each scan that failed. BadInput where nothing can be done."""
     source, out = request.source, request.out
     if not source.exists():
         raise BadInput(f"{source} does not exist; check the path.")
@@ -77,7 +77,7 @@ def convert_between(request: Request, *, progress: bool = False) -> list[tuple[s
 
 
 def _to_bids(request: Request) -> None:
-    """One person's PET series, and MRI, as a BIDS data set (or one more person of it). BadInput where one fails."""
+    """One person's PET series, and MRI, as a BIDS data set, new or with others in it; BadInput where one fails."""
     from m2diff.io.load import load_image
 
     labels = {"sub": request.subject} | ({"ses": request.session} if request.session is not None else {})

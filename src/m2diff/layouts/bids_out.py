@@ -4,7 +4,7 @@
     OUT/sub-01/[ses-1/]pet/sub-01_..._trc-18FFDG_rec-standard_pet.nii.gz and .json, rec-drfN beside it
     OUT/sub-01/[ses-1/]anat/sub-01_[ses-1_]T1w.nii.gz
 
-What is there is not made again. Names, numbers and dates of patients stay out, unless they are kept on purpose.
+What is there is not made again. Names, numbers and dates of patients stay out unless they are kept on purpose.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 
 _KEY = "m2diffSource"
-"""In a PET's sidecar: a hash of where it came from, so that no other scan is ever taken for it."""
+"""Key of a PET's sidecar: a hash of the scan's source, so that no other scan is taken for it."""
 
 
 def write_bids(
@@ -39,10 +39,9 @@ def write_bids(
     keep_phi: bool = False,
     progress: bool = False,
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Write every visit below ``out``; returns how many there were and, of those that failed, the name and why.
+    """Write every visit below ``out``; returns how many there were, and the name and reason of each that failed.
 
-    ``factors``: doses to simulate (``m2diff.lower_dose``) where a visit has none but its standard scan. ``source``: the
-    layout's name, for the description.
+    ``factors``: doses to simulate for a visit with a standard scan alone. ``source``: the layout's name.
     """
     from tqdm import tqdm
 
@@ -64,7 +63,7 @@ def write_bids(
 
 
 def _write(visit: Visit, out: Path, factors: Sequence[float], keep_phi: bool) -> None:
-    """The images of one visit that are not there yet: the PET first, so that a bad MRI costs nothing else."""
+    """The missing images of one visit, the MRI last, so that a bad one costs nothing else."""
     for key, label in visit.entities.items():
         check_label(key, label)
     made_from = hashlib.sha256(visit.key.encode()).hexdigest()[:16]
@@ -87,7 +86,7 @@ def _write(visit: Visit, out: Path, factors: Sequence[float], keep_phi: bool) ->
     if missing:
         from m2diff.simulation.lower_dose import lower_dose
 
-        for drf, low in lower_dose(place(1.0), factors).items():  # all of them, so that the doses stay nested
+        for drf, low in lower_dose(place(1.0), factors).items():  # all at once, so that the doses are nested
             about = without_reconstruction(_about(visit, low, drf, keep_phi)) | {"Simulated": True, _KEY: made_from}
             nifti.save(low, place(drf), sidecar=about)
     if visit.mri is not None and not anatomy.is_file():
@@ -96,7 +95,7 @@ def _write(visit: Visit, out: Path, factors: Sequence[float], keep_phi: bool) ->
 
 
 def check_label(key: str, label: str) -> None:
-    """Refuse what BIDS does not allow as a label: a file's name is made of it."""
+    """Refuse what BIDS does not allow as a label; file names are made of it."""
     if not re.fullmatch(r"[A-Za-z0-9]+", str(label)):
         raise BadInput(f"A label of {key}- has plain letters and digits only, got {label!r}; correct it.")
 
@@ -122,7 +121,7 @@ def _name(visit: Visit, *, only: Sequence[str] = (), **more: str) -> str:
 
 
 def _describe(out: Path, source: str) -> None:
-    """The description of the data set; a folder that holds something else is refused."""
+    """The data set's description; refuses a folder that holds something else."""
     path = out / "dataset_description.json"
     if path.is_file():
         try:
@@ -151,7 +150,7 @@ def _describe(out: Path, source: str) -> None:
 
 def _participants(out: Path, people: Mapping[str, Mapping[str, str]]) -> None:
     table = out / "participants.tsv"
-    if table.is_file():  # of an earlier call: nobody is lost
+    if table.is_file():  # keeps the people of earlier calls
         with table.open(newline="") as lines:
             earlier = list(csv.DictReader(lines, delimiter="\t"))
         rows_before = {row.pop("participant_id", "").removeprefix("sub-"): row for row in earlier}

@@ -13,13 +13,13 @@ from m2diff.layouts.visit import Visit
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set lies on disk: its name for people, whether a folder is one, and what is in it."""
+    """A layout's name for people, whether a folder has it, and what is in it."""
 
     title: str
     recognises: Callable[[Path], bool]
     visits: Callable[[Path, Sequence[float]], Iterator[Visit]]
     has_doses: bool
-    """Whether low-dose scans are there, or are made of what is there; if not, they are simulated where asked for."""
+    """Whether low-dose scans exist or are made of frames; if not, they are simulated where asked for."""
 
 
 LAYOUTS = {
@@ -32,7 +32,7 @@ LAYOUTS = {
 
 
 def recognise(root: Path) -> str | None:
-    """The name of the layout of ``root``; None where it is none of them."""
+    """The name of the layout of ``root``; None where there is none."""
     return next((name for name, layout in LAYOUTS.items() if layout.recognises(root)), None)
 
 
@@ -46,10 +46,9 @@ def convert(
     keep_phi: bool = False,
     progress: bool = False,
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Bring a data set of a known layout into BIDS; returns how many scans there were, and those that failed.
+    """Convert a data set to BIDS; returns how many scans there were, and the name and reason of each that failed.
 
-    ``layout``: one of ``LAYOUTS``; None: recognised. ``factors``: the doses that are wanted. ``voxel_mm``: of 2D slices
-    that do not say it. Raises BadInput where nothing is found.
+    ``layout``: one of ``LAYOUTS``; None: recognised. ``factors``: wanted doses. ``voxel_mm``: for 2D slices without it.
     """
     if not root.is_dir():
         raise BadInput(f"{root} is no folder; give the folder of a data set.")

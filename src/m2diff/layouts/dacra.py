@@ -4,11 +4,9 @@
     sub-01/pet/sub-01_task-checkerboard_trc-18FFDG_rec-acdyn_run-1_pet.nii.gz     4D, frames of 16 s
     sub-01/pet/sub-01_task-checkerboard_trc-18FFDG_rec-acdyn_run-1_pet.json
 
-Earlier versions of the data set name the scans without ``trc`` and ``rec``. The static scan is the mean of a run's
-frames; a lower dose is the mean of some of them, spread evenly over the run: those counts were really all there was.
-Each frame was reconstructed by itself, so that whatever OSEM does at few counts is in the standard scan as well.
-Sidecars of some runs list the frames of the whole session; the image says how many there are. Frames that do not all
-last as long are refused.
+Earlier versions lack ``trc`` and ``rec``. The standard scan is the mean of a run's frames, a lower dose that of some,
+spread evenly. Each frame was reconstructed by itself, so OSEM's bias at few counts is in the standard scan too. Some
+sidecars list the whole session's frames, so their count comes from the image. Frames of several lengths are refused.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from m2diff.layouts.visit import Visit
 from m2diff.volume import Source, Volume
 
 FACTORS = (4.0, 10.0, 20.0)
-"""Doses made of frames where a run has enough of them."""
+"""Doses made of frames, where a run has enough."""
 
 
 def recognises(root: Path) -> bool:
@@ -42,7 +40,7 @@ def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
         try:
             frames = _frames(scan.pet)
         except BadInput:
-            frames = 0  # reading it will say what is wrong
+            frames = 0  # reading it raises the error
         if frames == 1:
             continue
         wanted = [1.0, *(factors or FACTORS)]
@@ -55,23 +53,20 @@ def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
 
 
 def chosen(frames: int, factor: float) -> list[int]:
-    """Indices of ``frames / factor`` frames (at least one), spread evenly; a lower dose's lie among a higher one's.
-
-    Frames are taken in the order of a van der Corput sequence, so every beginning of it is spread evenly.
-    """
+    """Indices of ``frames / factor`` frames (at least one), spread evenly (van der Corput); the doses are nested."""
     width = max(frames - 1, 1).bit_length()
     order = dict.fromkeys(int(f"{n:0{width}b}"[::-1], 2) * frames >> width for n in range(1 << width))
     return sorted(list(order)[: max(round(frames / factor), 1)])
 
 
 def mean_frames(scan: PetSession, subset: Sequence[int]) -> Volume:
-    """The mean of these frames, read one after the other from a file that is first checked to its end."""
+    """The mean of these frames, read one after the other; the file is first checked to its end."""
     _frames(scan.pet)
     about = nifti.read_sidecar(scan.pet)
     duration = _duration(about, scan)
     try:
         nifti.check_whole(scan.pet)
-        image: Any = nib.load(scan.pet, keep_file_open=True)  # a packed file is then read once, not once a frame
+        image: Any = nib.load(scan.pet, keep_file_open=True)  # reads a packed file once, not once a frame
         total = np.zeros(image.shape[:3], dtype=np.float64)
         for frame in subset:
             total += np.asarray(image.dataobj[..., frame], dtype=np.float64)
@@ -90,7 +85,7 @@ _PER_FRAME = ("FrameTimesStart", "FrameTimeStart", "FrameDuration", "DecayFactor
 
 
 def _duration(about: Mapping[str, Any], scan: PetSession) -> float | None:
-    """Seconds of one frame, None where they are not stated; frames of several lengths are refused."""
+    """Seconds of one frame, None where not stated; refuses frames of several lengths."""
     durations = about.get("FrameDuration")
     if not isinstance(durations, list) or not all(isinstance(each, int | float) for each in durations):
         return None

@@ -1,8 +1,7 @@
-"""One array out of each of several .mat files, by SciPy, run as a program of its own.
+"""A program that reads one array from each of several .mat files with SciPy.
 
-SciPy's reader ends the process on some damaged files, and a few bytes can ask for all memory. ``sliced`` starts this
-file, so that neither reaches the one who asked. Standard input: a JSON object, ``name`` of the array and ``paths``.
-Standard output: the arrays, as ``numpy.save`` writes them, up to the first that cannot be read; standard error: why.
+Some damaged files end SciPy's process or ask for all memory, so ``sliced`` runs it apart. Standard input: JSON with the
+array's ``name`` and ``paths``. Standard output: ``numpy.save`` arrays up to the first failure; standard error: why.
 """
 
 from __future__ import annotations
@@ -16,18 +15,17 @@ import numpy as np
 from scipy.io import loadmat
 
 MOST_BYTES = 4 << 30
-"""Of memory, this process whole: a slice is far smaller."""
+"""Memory limit of the whole process; a slice is far smaller."""
 
 
 def _read() -> None:
-    """Read what standard input names."""
     _limit_memory()
     asked = json.load(sys.stdin)
     for path in asked["paths"]:
         try:
             array = loadmat(path, variable_names=[asked["name"]]).get(asked["name"], np.empty(0))
         except NotImplementedError:
-            sys.exit("MATLAB 7.3")  # which is HDF5, and SciPy says so by this
+            sys.exit("MATLAB 7.3")  # an HDF5 file, by SciPy's error
         except Exception as trouble:  # whatever damaged bytes provoke
             sys.exit(type(trouble).__name__)
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
@@ -39,7 +37,7 @@ def _read() -> None:
 
 
 def _limit_memory() -> None:
-    """Let the system refuse more; where it cannot, nothing changes."""
+    """Limit the memory, where the system can."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

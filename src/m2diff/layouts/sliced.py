@@ -4,11 +4,11 @@
     ROOT/train/SD/sub-001_slice-045.mat     the same of the standard-dose PET
     ROOT/train/T1/sub-001_slice-045.mat     the same of the MRI, on the PET's grid
     ROOT/val/...   ROOT/test/...
-    ROOT/geometry.json                      ours: where the slices came from, so that they find back
+    ROOT/geometry.json                      ours: where the slices came from
 
-Rows run along y (posterior to anterior), columns along x (left to right), as a NIfTI in RAS has them. PET slices are
-divided by one scale a scan, taken from its low-dose image, MRI slices by their tissue. Folders that other tools made
-have no ``geometry.json``: their slices are stacked in the order of their numbers, with the voxels that are asked for.
+Rows run along y (posterior to anterior), columns along x (left to right), as in RAS. PET slices are divided by one
+scale a scan, from its low-dose image, MRI slices by their tissue. Without ``geometry.json``, slices are stacked by
+number, with the voxel size that is asked for.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _KEY = "slice_data"
 VOXEL_MM = (2.0, 2.0, 2.0)
 READER = Path(__file__).with_name("read_mat.py")
 MOST_SECONDS = 600
-"""Until the slices of one scan are read; it takes a few."""
+"""Time limit for the slices of one scan; reading takes a few seconds."""
 _NAME = re.compile(r"(?P<person>.*?)(?:[_-]*(?:slice|s))?[_-]*(?P<slice>\d+)", re.IGNORECASE)
 
 
@@ -53,7 +53,7 @@ def recognises(root: Path) -> bool:
 def visits(
     root: Path, factors: Sequence[float] = (), *, voxel_mm: tuple[float, float, float] = VOXEL_MM
 ) -> Iterator[Visit]:
-    """Every stack of slices. ``factors``: the one dose reduction factor of the LD slices, which do not say it."""
+    """Every stack of slices; ``factors``: the one dose reduction factor of the LD slices, which do not say it."""
     geometry = _geometry(root)
     for split in SPLITS:
         stacks: dict[str, dict[int, Path]] = defaultdict(dict)
@@ -91,10 +91,7 @@ def stack(folder: Path, names: Sequence[str], known: Mapping[str, Any], voxel_mm
 
 
 def write_slices(root: Path, out: Path, *, drf: float, size: int = 128, seed: int = 0) -> dict[str, int]:
-    """The sessions of the cohort ``root`` at one dose as slices; returns how many slices each split got.
-
-    People (never slices) are divided 8 : 1 : 1. Slices are cut or padded around their middle to ``size``.
-    """
+    """The cohort's sessions at one dose as slices of side ``size``, people split 8 : 1 : 1; slices in each split."""
     from scipy.io import savemat
 
     subjects = [subject for subject in find_subjects(root) if drf in subject.low]
@@ -121,7 +118,7 @@ def write_slices(root: Path, out: Path, *, drf: float, size: int = 128, seed: in
 
 
 def _cut(subject: Subject, drf: float, size: int) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, Any]]:
-    """One session on the working grid, cut to squares, each kind (x, y, z); and its entry of ``geometry.json``."""
+    """One session on the working grid, cut to squares, each kind (x, y, z), and its entry of ``geometry.json``."""
     from m2diff.preparation import grid
     from m2diff.preparation.pair import prepare
     from m2diff.preparation.register import align
@@ -146,14 +143,14 @@ def _cut(subject: Subject, drf: float, size: int) -> tuple[dict[str, npt.NDArray
 
 
 def _square(data: npt.NDArray[np.float32], size: int, offset: Sequence[int]) -> npt.NDArray[np.float32]:
-    """(x, y, z) cut or padded to (size, size, z); ``offset`` is where its first voxel comes to lie."""
+    """(x, y, z) cut or padded to (size, size, z), with its first voxel at ``offset``."""
     padded = np.pad(data, [(size, size), (size, size), (0, 0)])
     x, y = (size - at for at in offset)
     return padded[x : x + size, y : y + size]
 
 
 def _split(persons: Sequence[str], seed: int) -> dict[str, str]:
-    """Which split each person falls into: 8 : 1 : 1, at least one to train on."""
+    """Each person's split: 8 : 1 : 1, at least one to train on."""
     order = list(np.random.default_rng(seed).permutation(list(persons)))
     held = max(round(len(order) / 10), 1) if len(order) > 2 else 0
     return {str(person): "test" if n < held else "val" if n < 2 * held else "train" for n, person in enumerate(order)}
@@ -170,7 +167,7 @@ def _slices(paths: Sequence[Path]) -> list[npt.NDArray[np.float32]]:
 
 
 def _read_arrays(paths: Sequence[Path]) -> list[npt.NDArray[Any]]:
-    """The arrays of all files, read in a process of its own (``read_mat``); BadInput for the first that has none."""
+    """The arrays of all files, read in another process (``read_mat``); BadInput for the first without one."""
     asked = json.dumps({"name": _KEY, "paths": [str(path) for path in paths]}).encode()
     alone = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # threads ask for memory
     try:
@@ -193,7 +190,7 @@ def _read_arrays(paths: Sequence[Path]) -> list[npt.NDArray[Any]]:
 
 
 def _checked(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The slice in ``array``, which the file at ``path`` holds."""
+    """``array``, from the file at ``path``, as a slice."""
     data = np.squeeze(array)
     if data.ndim != 2:
         raise BadInput(f"{path} must hold {_KEY}, one real 2D image; got shape {data.shape}; export it so.")
@@ -203,7 +200,7 @@ def _checked(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def _person(path: Path) -> tuple[str, int]:
-    """Whose slice a file holds, and its number."""
+    """The person of a slice's file, and the slice's number."""
     match = _NAME.fullmatch(path.stem)
     if not match:
         raise BadInput(f"{path} must end in the number of its slice, such as sub-001_slice-045.mat; rename it.")

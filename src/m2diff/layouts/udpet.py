@@ -4,8 +4,7 @@
     PERSON/NORMAL.nii.gz   Full_dose.nii.gz                   the standard scan
     PERSON/2.886 x 600 WB DRF_20/*.dcm                        the same as DICOM folders, as both scanners export them
 
-The scans are of the whole body and come without an MRI. Only the head is of use here: ``_TOP_MM`` from the uppermost
-activity down is kept, the same slices of every dose.
+Scans show the whole body, without an MRI. ``_TOP_MM`` below the top of the head are kept, the same in every dose.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 
 _TOP_MM, _MARGIN_MM = 260.0, 20.0
-"""A head and some neck; and what is left above it."""
+"""A head and some neck; and a margin above it."""
 _LOW = re.compile(r"(?:^|[\s_.-])(?:DRF|D)[\s_-]?(\d+)(?=$|[\s_.-])|(?:^|[\s_])1[-_/](\d+)[\s_]*dose", re.IGNORECASE)
 _FULL = re.compile(r"(?:^|[\s_.-])(?:normal|full[\s_-]?dose)(?=$|[\s_.-])", re.IGNORECASE)
 
 
 def dose_of(name: str) -> float | None:
-    """The dose reduction factor that the name of a file or folder states, 1 for a standard scan; None for neither."""
+    """The DRF that the name of a file or folder states, 1 for a standard scan; None for neither."""
     found = _LOW.search(name)
     if found:
         return float(found[1] or found[2])
@@ -43,15 +42,14 @@ def recognises(root: Path) -> bool:
 
 
 def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
-    """Every person with a standard scan; ``factors`` chooses among the doses that are there."""
+    """Every person with a standard scan; ``factors`` chooses among the doses."""
     for person in _people(root):
         found = _doses(person)
         if 1.0 not in found:
             continue
         kept = {drf: path for drf, path in sorted(found.items()) if drf == 1.0 or not factors or drf in factors}
         doses = {drf: partial(head_of, path, found[1.0]) for drf, path in kept.items()}
-        # Folders are named after people and days. A label made of the name stays the same when others come to stand
-        # beside it, which a number would not, and does not show it.
+        # Folders are named after people and days. A hash hides the name and, unlike a number, never changes.
         name = person.relative_to(root).as_posix()
         label = hashlib.sha256(name.encode()).hexdigest()[:8]
         about = {"Units": "Bq/mL", "TracerName": "FDG", "TracerRadionuclide": "F18"}
@@ -59,7 +57,7 @@ def visits(root: Path, factors: Sequence[float] = ()) -> Iterator[Visit]:
 
 
 def head_of(path: Path, standard: Path) -> Volume:
-    """The head in the scan at ``path``: the slices that hold it in the person's standard scan."""
+    """The slices of the scan at ``path`` that hold the head in the person's standard scan."""
     whole = _standard(standard)
     volume = whole if path == standard else load_image(path)
     if not volume.same_grid(whole):
@@ -74,12 +72,12 @@ def head_of(path: Path, standard: Path) -> Volume:
 
 @lru_cache(maxsize=1)
 def _standard(path: Path) -> Volume:
-    """The standard scan, kept for the doses of the same person that follow."""
+    """The standard scan, kept for the person's other doses."""
     return load_image(path)
 
 
 def _slices(whole: Volume, axis: int) -> slice:
-    """The slices along ``axis`` that hold the head: from just above the uppermost activity down."""
+    """The head's slices along ``axis``: from just above the uppermost activity down."""
     edge, size = whole.voxel_size[axis], whole.shape[axis]
     if size * edge <= _TOP_MM + _MARGIN_MM:
         return slice(0, size)
@@ -94,7 +92,7 @@ def _slices(whole: Volume, axis: int) -> slice:
 
 
 def _people(root: Path) -> list[Path]:
-    """Folders below ``root`` that hold images named by their dose, however deep."""
+    """Folders at any depth below ``root`` that hold images named by their dose."""
     folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
     return [folder for folder in folders if _doses(folder)]
 

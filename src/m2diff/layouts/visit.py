@@ -1,4 +1,4 @@
-"""The noun of this folder: one session of one person as a layout finds it, before any image is read."""
+"""One session of one person as a layout finds it, before any image is read."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from m2diff.errors import BadInput
 from m2diff.volume import Volume
 
 Read = Callable[[], Volume]
-"""Reads one image when it is wanted; raises BadInput where it cannot."""
+"""Reads one image when called; raises BadInput where it cannot."""
 
 
 @dataclass(frozen=True)
 class Visit:
     """One scan session.
 
-    ``key``: what tells its source from every other's, whatever else lies beside it: where the scan was found.
-    ``entities``: BIDS entities of its PET in BIDS's order (no ``rec``). ``doses``: the scan by dose reduction factor, 1
-    the standard one. ``about``: columns of participants.tsv, such as ``group``. ``sidecar``: BIDS keys of the PET that
-    the layout knows and the file does not.
+    ``key``: where the scan was found, unique. ``entities``: BIDS entities of its PET in BIDS's order (no ``rec``).
+    ``doses``: the scan by dose reduction factor, 1 the standard one. ``about``: columns of participants.tsv, such as
+    ``group``. ``sidecar``: the PET's BIDS keys that the layout knows and the file lacks.
     """
 
     key: str
@@ -34,7 +33,7 @@ class Visit:
 
 
 def mean(reads: Sequence[Read]) -> Volume:
-    """The mean of the frames of one scan, read one after the other; BadInput where they share no grid."""
+    """The mean of one scan's frames, read one after the other; BadInput where their grids differ."""
     first = reads[0]()
     total = first.data.astype(np.float64)
     for read in reads[1:]:

@@ -10,10 +10,9 @@ from m2diff.shapes import Features
 
 
 class SelfAttention(nn.Module):
-    """Every pixel looks at every other one: x + project(attention(norm(x))).
+    """x + project(attention(norm(x))) over all pixels (Dhariwal and Nichol 2021, arXiv 2105.05233, section 3).
 
-    Dhariwal and Nichol 2021 (arXiv 2105.05233), section 3: the channels are dealt to the heads first and each head's
-    share is then cut into query, key and value.
+    Channels are split into heads first, then each head's into query, key and value.
     """
 
     def __init__(self, channels: int, heads: int, groups: int) -> None:

@@ -1,8 +1,4 @@
-"""The blocks of a U-Net, for images (spatial = 2) or volumes (spatial = 3).
-
-From small to large: convolution, norm, residual block, one level down, one level up, and the two ends that move
-between pixels and features.
-"""
+"""The blocks of a U-Net, for images (spatial = 2) or volumes (spatial = 3), from small to large."""
 
 from __future__ import annotations
 
@@ -19,15 +15,14 @@ from m2diff.shapes import Features, Slab
 
 Layer = TypeVar("Layer", bound=nn.Module)
 FEWEST_VOXELS = 4
-"""Voxels along an axis, of a convolution's output, below which its gradients in bfloat16 are not trusted on a CPU."""
+"""Fewest output voxels along an axis for which a CPU's bfloat16 gradients are trusted."""
 
 
 def convolved(layer: nn.Conv2d | nn.Conv3d, convolve: Callable[[Features], Features], x: Features) -> Features:
-    """What ``layer`` makes of ``x``, by ``convolve``; in float32 where it trains on a CPU and ``x`` is narrow.
+    """``convolve`` of ``x``; in float32 where ``layer`` trains on a CPU and ``x`` is narrow, at next to no cost.
 
-    oneDNN 3.12 (PyTorch 2.13) reads and writes beyond its memory where it computes the weights' gradient in bfloat16
-    of an image with few voxels along an axis. Which sizes are wrong differs from CPU to CPU: on all seen so far some of
-    one to three voxels, or below the kernel's size. Layers so small cost next to nothing in float32.
+    oneDNN 3.12 (PyTorch 2.13) reads and writes out of bounds in the bfloat16 weight gradient of narrow images: some of
+    one to three voxels along an axis, or below the kernel's size. The sizes differ between CPUs.
     """
     trains = x.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
     enough = max(FEWEST_VOXELS, *layer.kernel_size) * layer.stride[0]
@@ -61,10 +56,7 @@ def conv(spatial: int, channels_in: int, channels_out: int, kernel: int = 3, str
 
 
 class Norm(nn.GroupNorm):
-    """Group normalisation that answers bfloat16 in bfloat16, its sums in float32 all the same.
-
-    Under autocast PyTorch's own answers float32, which everything behind it then has to move through memory.
-    """
+    """Group normalisation that keeps bfloat16 under autocast, with float32 sums; PyTorch's own returns float32."""
 
     def forward(self, x: Features) -> Features:
         """(b, c, ...) to the same."""
@@ -80,7 +72,7 @@ def group_norm(channels: int, groups: int) -> Norm:
 
 
 def zeroed(layer: Layer) -> Layer:
-    """The same layer with all its parameters at zero: what it adds starts as nothing."""
+    """The same layer with all its parameters at zero, so that it adds nothing at first."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
@@ -92,10 +84,7 @@ def per_channel(values: Tensor, features: Features) -> Tensor:
 
 
 class ResBlock(nn.Module):
-    """Two convolutions beside a shortcut, modulated by an embedding (scale and shift after the second norm).
-
-    Nichol and Dhariwal 2021 (arXiv 2102.09672), appendix A: h = norm(h) (1 + scale) + shift.
-    """
+    """A residual block with h = norm(h) (1 + scale) + shift from an embedding (arXiv 2102.09672, appendix A)."""
 
     def __init__(
         self, channels_in: int, channels_out: int, embedding: int, groups: int, dropout: float, spatial: int = 2
@@ -145,11 +134,10 @@ class Upsample(nn.Module):
 
 @dataclass(frozen=True)
 class Folding:
-    """How a slab of ``slices`` becomes the grid that a network runs on, and back.
+    """Folds slabs into the grid of a network, and back; no voxel is lost.
 
-    ``spatial`` 2: the slices are channels, and blocks of ``fold`` x ``fold`` pixels too. ``spatial`` 3: the slices stay
-    an axis, and blocks of ``fold`` voxels a side become channels. With ``fold`` = 2 the network behind runs at half
-    resolution and loses nothing: the voxels are all still there.
+    ``spatial`` 2: the slices and blocks of ``fold`` x ``fold`` pixels become channels. 3: blocks of ``fold`` voxels a
+    side do, and the slices stay an axis.
     """
 
     slices: int
@@ -195,7 +183,7 @@ class PixelStem(nn.Module):
 
 
 class PixelHead(nn.Module):
-    """From features back to slices: one bare convolution, starting at zero unless told not to, and voxels unfolded."""
+    """From features to slices: one convolution, at zero first unless told otherwise, then unfolded."""
 
     def __init__(self, channels: int, folding: Folding, images: int = 1, *, zero: bool = True) -> None:
         super().__init__()

@@ -12,10 +12,7 @@ from m2diff.shapes import PerItem, TimeSteps
 
 
 def sinusoids(t: TimeSteps, width: int) -> Tensor:
-    """Cosines and sines of ``t`` at ``width / 2`` frequencies from 1 down to 1/10000, (b, width) float32.
-
-    Vaswani et al. 2017, section 3.5, in the order (cosines, sines) of diffusion networks.
-    """
+    """Cosines, then sines, of ``t`` at ``width / 2`` frequencies from 1 to 1/10000: (b, width) (arXiv 1706.03762)."""
     half = width // 2
     frequencies = torch.exp(-math.log(10000.0) / half * torch.arange(half, dtype=torch.float32, device=t.device))
     angles = t[:, None].float() * frequencies  # (b, half)
@@ -37,10 +34,7 @@ class TimeEmbedding(nn.Module):
 
 
 class DoseEmbedding(nn.Module):
-    """How little dose was given, as a vector; a learned one where it is unknown.
-
-    Reads log2 of the dose reduction factor: halving the dose is one step of the same size anywhere on the ladder.
-    """
+    """Embeds log2 of the dose reduction factor; a learned vector where it is unknown."""
 
     OCTAVES = 7.0  # log2(128): the usual ladder (4 ... 100) then lies within 0 ... 1
 

@@ -1,14 +1,9 @@
-"""A head that averages before it answers: the scan, fitted within each neighbourhood by what the network sees there.
-
-Uptake is nearly constant within a tissue, and a low-dose scan's noise is not: the best that can be done is to know
-which voxels belong together and to average their counts. A network of convolutions learns that slowly. Here it only
-names the tissues; the averaging is least squares:
+"""A head that fits the low-dose scan within soft tissue classes which the network finds (docs/model.md).
 
     low(v) = sum over k of a_k g_k(v) + noise,   for all v in a window around u;   fit(u) = sum over k of a_k(u) g_k(u)
 
-with g the soft classes (they sum to one) that the network finds and a their uptake. That is a guided filter (He, Sun
-and Tang, IEEE TPAMI 35(6), 2013) whose guide is learned, its coefficients taken on a coarser grid (He and Sun, arXiv
-1505.00996). Partial volume is in the model: a voxel may be half of one class and half of another.
+g: class shares, summing to one. a: uptake of each class in the window, by least squares on a coarser grid. It is a
+guided filter (He, Sun and Tang, IEEE TPAMI 35(6), 2013; He and Sun, arXiv 1505.00996) with a learned guide.
 """
 
 from __future__ import annotations
@@ -29,14 +24,11 @@ CELL = 4
 """Side in voxels of the cells over which a fit's sums are taken, in plane; two slices along the slab."""
 
 RIDGE = 3e-4
-"""Added to the diagonal of the mean normal equations, whose entries are the classes' shares of a window: what pulls
-the level of a class with fewer voxels than that towards the window's mean."""
+"""Added to the diagonal of the mean normal equations (class shares): pulls rarer classes to the window's mean."""
 
 
 class FitHead(nn.Module):
-    """From features to the clean slab: a mixture of the low-dose slab and its fits, a correction, and (``judged``) a
-    second look at both (``nn/judge.py``).
-    """
+    """Mixes the low-dose slab and its fits, adds a correction, and weighs all again where ``judged`` (``nn.judge``)."""
 
     def __init__(
         self,
@@ -55,10 +47,7 @@ class FitHead(nn.Module):
         self.judge = Judge(classes, len(windows)) if judged else None
 
     def forward(self, features: Features, low: Slab, drf: PerItem | None = None) -> tuple[Slab, Tensor]:
-        """Features (b, c, ...) and the low-dose slab (b, s, h, w) to the clean slab, float32, and its classes.
-
-        The classes (b, classes, s, h, w) come as logits. ``drf`` (b,): dose reduction factors, for the judge.
-        """
+        """(b, c, ...) and the low slab (b, s, h, w) to the clean slab and logits (b, classes, s, h, w), float32."""
         logits, mixture = (head(features).float().unflatten(1, (-1, self.slices)) for head in (self.guide, self.blend))
         guide, blend = logits.softmax(dim=1), mixture.softmax(dim=1)
         correction, low = self.correction(features).float(), low.float()
@@ -69,10 +58,9 @@ class FitHead(nn.Module):
 
 
 def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:
-    """``image`` (b, s, h, w), fitted by ``guide`` (b, classes, s, h, w) in windows of several sizes.
+    """Fits of ``image`` (b, s, h, w) by ``guide`` (b, classes, s, h, w): (b, windows, s, h, w), float32.
 
-    A window is a cell's surroundings after so many passes of a 3 x 3 x 3 mean over the cells. Returns
-    (b, windows, s, h, w). ``h`` and ``w`` must divide by ``CELL``. All in float32.
+    A window's size is its number of 3 x 3 x 3 means over the cells. ``CELL`` must divide ``h`` and ``w``.
     """
     sizes = image.shape[1:]
     cell = (2 if sizes[0] % 2 == 0 else 1, CELL, CELL)
@@ -88,7 +76,7 @@ def local_fits(image: Slab, guide: Tensor, windows: tuple[int, ...]) -> Tensor:
 
 
 @lru_cache
-@torch.inference_mode(False)  # kept, and needed by training too, whoever asks first
+@torch.inference_mode(False)  # the kept matrix must serve training, too
 def _between(cells: int, voxels: int, device: torch.device) -> Tensor:
     """(voxels, cells): from cells to the voxels in them along one axis, linear between the cells' centres."""
     weights = F.interpolate(torch.eye(cells)[None], size=voxels, mode="linear", align_corners=False)[0]
@@ -105,11 +93,7 @@ def _cell_means(channels: Tensor, cell: tuple[int, int, int]) -> Tensor:
 
 
 def _solve(products: Tensor) -> Tensor:
-    """The classes' levels in each window, (b, k, s', h', w'), from mean products of guide and image.
-
-    ``products``: (b, (k + 1) * (k + 1), s', h', w'). Least squares, where a class with next to no voxels in the window
-    takes the level of the window's mean.
-    """
+    """Class levels (b, k, s', h', w') by least squares, from mean products (b, (k + 1)^2, s', h', w')."""
     side = math.isqrt(products.shape[1])
     table = products.unflatten(1, (side, side)).movedim((1, 2), (-2, -1))
     normal, right = table[..., :-1, :-1], table[..., :-1, -1:]

@@ -1,8 +1,4 @@
-"""A second opinion on a fitted answer: a perceptron, the same at every voxel, weighs corrections to it.
-
-How wide a fit should be depends on the noise and on how even the uptake is within its tissues: both show in what the
-fits miss. Features have no unit: twice the noise and twice the differences weigh the same.
-"""
+"""A perceptron, the same at every voxel, that weighs corrections to a fitted answer; its features have no unit."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from m2diff.shapes import PerItem, Slab
 WIDE, NEAR, AROUND, FAR = 20, 1, 3, 6
 """Passes of a mean over 3 x 3 x 3 voxels of 2 mm: FWHM 17 mm (noise); 4, 7 and 9 mm (what the fits miss)."""
 CHUNK = 16384
-"""Voxels that the perceptron takes at once: what fits into a core's cache."""
+"""Voxels a call of the perceptron: what fits into a core's cache."""
 
 
 class Judge(nn.Module):
@@ -29,9 +25,7 @@ class Judge(nn.Module):
         self.weigh = zeroed(nn.Linear(width, fits + 6))
 
     def forward(self, answer: Slab, low: Slab, fits: Tensor, guide: Tensor, drf: PerItem | None = None) -> Slab:
-        """The judged slab (b, s, h, w) of the answer, the low-dose slab, its fits (b, n, s, h, w), narrow to wide, and
-        the shares of the classes (b, k, s, h, w), ``outside`` first; all float32. ``drf`` (b,): NaN where unknown.
-        """
+        """The judged slab (b, s, h, w); fits (b, n, s, h, w), narrow to wide; guide (b, k, s, h, w), outside first."""
         of_voxel, of_slab = features(answer, low, fits, guide, drf)
         own, slab = self.first.weight.split([of_voxel.shape[1], of_slab.shape[1]], dim=1)
         begin = F.linear(of_slab, slab, self.first.bias)[..., None]

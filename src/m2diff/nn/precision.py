@@ -15,10 +15,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def channels_last(model: Network) -> Network:
-    """``model`` with the weights of its convolutions laid out channels last, in two and in three dimensions.
-
-    Convolutions are fastest so; PyTorch's own ``to(memory_format=...)`` takes a network of one of the two only.
-    """
+    """``model`` with 2D and 3D convolutions channels last, which is fastest; PyTorch's ``to`` takes only one kind."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     for parameter in model.parameters():
         if parameter.ndim in formats:
@@ -27,7 +24,7 @@ def channels_last(model: Network) -> Network:
 
 
 def best_device(name: str = "auto") -> str:
-    """``name`` itself, or for ``auto`` the GPU where there is one, else ``cpu``; BadInput for one that is not here."""
+    """``name``, or for ``auto`` the GPU where there is one, else ``cpu``; BadInput for a device that is not here."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name != "cpu":
@@ -40,10 +37,7 @@ def best_device(name: str = "auto") -> str:
 
 
 def best_precision(device: torch.device | str) -> Literal["bf16", "fp32"]:
-    """``bf16`` where ``device`` multiplies it in hardware, else ``fp32``.
-
-    A CPU with avx512_bf16 or amx runs a U-Net about twice as fast in bfloat16; one without it emulates, and is slower.
-    """
+    """``bf16`` where ``device`` has it in hardware (CPU: avx512_bf16 or amx, about twice as fast), else ``fp32``."""
     kind = torch.device(device).type
     if kind == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

@@ -1,9 +1,4 @@
-"""A U-Net in two halves: an Encoder that leaves a skip at every step, a Decoder that takes them back.
-
-The halves are apart because a network may have several of each, and because a decoder may read the skips of more than
-one encoder (that exchange is M2Diff's idea). Stems and heads (``blocks.PixelStem``, ``blocks.PixelHead``) are the
-family's own.
-"""
+"""The two halves of a U-Net, apart because a decoder may read the skips of several encoders."""
 
 from __future__ import annotations
 
@@ -65,7 +60,7 @@ class UNetShape:
 
 
 class Stage(nn.Module):
-    """A residual block, then what stands behind it at its level: attention, a way up, both or nothing."""
+    """A residual block, then attention, a way up, both or neither."""
 
     def __init__(self, block: ResBlock, attention: SelfAttention | None = None, up: Upsample | None = None) -> None:
         super().__init__()
@@ -121,7 +116,7 @@ class Middle(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The way up: every block reads its own state, its own encoder's skip and those of ``guides`` other encoders."""
+    """The way up: every block reads its state, its own encoder's skip and those of ``guides`` other encoders."""
 
     def __init__(self, shape: UNetShape, *, guides: int = 0) -> None:
         super().__init__()

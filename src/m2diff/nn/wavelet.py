@@ -1,8 +1,8 @@
-"""The Haar wavelet transform of slices: one coarse image and three of what it lacks, at half the size.
+"""The Haar wavelet transform of slices: one coarse image and three detail images, at half the size.
 
     LL = (a + b + c + d) / 2,  LH = (a + b - c - d) / 2,  HL = (a - b + c - d) / 2,  HH = (a - b - c + d) / 2
 
-for each block [[a, b], [c, d]] of pixels (Mallat 1989): orthonormal, so that the sum of squares is kept.
+for each block [[a, b], [c, d]] of pixels (Mallat 1989); orthonormal.
 """
 
 from __future__ import annotations

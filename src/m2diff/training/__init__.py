@@ -1,1 +1,1 @@
-"""Training: one configuration, one loop, checkpoints that resume exactly."""
+"""Training: configuration, loop, and checkpoints that resume exactly."""

@@ -1,7 +1,4 @@
-"""The state of a run on disk: written whole or not at all, the last two kept, tensors and numbers only.
-
-Loading never runs code from the file (``weights_only``). When the newest file cannot be read, the one before it is.
-"""
+"""A run's state on disk: written whole or not at all, the last two kept, read without running code from the file."""
 
 from __future__ import annotations
 
@@ -21,10 +18,9 @@ KEEP = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that the next step depends on; random numbers do not, they are drawn anew from (seed, step)."""
+    """Everything that matters after ``step`` steps; random numbers are drawn anew from (seed, step)."""
 
     step: int
-    """Steps done."""
     model: dict[str, Any]
     averaged: dict[str, Any]
     optimizer: dict[str, Any]
@@ -42,7 +38,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write ``checkpoint`` and drop all but the last ``KEEP``."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{checkpoint.step:09d}.pt"
-    whole = io.BytesIO()  # torch's own writer tells of a full disk in an error of its own
+    whole = io.BytesIO()  # torch's own writer reports a full disk as an error of its own
     torch.save(vars(checkpoint), whole)
     with replacing(path) as temporary:
         temporary.write_bytes(whole.getbuffer())

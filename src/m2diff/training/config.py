@@ -1,7 +1,6 @@
-"""The one configuration of a training run: a preset, resolved, frozen, and saved beside the weights.
+"""The configuration of a training run: a YAML preset with the sections ``model``, ``data`` and ``train``.
 
-A preset is a YAML file with three sections: ``model`` (the family's own specification), ``data`` and ``train``. Keys
-that nobody knows are errors. Single values are overridden from outside as ``train.steps=100``.
+Unknown keys are errors. Single values are overridden as ``train.steps=100``.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from m2diff.families import resolve, stored
 from m2diff.nn.precision import Precision
 
 UNBOUNDED = 1_000_000_000
-"""So many steps that no run reaches them: a run whose only limit is time."""
+"""A number of steps for runs limited by time alone."""
 
 Size = Annotated[int, Field(ge=1)]
-"""Of a slab, voxels."""
+"""Of a slab, in voxels."""
 Beta = Annotated[float, Field(ge=0, lt=1)]
-"""How much of a gradient's running mean is kept a step."""
+"""Share of a gradient's running mean kept at each step."""
 
 
 class DataConfig(BaseModel):
@@ -50,7 +49,7 @@ class DataConfig(BaseModel):
 
 
 class TrainConfig(BaseModel):
-    """How it learns. Steps count optimiser steps; a run that is resumed may be given more of them."""
+    """How it learns. Steps count optimiser steps; a resumed run may be given more of them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -94,10 +93,7 @@ class Preset(BaseModel):
     train: TrainConfig = TrainConfig()
 
     def to_yaml(self) -> str:
-        """The resolved preset, every default written out: what ``--dry-run`` prints and a run saves.
-
-        BadInput for a model that no family knows.
-        """
+        """The preset as YAML with every default written out; BadInput for a model that no family knows."""
         return yaml.safe_dump({**self.model_dump(mode="json"), "model": resolve(self.model)}, sort_keys=False)
 
 
@@ -110,22 +106,17 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_preset(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Preset:
-    """The preset of that name, or in that YAML file, with ``overrides`` such as ``train.steps=100`` applied.
-
-    Refuses a name that nobody knows and keys that nobody reads.
-    """
+    """The preset of that name or YAML file, with ``overrides`` such as ``train.steps=100``; refuses unknown keys."""
     return _resolved(_read(name_or_path), overrides, str(name_or_path))
 
 
 def defaults(overrides: Sequence[str], name: str) -> Preset:
-    """What ``overrides`` make of the defaults alone, those of no family; ``name``: what a refusal calls it."""
+    """The defaults of no family, with ``overrides`` applied; ``name``: what a refusal calls it."""
     return _resolved({"name": name, "model": {}}, overrides, name)
 
 
 def preset_of(weights: str | Path, overrides: Sequence[str] = ()) -> Preset:
-    """The preset with which ``weights`` (a name or a path) are trained further: their own network, and the data and
-    train sections of the preset that they were trained with, or the defaults where no such preset ships.
-    """
+    """The preset to train ``weights`` further: their network, with data and train of their own preset or defaults."""
     path = stored.find(weights)
     card = stored.read_card(path)
     name = str(card.get("name", path.stem))
@@ -138,7 +129,6 @@ def _folder() -> Any:
 
 
 def _resolved(tree: dict[str, Any], overrides: Sequence[str], name: str) -> Preset:
-    """The preset in ``tree``, with ``overrides`` applied to it."""
     for override in overrides:
         _apply(tree, override)
     try:
@@ -187,7 +177,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 
 def _sentence(errors: ValidationError, name: str) -> str:
-    """All complaints of pydantic as one sentence."""
+    """All of pydantic's complaints as one sentence."""
     parts = []
     for error in errors.errors():
         where = ".".join(str(part) for part in error["loc"]) or "preset"

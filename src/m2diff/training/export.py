@@ -27,7 +27,7 @@ NOT_STATED = "not stated: ask who trained these weights"
 
 @dataclass(frozen=True)
 class Provenance:
-    """What only the person who trains knows about the weights."""
+    """What only the person who trains knows of the weights."""
 
     licence: str = NOT_STATED
     data: str = NOT_STATED
@@ -37,7 +37,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Training:
-    """What the run itself knows about how the weights came about."""
+    """What the run knows of how the weights were made."""
 
     train_scans: int
     train_persons: list[str]
@@ -46,7 +46,7 @@ class Training:
     batch: int
     """Slabs a step, of all processes together."""
     seen_persons: list[str] | None = None
-    """Everybody whom the run and the weights that it began from saw; None where those do not tell."""
+    """Everybody whom the run and the weights that it began from saw; None where unknown."""
     steps_before: int = 0
     """Steps of the weights that the run began from."""
     began_from: dict[str, Any] | None = None
@@ -81,7 +81,7 @@ def export(model: nn.Module, card: Mapping[str, Any], out: Path, *, weights: str
 
 
 def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
-    """Put the parameters in ``weights`` into ``model``; what the card should say of them. BadInput where none fit."""
+    """Load ``weights`` into ``model``; returns their entry for the card. BadInput where they do not fit."""
     from safetensors import SafetensorError
 
     try:

@@ -16,7 +16,7 @@ from m2diff.training.validate import Validation
 
 @dataclass
 class Means:
-    """Means of the loss terms since they were last read; a step that lacks a term does not count in its mean."""
+    """Means of the loss terms since they were last read, over the steps that had the term."""
 
     sums: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -29,14 +29,14 @@ class Means:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def read(self) -> dict[str, float]:
-        """The means, and start again."""
+        """The means; starts again."""
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums, self.counts = {}, {}
         return means
 
 
 def summary_writer() -> Any:
-    """TensorBoard's class of writers; BadInput with the extra to install where there is none."""
+    """TensorBoard's writer class; BadInput with the extra to install where it is missing."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -45,10 +45,7 @@ def summary_writer() -> Any:
 
 
 class Journal:
-    """The bar and the scalars of one process; ``main`` is False for all but the first of many.
-
-    ``steps`` None: nobody knows how many there will be, as time is the limit.
-    """
+    """The bar and the scalars of one process; ``main``: the first one. ``steps`` None: time is the limit."""
 
     def __init__(self, folder: Path, name: str, *, first: int, steps: int | None, progress: bool, main: bool) -> None:
         from tqdm import tqdm

@@ -6,9 +6,8 @@
     OUT/best.safetensors       averaged weights of the best validation, and best.json, their card
     OUT/weights.safetensors    averaged weights at the end, and card.json
 
-The same command resumes. Everything that is drawn at step k (slabs, noise, dropout) is drawn from (seed, k, rank), so
-ten steps and ten more are the same twenty, bit for bit. Devices and processes are accelerate's: started by torchrun,
-the same call trains on many GPUs.
+The same command resumes. All random numbers of step k (slabs, noise, dropout) come from (seed, k, rank), so ten steps
+and ten more equal twenty, bit for bit. torchrun starts the same call on many GPUs.
 """
 
 from __future__ import annotations
@@ -63,14 +62,12 @@ def train(
 ) -> Path:
     """Train ``preset`` (itself, a name or a .yaml file) on the cohort ``data`` into ``out``; returns the weights' path.
 
-    ``data``: a BIDS cohort of ``m2diff simulate`` (prepared once, by ``jobs`` processes, under its derivatives) or such
-    a prepared cache itself; one without noise-free images is trained towards its standard scans (``scans.aimed``).
-    A run that ``out`` already holds goes on where it stopped unless ``resume`` is False. After ``limit_minutes``, or at
-    SIGTERM or SIGINT, it stops after the step at hand with a checkpoint; the limit also leaves weights, a signal ends
-    the process. ``start``: weights of a network of this shape to begin from, by name or path, where ``out`` holds
-    nothing to resume. ``device``: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
-    ``provenance``: what the card says about licence, data and tracers. Settings that cannot be trained are refused
-    (BadInput) before the cohort is prepared.
+    ``data``: a BIDS cohort (prepared once, by ``jobs`` processes, under its derivatives) or such a cache. Without
+    noise-free images the target is the standard scan (``scans.aimed``). A run in ``out`` is resumed unless ``resume``
+    is False. At ``limit_minutes``, SIGTERM or SIGINT it stops after the step with a checkpoint; the limit
+    also leaves weights, a signal ends the process. ``start``: weights to begin from, by name or path, where nothing is
+    resumed. ``device``: ``auto``, ``cpu`` or ``cuda``. ``provenance``: the card's licence, data and tracers. Settings
+    that cannot be trained raise BadInput before the cohort is prepared.
     """
     if jobs == 0:
         raise BadInput("--jobs expects the number of processes that prepare the cohort, or -1 for all cores, got 0.")
@@ -96,11 +93,11 @@ def train(
 
 Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 NAMED = ("sha256", "name", "licence", "tracers")
-"""What a card says of the weights that a run began from."""
+"""What a card says of the weights that its run began from."""
 
 
 class Run:
-    """One run: its network, the slow copy, the optimiser, and where it stands."""
+    """One run: its network, averaged copy, optimiser and state."""
 
     def __init__(
         self,
@@ -140,7 +137,7 @@ class Run:
         self.origin: dict[str, Any] | None = None
 
     def restore(self, resume: bool) -> bool:
-        """Go on from the newest readable checkpoint (True), or start afresh; the resolved preset is saved beside it."""
+        """Resume the newest readable checkpoint (True), or start afresh; the resolved preset is saved."""
         found = checkpoints.load_latest(self._checkpoints) if resume else None
         if found is not None:
             self._load(found)
@@ -153,12 +150,12 @@ class Run:
         return found is not None
 
     def begin(self, weights: Path) -> None:
-        """Start from the weights of another run instead of random ones; the card will say which."""
+        """Start from the weights of another run; the card will say which."""
         self.origin = load_start(weights, self.model)
         self.averaged.module.load_state_dict(self.model.state_dict())
 
     def steps(self, request: StopRequest) -> None:
-        """Train until the last step, or until ``request`` is due; either way a checkpoint is left."""
+        """Train until the last step, or until ``request`` is due; either way with a checkpoint."""
         config, first = self.config, self.step
         journal = Journal(
             self.out / "logs",
@@ -195,10 +192,8 @@ class Run:
         self.accelerator.wait_for_everyone()
         return self.out / "weights.safetensors"
 
-    # --- one step --------------------------------------------------------------------------------------------------
-
     def _batches(self) -> Iterator[Batch]:
-        """The batches of the steps that are left, of this process."""
+        """Batches of the steps that are left, for one process."""
         from torch.utils.data import DataLoader
 
         data, config, needs = self.preset.data, self.config, self._needs
@@ -232,7 +227,7 @@ class Run:
         return iter(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate))
 
     def _check_precision(self, batch: Batch) -> None:
-        """Compute in float32 from here on where bfloat16 gradients of this network are wrong on this CPU."""
+        """Switch to float32 where bfloat16 gradients of this network are wrong on this CPU."""
         wrong = wrong_gradient(self.model, _on(batch, self.accelerator.device), self.precision)
         if wrong is not None:
             sentence = (
@@ -263,13 +258,13 @@ class Run:
         return terms
 
     def _agreed(self, stop: bool) -> bool:
-        """True on every process as soon as one wants to stop, so that none waits for another."""
+        """True on every process once one wants to stop, so that none waits for another."""
         if self.accelerator.num_processes == 1:
             return stop
         return bool(self.accelerator.reduce(torch.tensor(float(stop), device=self.accelerator.device)) > 0)
 
     def _report(self, journal: Journal) -> None:
-        """Log the losses since the last time; one that is no number ends the run before it can be saved."""
+        """Log the losses since the last time; one that is not finite ends the run before it can be saved."""
         means = self.means.read()
         if not np.isfinite(means["loss"]):
             raise BadInput(
@@ -292,8 +287,6 @@ class Run:
                 self.best = result.gain
                 export(self.averaged.module, self._card(), self.out, weights="best.safetensors", name="best.json")
         self.accelerator.wait_for_everyone()
-
-    # --- state -----------------------------------------------------------------------------------------------------
 
     @property
     def _checkpoints(self) -> Path:
@@ -353,10 +346,7 @@ class Run:
 
 
 def averaging(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """The exponential moving average for ``AveragedModel``: decay_k = min(decay, (1 + k) / (10 + k)) at update k.
-
-    So the first weights, far from anywhere, are soon forgotten.
-    """
+    """Moving average for ``AveragedModel``: decay_k = min(decay, (1 + k) / (10 + k)), which soon forgets the start."""
 
     @torch.no_grad()
     def update(averaged: Tensors, weights: Tensors, k: Tensor | int) -> None:
@@ -366,7 +356,7 @@ def averaging(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
 
 
 class _Loss(nn.Module):
-    """The model's loss as a forward pass, which is what data-parallel wrappers know how to share out."""
+    """The model's loss as a forward pass, which data-parallel wrappers need."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -381,7 +371,7 @@ class _Loss(nn.Module):
 
 
 def _accelerator(device: str) -> Any:
-    """Devices and processes; one accelerator serves a run from its first step to its last."""
+    """Devices and processes; one accelerator serves a whole run."""
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     except ImportError:
@@ -401,7 +391,7 @@ def _accelerator(device: str) -> Any:
 
 @contextmanager
 def _shapes_vary() -> Iterator[None]:
-    """No search for the fastest convolution of each shape: every held-out scan has its own."""
+    """No search for each shape's fastest convolution: every held-out scan has its own shape."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:
@@ -411,12 +401,12 @@ def _shapes_vary() -> Iterator[None]:
 
 
 def _seed(seed: int, step: int, rank: int) -> int:
-    """The seed of all that one process draws at one step."""
+    """The seed of one process at one step."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
 
 
 def _on(batch: Batch, device: torch.device) -> Batch:
-    """The batch on ``device``, channels last: what convolutions are fastest on."""
+    """The batch on ``device``, channels last, the fastest for convolutions."""
 
     def move(x: Tensor) -> Tensor:
         return x.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)

@@ -1,8 +1,4 @@
-"""Are bfloat16 gradients right on this CPU: one batch, computed in both precisions and compared.
-
-Libraries compute wrong gradients for some shapes on some CPUs, and the next CPU may have faults that nobody has seen.
-So a run that would train in bfloat16 on a CPU asks here first.
-"""
+"""Checks bfloat16 gradients against float32 on one batch: some CPUs' kernels get some shapes wrong."""
 
 from __future__ import annotations
 
@@ -16,20 +12,19 @@ from m2diff.batch import Batch
 from m2diff.nn.precision import Precision, autocast, best_precision
 
 TOLERANCE = 0.25
-"""Largest relative error of a parameter's gradient. Rounding alone gave at most 0.07 over the presets, fresh and
-trained; a faulty kernel gives NaN, or numbers far from the right ones."""
+"""Largest relative error of a parameter's gradient. Rounding gave at most 0.07 over the presets, fresh and trained; a
+faulty kernel gives NaN, or numbers far off."""
 FLOOR = 1e-3
-"""A gradient smaller than this share of the whole network's is compared with that share: it is mostly rounding."""
+"""Gradients below this share of the whole network's are compared with that share: they are mostly rounding."""
 STIRRED = 0.02
-"""Standard deviation, in the copy that is checked, of the parameters that start at zero."""
+"""Standard deviation of the checked copy's parameters that start at zero."""
 
 
 def wrong_gradient(model: nn.Module, batch: Batch, precision: Precision) -> str | None:
-    """The parameter whose gradient is furthest off where ``model`` trains on ``batch`` in bfloat16 on a CPU, or None.
+    """The parameter whose bfloat16 gradient is furthest off where ``model`` trains on ``batch`` on a CPU, or None.
 
-    None, too, where the gradients in float32 are no numbers themselves. Where ``precision`` is not bfloat16 there, or
-    on another device, nothing is computed. Neither the model nor any stream of random numbers is changed. It takes
-    about the time of three steps.
+    Also None where float32 gradients are not finite, and for another precision or device. Neither the model nor any
+    random stream changes. It takes about the time of three steps.
     """
     device = batch.target.device
     chosen = best_precision(device) if precision == "auto" else precision
@@ -46,7 +41,7 @@ def wrong_gradient(model: nn.Module, batch: Batch, precision: Precision) -> str 
 
 
 def _stirred(model: nn.Module) -> nn.Module:
-    """``model`` with small random numbers for parameters at zero: layers behind those would have no gradient."""
+    """``model`` with small random numbers for zero parameters, behind which layers would have no gradient."""
     torch.manual_seed(0)
     for parameter in model.parameters():
         if not parameter.any():
@@ -55,11 +50,11 @@ def _stirred(model: nn.Module) -> nn.Module:
 
 
 def _gradients(model: Any, batch: Batch, precision: Precision) -> dict[str, Tensor]:
-    """The gradient of each parameter that the loss of ``batch`` depends on; both precisions draw the same."""
+    """The gradient of each parameter that the loss of ``batch`` depends on; same draws in both precisions."""
     torch.manual_seed(0)
     with autocast("cpu", precision):
         loss = model.loss(batch, generator=torch.Generator().manual_seed(0)).total
-    # Memory that a faulty kernel reads unwritten shall hold NaN, and not zeros by luck.
+    # Unwritten memory holds NaN, so that a faulty kernel does not read zeros by luck.
     junk = [torch.full((1 << size,), torch.nan) for size in range(6, 19) for _ in range(4)]
     del junk
     names, parameters = zip(*model.named_parameters(), strict=True)
@@ -68,7 +63,7 @@ def _gradients(model: Any, batch: Batch, precision: Precision) -> dict[str, Tens
 
 
 def _errors(right: dict[str, Tensor], found: dict[str, Tensor]) -> dict[str, float]:
-    """The relative error of each gradient, infinite where one is no number."""
+    """The relative error of each gradient, infinite where one is not finite."""
     floor = FLOOR * torch.stack([gradient.norm() for gradient in right.values()]).norm()
     errors = {name: (found[name] - right[name]).norm() / (right[name].norm() + floor) for name in right}
     return {name: torch.nan_to_num(error, nan=torch.inf, posinf=torch.inf).item() for name, error in errors.items()}

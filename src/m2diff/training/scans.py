@@ -1,4 +1,4 @@
-"""The scans of a run: the cohort prepared once, split by person, and what it can be trained towards."""
+"""A run's scans: the cohort prepared once, split by person, and the targets that it has."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def split_of(
 
 
 def tracers(data: Path | str) -> tuple[str, ...]:
-    """What the sidecars of a cohort's scans name as their tracers; none where ``data`` is a cache, which has none."""
+    """Tracers that the sidecars of a cohort's scans name; none where ``data`` is a cache."""
     data = Path(data)
     named = set() if is_cache(data) else {bids.tracer_of(subject) for subject in bids.find_subjects(data)}
     return tuple(sorted(name for name in named if name))
 
 
 def aimed(preset: Preset, subjects: Sequence[PreparedSubject]) -> Preset:
-    """The preset with a target that the cohort has: no real scan has a noise-free image."""
+    """The preset with a target that the cohort has: real scans have no noise-free image."""
     without = [subject.label for subject in subjects if not subject.knows_noise_free]
     if preset.data.target == "standard" or not without:
         return preset

@@ -1,4 +1,4 @@
-"""The learning rate, a pure function of the step, so that a resumed run goes on as if it had never stopped."""
+"""The learning rate, a pure function of the step, so that a run resumes exactly."""
 
 from __future__ import annotations
 

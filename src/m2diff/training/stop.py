@@ -1,4 +1,4 @@
-"""When a run is to stop early: a signal, or the end of the time it was given."""
+"""When a run stops early: at a signal or a time limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass
 class StopRequest:
-    """Whether and why the run at hand should stop after the present step."""
+    """Whether and why the run should stop after the present step."""
 
     deadline: float | None = None
     """On the clock of ``time.monotonic``; None for no limit."""
@@ -27,14 +27,14 @@ class StopRequest:
 
 @contextmanager
 def stop_requests(limit_minutes: float | None) -> Iterator[StopRequest]:
-    """Note SIGTERM and SIGINT instead of dying of them; the former handlers come back at the end."""
+    """Note SIGTERM and SIGINT instead of ending; the former handlers come back afterwards."""
     request = StopRequest(None if limit_minutes is None else time.monotonic() + 60.0 * limit_minutes)
 
     def note(number: int, frame: Any) -> None:
         request.signal = number
 
     before: dict[signal.Signals, Any] = {}
-    with suppress(ValueError):  # not the main thread: whoever owns that one handles signals
+    with suppress(ValueError):  # not the main thread, which alone handles signals
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, note)
     try:

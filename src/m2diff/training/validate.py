@@ -1,10 +1,6 @@
-"""Is it learning: whole held-out scans, enhanced by few network calls, against the standard-dose scan.
+"""Scores held-out scans during training: PSNR in the brain; peak: the standard scan's 99.9th percentile there.
 
-A family that answers at once is asked once. One with a chain samples by its own options in a few steps, as
-``enhancement.volume`` does: one noise for the whole stack, the slabs stitched before each step is taken.
-
-The score is the PSNR inside the brain, with the 99.9th percentile of the standard scan there as its peak, beside the
-low-dose input's own. It steers a run; the honest evaluation of a finished one is ``m2diff evaluate``.
+Scans are enhanced whole, in few network calls, as in ``enhancement.volume``. Finished runs: ``m2diff evaluate``.
 """
 
 from __future__ import annotations
@@ -28,7 +24,7 @@ from m2diff.nn.precision import Precision
 from m2diff.shapes import Stack
 
 FEW = 5
-"""Network calls of a validation, unless the family makes fewer or the run's settings say otherwise."""
+"""Network calls of a validation, at most, unless the run's settings say otherwise."""
 SLABS_AT_ONCE = 8
 _MARGIN = 8
 """Voxels around the brain that the network sees too."""
@@ -87,10 +83,7 @@ class Validation:
 
 
 def calls_of(model: nn.Module, wanted: int | None) -> int:
-    """Network calls of each slab of a validation: those ``wanted``, or the family's own where these are few.
-
-    1 for a family without a chain. Raises BadInput for more than the chain has steps.
-    """
+    """Calls a slab: ``wanted``, or the family's own up to ``FEW``, 1 without a chain; BadInput beyond the chain."""
     if not isinstance(model, DiffusionFamily):
         return 1
     if wanted is None:
@@ -112,7 +105,7 @@ def validate(
     seed: int = 0,
     calls: int = 1,
 ) -> Validation:
-    """Score every dose of ``subjects`` by so many ``calls`` (``calls_of``); each scan's noise comes from ``seed``."""
+    """Score every dose of ``subjects`` in ``calls`` network calls a slab; each scan's noise comes from ``seed``."""
     scans = []
     for subject in subjects:
         mri = None if subject.mri is None else _around_brain(subject, subject.mri).to(device)
@@ -136,11 +129,7 @@ def enhance_stack(
     *,
     calls: int = 1,
 ) -> Stack:
-    """What the network makes of a whole stack (d, h, w) in so many ``calls`` of each slab.
-
-    Without an MRI the network is asked for its PET-alone answer. A chain that starts from a first estimate has the
-    low-dose scan ``low`` as such: the control's, which ``enhance`` takes, is not of the run.
-    """
+    """A stack (d, h, w) enhanced in ``calls`` network calls a slab; ``low`` serves as a chain's first estimate."""
     network: Any = model
     slabs = Slabs.of(low, mri, network.needs, drf=drf, batch=SLABS_AT_ONCE)
     return chain.run_chain(
@@ -155,14 +144,14 @@ def enhance_stack(
 
 
 def psnr(image: Tensor, reference: Tensor) -> float:
-    """PSNR of the voxels of one brain, dB; peak: the reference's 99.9th percentile."""
+    """PSNR over the voxels of one brain, dB; peak: the reference's 99.9th percentile."""
     peak = float(np.percentile(reference.numpy(), 99.9))
     error = float((image - reference).double().square().mean())
     return 10.0 * math.log10(peak**2 / error) if error > 0 else math.inf
 
 
 def _around_brain(subject: PreparedSubject, stack: Any) -> Tensor:
-    """All that the score needs of a stack: the brain's box and a margin."""
+    """The brain's box of a stack and a margin, all that the score needs."""
     box = subject.meta.brain
     corner = [max(at - _MARGIN, 0) for at in box.low]
     high = [min(at + _MARGIN, n) for at, n in zip(box.high, stack.shape, strict=True)]
