@@ -14,7 +14,7 @@ from torch import Tensor
 
 from m2diff.enhancement.results import Measured
 from m2diff.families import stored
-from m2diff.families.packed import WORTH, read_parameters
+from m2diff.families.stored import WORTH, read_parameters
 from m2diff.io.atomic import replacing
 
 SMALLEST = 1000
@@ -37,7 +37,7 @@ def ship(
 ) -> Path:
     """Put a run's (or anybody's) weights and card at ``destination`` (.safetensors, .json), with what was measured.
 
-    The card's name becomes the destination's. ``step``: pack the weights (``families/packed.py``) in steps of that
+    The card's name becomes the destination's. ``step``: pack the weights (``families/stored.py``) in steps of that
     share of their root mean square; None leaves them as they are.
 
     Returns the path of the weights; raises BadInput where ``run`` has none.

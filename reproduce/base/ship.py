@@ -1,7 +1,7 @@
 """Ship a run's weights and card: python ship.py RUN DESTINATION [RESULTS METHOD].
 
 RESULTS is the folder of table.py, METHOD a row of its table such as "M2Diff": its numbers go onto the card. Weights
-are packed in steps of a tenth of each row's root mean square (``families/packed.py``).
+are packed in steps of a tenth of each row's root mean square (``families/stored.py``).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from m2diff.enhancement import cards
 from m2diff.enhancement.results import CardScores, Measured, measured
 from m2diff.errors import BadInput
 from m2diff.families import stored
-from m2diff.families.packed import unpack
+from m2diff.families.stored import unpack
 from shipping import pack, ship, with_measured
 
 SPEC = {"family": "regress", "network": {"slices": 4, "fold": 2, "width": 8, "multipliers": [1, 2], "groups": 4}}

@@ -11,10 +11,9 @@ from scipy import ndimage
 import m2diff
 from m2diff import families
 from m2diff.enhancement import cards, volume
-from m2diff.enhancement.repeat import repeat, seed_of
 from m2diff.enhancement.run import Written, enhance, save_result
 from m2diff.enhancement.run import _spread as spread_of
-from m2diff.enhancement.volume import Options
+from m2diff.enhancement.volume import Options, repeat, seed_of
 from m2diff.errors import BadInput
 from m2diff.families import stored
 from m2diff.io import atomic, nifti

@@ -12,8 +12,7 @@ from torch import nn
 from m2diff.batch import Estimate, Needs
 from m2diff.diffusion import Schedule
 from m2diff.enhancement import volume
-from m2diff.enhancement.repeat import repeat
-from m2diff.enhancement.volume import FADE, Options
+from m2diff.enhancement.volume import FADE, Options, repeat
 from m2diff.families import DiffusionFamily
 from m2diff.families.config import SamplingConfig
 from m2diff.preparation import grid

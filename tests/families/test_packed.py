@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from m2diff.families.packed import WORTH, read_parameters, unpack
+from m2diff.families.stored import WORTH, read_parameters, unpack
 from shipping import LARGEST, pack
 
 

@@ -235,11 +235,11 @@ def test_slabs_are_drawn_as_the_settings_say(small, cache, tmp_path, monkeypatch
             super().__init__(subjects, **settings)
 
     monkeypatch.setattr(loop, "SlabDataset", Recording)
-    data = ("data.dose_power=0.7", "data.target=noise_free", "data.augmentation.flip=0.1", "train.seed=5")
+    data = ("data.target=noise_free", "data.augmentation.flip=0.1", "train.seed=5")
     preset = small("train.steps=1", *data, name="regress-base")
     run(preset, cache, tmp_path)
     (settings,) = made
-    named = ("crop", "augmentation", "target", "dose_power", "batch")
+    named = ("crop", "augmentation", "target", "batch")
     assert {name: settings[name] for name in named} == {name: getattr(preset.data, name) for name in named}
     assert settings["seed"] == 5 and settings["slices"] == 4
 

@@ -64,7 +64,6 @@ class SlabDataset(Dataset[Item]):
 
     ``slices`` by ``crop`` (height, width): size in voxels. Crops lie over the head; nine in ten are centred on a slice
     of the brain. ``batch``: in a mixed cohort, so many items in a row are all with an MRI, or all without.
-    ``dose_power``: a DRF is drawn with a chance that goes as itself to this power (0: all alike).
     """
 
     def __init__(
@@ -78,11 +77,10 @@ class SlabDataset(Dataset[Item]):
         classes: bool = False,
         anchors: bool = False,
         mri: bool = True,
-        dose_power: float = 0.0,
         seed: int = 0,
         batch: int = 1,
     ) -> None:
-        self.subjects, self.batch, self.dose_power = tuple(subjects), batch, dose_power
+        self.subjects, self.batch = tuple(subjects), batch
         self.mri = mri
         guided = [n for n, subject in enumerate(self.subjects) if mri and subject.mri is not None]
         self.kinds = (guided, [n for n in range(len(self.subjects)) if n not in guided])
@@ -112,16 +110,9 @@ class SlabDataset(Dataset[Item]):
         among = self._kind(n)
         number = among[int(rng.integers(len(among)))]
         subject = self.subjects[number]
-        drf = self._dose(subject, rng)
+        drf = subject.doses[rng.integers(len(subject.doses))]
         corner = self._corner(subject, rng)
         return Plan(number, drf, corner, Draw.random(rng, self.augmentation))
-
-    def _dose(self, subject: PreparedSubject, rng: np.random.Generator) -> float:
-        """One of the session's DRFs; always one random number."""
-        if self.dose_power == 0.0:
-            return subject.doses[rng.integers(len(subject.doses))]
-        weights = np.power(subject.doses, self.dose_power)
-        return subject.doses[rng.choice(len(subject.doses), p=weights / weights.sum())]
 
     def clean(self, subject: PreparedSubject) -> Any:
         """The stack (d, h, w) that targets of ``subject`` are made from."""

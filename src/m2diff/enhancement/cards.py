@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from m2diff.errors import BadInput
-from m2diff.families import Enhancer, build, packed, resolve, stored
+from m2diff.families import Enhancer, build, resolve, stored
 from m2diff.families.filters import FILTERS, tuned
 from m2diff.io.nifti import sha256
 from m2diff.nn.precision import channels_last
@@ -59,7 +59,7 @@ def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:
 
     model = build(card["model"])
     try:
-        state = packed.read_parameters(path)
+        state = stored.read_parameters(path)
     except (SafetensorError, OSError) as trouble:
         raise BadInput(f"The weights {path} are cut off or damaged; copy them again.") from trouble
     try:

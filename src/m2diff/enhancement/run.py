@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from m2diff.enhancement import cards
-from m2diff.enhancement.repeat import repeat
-from m2diff.enhancement.volume import Options, run_volume
+from m2diff.enhancement.volume import Options, repeat, run_volume
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily, Enhancer
 from m2diff.io import atomic, bids, nifti

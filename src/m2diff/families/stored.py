@@ -4,6 +4,9 @@
     FILE.safetensors, FILE.json             anybody's
     RUN/weights.safetensors, card.json      of a training run, known by RUN
 
+Tensors may be packed as small whole numbers (``reproduce/shipping.py``), 9 MB less a network in a clone or wheel:
+KEY is int8, and KEY:worth (rows,) float32 is the value of one unit in each row (one output channel).
+
 A card names at least the ``model`` (for ``families.build``); further data, licence, steps, seed, commit and results.
 """
 
@@ -110,3 +113,27 @@ def read_card(path: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or not isinstance(card.get("model"), dict):
         raise BadInput(f"The card {beside} does not describe a model (key 'model'); restore it.")
     return card
+
+
+WORTH = ":worth"
+"""Suffix of the scales' names; a parameter's own name has no colon."""
+
+
+def read_parameters(path: Path) -> dict[str, Tensor]:
+    """The parameters in the file at ``path``, unpacked; ``SafetensorError`` or ``OSError`` where it is damaged."""
+    from safetensors.torch import load_file
+
+    return unpack(load_file(path))
+
+
+def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters themselves: float32 where they were packed, the others as they are."""
+    parameters: dict[str, Tensor] = {}
+    for key, values in state.items():
+        if key.endswith(WORTH):
+            continue
+        worth = state.get(key + WORTH)
+        if worth is not None:
+            values = values.float() * worth.reshape(-1, *[1] * (values.ndim - 1))
+        parameters[key] = values
+    return parameters

@@ -40,9 +40,6 @@ class DataConfig(BaseModel):
     target: Target = Field(
         default="standard", description="what a slab should become: standard, noise_free or expected"
     )
-    dose_power: float = Field(
-        default=0.0, ge=-10, le=10, description="a DRF is drawn with a chance that goes as itself to this power"
-    )
     held_out: tuple[str, ...] = Field(default=(), description="persons never trained on; none: drawn")
     held_out_fraction: float = Field(default=0.1, ge=0, lt=1, description="share held out when none is named")
     augmentation: Augmentation = Augmentation()

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from m2diff.errors import BadInput
-from m2diff.families import packed, stored
+from m2diff.families import stored
 from m2diff.training.config import Preset
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
@@ -85,7 +85,7 @@ def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
     from safetensors import SafetensorError
 
     try:
-        state = packed.read_parameters(weights)
+        state = stored.read_parameters(weights)
     except (SafetensorError, OSError) as trouble:
         raise BadInput(f"The weights {weights} to start from cannot be read; give a .safetensors file.") from trouble
     try:

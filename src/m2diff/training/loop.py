@@ -206,7 +206,6 @@ class Run:
             classes=needs.classes,
             anchors=needs.anchors,
             mri=needs.mri,
-            dose_power=data.dose_power,
             seed=config.seed,
             batch=data.batch,
         )
