@@ -13,9 +13,7 @@ _GREY, _SIGNED = "gray_r", "RdBu_r"
 
 
 def side_by_side(images: Mapping[str, Volume], truth: Volume) -> str:
-    """``images`` by title, on the grid and in the unit of ``truth``, as a base64 PNG. Differences: a quarter of the
-    scale.
-    """
+    """``images`` by title, on the grid and in the unit of ``truth``, as a base64 PNG; errors on a quarter scale."""
     scene = scene_of(truth)
     clean = {plane: scene.cut(truth, plane) for plane in PLANES}
     top = rounded(bright_level(clean))

@@ -73,9 +73,8 @@ def _paired(tables: Iterable[Mapping[str, Iterable[tuple[int, int]]]]) -> dict[i
     }
 
 
-# Neuromorphometrics (BrainCOLOR) labels of the MICCAI 2012 multi-atlas challenge. Its cortical labels come in pairs,
-# even on the right, odd = even + 1 on the left; Regions of the table are cut along
-# Desikan-Killiany borders, so each gyrus goes where most of it lies.
+# Neuromorphometrics (BrainCOLOR) labels of the MICCAI 2012 multi-atlas challenge: cortex in pairs, even on the right,
+# odd = even + 1 on the left. The table has Desikan-Killiany borders: each gyrus goes where most of it lies.
 _BRAINCOLOR_CORTEX: dict[str, tuple[int, ...]] = {
     "superior_frontal_gyrus": (152, 190, 192),
     "orbitofrontal_cortex": (104, 124, 130, 136, 140, 146, 158, 178),
