@@ -1,1 +1,1 @@
-"""Every method on equal terms: trained on the same data with the same budget, scored on the same people, one page."""
+"""Compare methods on equal terms: same data, same budget, same scored people; one page of results."""

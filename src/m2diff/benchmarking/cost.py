@@ -1,9 +1,8 @@
-"""What a method costs: parameters, and the peak memory of a fresh process that answers one brain.
+"""What a method costs: parameters, and the peak memory of a fresh process that enhances one brain.
 
-    OUT/costs.json   by method, identity, device and scan: parameters, peak and base memory in MiB, seconds, device
-
-Every method is measured in a Python of its own (``python -m m2diff.benchmarking.cost``, asked by its standard input),
-on one thread; base is what the process holds before it answers: the imports, the scan, the MRI, the weights.
+OUT/costs.json holds, by method, identity, device and scan: parameters, peak and base memory in MiB, seconds, device.
+Each method runs on one thread of a Python of its own (``python -m m2diff.benchmarking.cost``). Base memory is taken
+before enhancement: imports, scan, MRI, weights.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from m2diff.io.bids import write_json
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one method; memory in MiB, of the device's memory where it is not the CPU's."""
+    """Cost of one method; memory in MiB, of the GPU where one is used."""
 
     parameters: int
     peak_mib: float
@@ -39,7 +38,7 @@ class Cost:
 def measured_costs(
     entries: Sequence[Entry], sides: Sides, out: Path, *, device: str, progress: bool
 ) -> dict[str, Cost]:
-    """The cost of every method but the input, measured once each and kept in OUT/costs.json."""
+    """The cost of every method but the input, measured once and kept in OUT/costs.json."""
     from tqdm import tqdm
 
     path = out / "costs.json"
@@ -57,7 +56,7 @@ def measured_costs(
 
 
 def _measured(entry: Entry, pet: Path, mri: Path | None, drf: float, device: str) -> Cost:
-    """Ask a Python of its own."""
+    """Measure in a new Python process."""
     command, question = [sys.executable, "-m", "m2diff.benchmarking.cost"], (entry, pet, mri, drf, device)
     done = subprocess.run(command, input=pickle.dumps(question), capture_output=True, check=False)
     if done.returncode != 0:
@@ -67,7 +66,7 @@ def _measured(entry: Entry, pet: Path, mri: Path | None, drf: float, device: str
 
 
 def _measured_here(entry: Entry, pet: Path, mri: Path | None, drf: float, device: str) -> Cost:
-    """Answer one brain in this process; its memory is that of the whole process so far."""
+    """Enhance one brain in this process; memory is that of the whole process so far."""
     import torch
 
     torch.set_num_threads(1)
@@ -81,13 +80,13 @@ def _measured_here(entry: Entry, pet: Path, mri: Path | None, drf: float, device
 
 
 def _memory(device: str) -> float:
-    """The most that this process has held so far, in MiB."""
+    """Peak memory of this process so far, in MiB."""
     if device != "cpu":
         import torch
 
         return torch.cuda.max_memory_allocated(device) / 2**20
     status = Path("/proc/self/status")
-    if status.is_file():  # Linux: getrusage would tell the parent's peak where that was higher
+    if status.is_file():  # Linux: getrusage may report the parent's peak
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
     import resource

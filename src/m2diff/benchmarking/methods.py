@@ -1,13 +1,13 @@
-"""The methods of a comparison: from the text that names one to the weights that answer.
+"""The methods of a comparison, from their names to their weights.
 
-    low-dose                      the input itself, always among them
+    low-dose                      the input, always included
     gaussian, mr-guided ...       a filter
     m2diff-small, my.yaml         a preset: trained here
-    weights:m2diff-base           weights that ship, used as they are
-    runs/mine, w.safetensors      weights at a path, likewise
+    weights:m2diff-base           shipped weights
+    runs/mine, w.safetensors      weights at a path
     m2diff-small@steps=5          the same run with options: steps, samples, mri=none; joined by ,
 
-Several stand behind one another with commas. A plain name that is both a preset and shipped weights is the preset.
+Commas separate methods. A name that is both a preset and shipped weights is the preset.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from m2diff.families.filters import presets as filter_settings
 from m2diff.training.config import preset_names
 from m2diff.volume import Volume
 
-_INPUT, STANDARD_SCAN, TRUTH = "low-dose", "standard", "noise-free"
-"""What the tables call the scans themselves."""
+_INPUT, STANDARD_SCAN, TRUTH = "low-dose", "standard", "noise-free"  # what the tables call the scans themselves
 DEFAULT_METHODS = (
     "gaussian", "mr-guided", "regress-small", "ddpm-small", "m2diff-small", "mdaa-small", "mapdiff-small",
     "mfdiff-small", "ddpet3d-small",
@@ -43,43 +42,39 @@ _OPTION = re.compile(r"(steps|samples|mri)=")
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """One line of the comparison. ``name`` is what tables call it; ``source`` what is loaded, trained or applied."""
+    """One method. ``name``: in tables; ``source``: what is loaded, trained or applied."""
 
     name: str
     kind: _Kind
     source: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of ``enhance``."""
+    options: Mapping[str, Any] = field(default_factory=dict)  # arguments of ``enhance``
     mri: bool = True
 
     @property
     def run(self) -> str:
-        """The name of its training run, which all variants of a preset share."""
+        """The name of its training run, shared by all variants of a preset."""
         return Path(self.source).stem if self.kind == "preset" else ""
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A method that can answer: with its weights, and the hash of all that makes its answer."""
+    """A method with its weights, and the hash of all that decides its answer."""
 
     method: Method
     identity: str
-    weights: str | None = None
-    """Name or path; None for the input and for filters."""
-    first: str | None = None
-    """The weights of its first estimate, where its chain starts from one."""
-    card: Mapping[str, Any] = field(default_factory=dict)
-    """The card of its weights; empty where it has none."""
+    weights: str | None = None  # name or path; None for the input and for filters
+    first: str | None = None  # the weights of its first estimate, where its chain starts from one
+    card: Mapping[str, Any] = field(default_factory=dict)  # the card of its weights; empty where it has none
 
     @property
     def terms(self) -> tuple[int, frozenset[str]] | None:
-        """Steps and persons of the training, all stages together; None where the card does not tell."""
+        """Steps and persons of the training, all stages together; None where the card is incomplete."""
         steps = stored.steps_of(self.card)
         return (steps, stored.seen_persons(self.card)) if steps and stored.tells_all(self.card) else None
 
 
 def parse_methods(texts: Sequence[str]) -> tuple[Method, ...]:
-    """The methods of comma-separated texts, the input first; BadInput for what nobody knows."""
+    """The methods in comma-separated texts, the input first; BadInput for an unknown one."""
     found = {_INPUT: Method(_INPUT, "input", _INPUT)}
     for item in _items(texts):
         method = _method(item)
@@ -92,10 +87,10 @@ def parse_methods(texts: Sequence[str]) -> tuple[Method, ...]:
 
 
 def with_weights(methods: Sequence[Method], trained: Mapping[str, Path]) -> tuple[Entry, ...]:
-    """Each method with its weights; ``trained``: the weights of the runs made here, by the run's name.
+    """Each method with its weights; ``trained``: the weights of the runs made here, by run name.
 
-    A chain that starts from a first estimate takes it from a regression that was trained as it was, where there is one:
-    both here, or both with the same steps on the same persons by their cards.
+    A chain takes its first estimate from a regression with equal training, if there is one: both trained here, or both
+    with the same steps and persons on their cards.
     """
     made = [_entry(method, trained) for method in methods]
     return tuple(_with_first_estimate(entry, made) for entry in made)
@@ -117,23 +112,23 @@ def weights_of(entry: Entry) -> tuple[cards.Weights | str, cards.Weights | None]
 
 
 def loaded_weights(name: str) -> cards.Weights:
-    """Weights by name or path, read once a process unless their file has changed since."""
+    """Weights by name or path, cached until their file changes."""
     path = Path(name)
     return _loaded_weights(name, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
 def weights_label(file: Path) -> str:
-    """What tables call weights at a path: their run, or their file."""
+    """The name in tables of weights at a path: their run, or their file."""
     return file.resolve().parent.name if file.stem == "weights" else file.stem
 
 
 def hash_of(content: Any) -> str:
-    """The SHA-256 of plain values, whatever the order of their keys."""
+    """The SHA-256 of plain values, independent of key order."""
     return sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _items(texts: Iterable[str]) -> list[str]:
-    """The methods' texts; a comma before an option only joins it to its method."""
+    """Split texts into methods; a comma before an option continues its method."""
     items: list[str] = []
     for part in (part.strip() for text in texts for part in text.split(",")):
         if items and _OPTION.match(part):
@@ -158,7 +153,7 @@ def _method(text: str) -> Method:
 
 
 def _option(part: str, text: str) -> tuple[str, str]:
-    """An option's key and its value as it is written; BadInput where either cannot be."""
+    """An option's key and value; BadInput where either is invalid."""
     key, _, value = part.partition("=")
     right = value == "none" if key == "mri" else key in ("steps", "samples") and value.isdecimal() and int(value) > 0
     if not right:
@@ -167,7 +162,7 @@ def _option(part: str, text: str) -> tuple[str, str]:
 
 
 def _known(base: str) -> tuple[str, _Kind, str]:
-    """(name, kind, source) of what stands before the options."""
+    """(name, kind, source) of the text before the options."""
     if base == _INPUT:
         return base, "input", base
     if base in FILTERS:
@@ -201,7 +196,7 @@ def _entry(method: Method, trained: Mapping[str, Path]) -> Entry:
 
 
 def _with_first_estimate(entry: Entry, among: Sequence[Entry]) -> Entry:
-    """``entry``, and where its chain starts from a first estimate, with the weights of that."""
+    """``entry``, with the weights of its first estimate if its chain starts from one."""
     sampling = None if entry.weights is None else getattr(loaded_weights(entry.weights).model, "sampling", None)
     if sampling is None or sampling.start is None:
         return entry

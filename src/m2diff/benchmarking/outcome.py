@@ -1,4 +1,4 @@
-"""All that came of a comparison, as tables and page read it; what was compared, on whom and how: OUT/benchmark.json."""
+"""All results of a comparison, for tables and page; its methods, people and terms as OUT/benchmark.json."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _USUAL_DRF = 20.0
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What was compared, and what was measured."""
+    """What was compared, and its results."""
 
     out: Path
     entries: tuple[Entry, ...]
@@ -31,15 +31,13 @@ class Outcome:
     runs: dict[str, TrainedRun]
     rows: tuple[Row, ...]
     costs: dict[str, Cost]
-    against: str
-    """The method that all others are compared with."""
+    against: str  # the method that all others are compared with
     shown: ShownScan
-    images: dict[tuple[str, float], Path]
-    """Where each method's image of the shown scan lies, by (method, dose)."""
+    images: dict[tuple[str, float], Path]  # each method's image of the shown scan, by (method, dose)
 
     @cached_property
     def measured(self) -> Measurements:
-        """Everything measured."""
+        """All measurements."""
         return Measurements(self.rows)
 
     @cached_property
@@ -54,33 +52,33 @@ class Outcome:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What tables call the methods, the input first."""
+        """The methods' names, the input first."""
         return tuple(entry.method.name for entry in self.entries)
 
     @property
     def processes(self) -> tuple[int, ...]:
-        """How many processes scored at once, of all rows."""
+        """Numbers of processes that scored at once, over all rows."""
         return tuple(sorted({int(row["processes"]) for row in self.rows if "processes" in row}))
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Where the answers were made, of all rows."""
+        """Devices used, over all rows."""
         return tuple(sorted({str(row["device"]) for row in self.rows if "device" in row})) or (self.terms.device,)
 
     @property
     def untrained(self) -> tuple[float, ...]:
-        """Scored doses that the training cohort has not, where anything learned from it."""
+        """Scored doses that the training cohort lacks, if any method learned from it."""
         return tuple(drf for drf in self.sides.doses if self._learned and not self.sides.trained_on(drf))
 
     @property
     def trained_on(self) -> dict[tuple[str, float], str]:
-        """Whether the training cohort held a dose: yes or no by (method, drf), of what learned from it."""
+        """Whether the training cohort held a dose: yes or no by (method, drf), for methods that learned from it."""
         doses = {drf: "yes" if self.sides.trained_on(drf) else "no" for drf in self.sides.doses}
         return {(name, drf): told for name in self._learned for drf, told in doses.items()}
 
     @property
     def _learned(self) -> tuple[str, ...]:
-        """What learned from the training cohort: presets, and weights at a path that saw nobody else by their card."""
+        """Methods that learned from the training cohort: presets, and weights whose card names nobody else."""
         persons = frozenset(self.sides.train_persons)
 
         def here(entry: Entry) -> bool:
@@ -92,12 +90,12 @@ class Outcome:
 
 
 def usual_drf(doses: Sequence[float]) -> float:
-    """The dose that a reader sees first: the one nearest to a twentieth."""
+    """The dose shown first: the one nearest to a twentieth."""
     return min(doses, key=lambda drf: abs(drf - _USUAL_DRF))
 
 
 def benchmark_record(outcome: Outcome) -> dict[str, Any]:
-    """What was compared, on whom and how: plain values, ready for JSON; no path of the machine is among them."""
+    """What was compared, on whom and how, ready for JSON; without paths of the machine."""
     sides, terms = outcome.sides, outcome.terms
     return {
         "budget": terms.budget.words,
@@ -131,7 +129,7 @@ def benchmark_record(outcome: Outcome) -> dict[str, Any]:
 
 
 def first_estimate_words(entry: Entry, outcome: Outcome) -> str | None:
-    """From whose answer the method's chain starts, in words; None for all others."""
+    """Where the method's first estimate comes from, in words; None if it has none."""
     if entry.first is None:
         return None
     own = next((name for name, run in outcome.runs.items() if str(run.weights) == entry.first), None)
@@ -142,7 +140,7 @@ def first_estimate_words(entry: Entry, outcome: Outcome) -> str | None:
 
 
 def _method_record(entry: Entry, outcome: Outcome) -> dict[str, Any]:
-    """How one method came about."""
+    """How one method was made."""
     kinds = {"input": "the input", "filter": "a filter, tuned", "weights": "weights as they came"}
     found: dict[str, Any] = {"kind": kinds.get(entry.method.kind, "trained here")}
     run = outcome.runs.get(entry.method.run)

@@ -1,7 +1,4 @@
-"""The page of a comparison: its pictures and tables, in which words, and what a reader is told first.
-
-Each picture goes on the page and lies as a PNG file in OUT/pictures.
-"""
+"""The page of a comparison: pictures and tables with their words. Pictures are also written to OUT/pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from m2diff.reporting.strips import side_by_side
 
 
 def comparison_page(outcome: Outcome) -> ComparisonPage:
-    """The page, from what was measured."""
+    """Build the page from the results."""
     sides = outcome.sides
     scans, persons = len(sides.test), len(sides.test_persons)
     return ComparisonPage(
@@ -103,7 +100,7 @@ def _value(value: Any) -> str:
 
 
 def _given_weights(outcome: Outcome) -> dict[tuple[int, frozenset[str]] | None, list[str]]:
-    """Weights that were not trained here, by steps and persons as their cards tell; None: not told."""
+    """Weights that were not trained here, by training steps and persons; None where their card lacks these."""
     found: dict[tuple[int, frozenset[str]] | None, list[str]] = {}
     for entry in outcome.entries:
         if entry.method.kind == "weights":
@@ -112,7 +109,7 @@ def _given_weights(outcome: Outcome) -> dict[tuple[int, frozenset[str]] | None, 
 
 
 def _given(terms: tuple[int, frozenset[str]] | None, names: Sequence[str]) -> str:
-    """What is known of weights that were not trained here."""
+    """Words for the training of weights that were not trained here."""
     several = len({name.partition("@")[0] for name in names}) > 1
     if terms is None or not several:
         return f"{', '.join(names)}: trained elsewhere, with a budget and data of their own; not on equal terms."
@@ -123,7 +120,7 @@ def _given(terms: tuple[int, frozenset[str]] | None, names: Sequence[str]) -> st
 
 
 def _budget(outcome: Outcome) -> str:
-    """The budget of what was trained here, or else that on which all given weights agree."""
+    """The budget of the runs made here, or else the one that all given weights share."""
     if outcome.runs:
         return outcome.terms.budget.words.removesuffix(" each")
     terms = [*_given_weights(outcome)]
@@ -145,7 +142,7 @@ def _key_numbers(outcome: Outcome) -> list[KeyNumber]:
 
 
 def _sections(outcome: Outcome) -> list[Section]:
-    """All parts that have something to show, in the order in which they are read."""
+    """All non-empty sections, in reading order."""
     sections = [
         Section(
             "At a glance",
@@ -211,7 +208,7 @@ def _sections(outcome: Outcome) -> list[Section]:
 
 
 def _curves(outcome: Outcome) -> PagePicture:
-    """Nearness to the truth, worth, and separation, each against the dose."""
+    """Distance to the truth, worth and separation against dose."""
     panels = [
         Panel(measure.title, _lines(outcome, partial(summary.mean_of, outcome.measured, measure=measure)))
         for measure in (summary.TRUE_PSNR, summary.DOSE_GAIN)
@@ -236,7 +233,7 @@ def _lines(outcome: Outcome, mean: Callable[[str, float], Interval | None]) -> t
 
 
 def _gap(measured: summary.Measurements, name: str, drf: float) -> Interval | None:
-    """How far patients are from the healthy."""
+    """Difference between patients and healthy persons."""
     found = summary.told_apart(measured, name, drf, summary.MARKERS[0])
     return None if found is None else found.difference
 
@@ -260,7 +257,7 @@ def _slices(outcome: Outcome) -> Iterable[PagePicture]:
 
 
 def _kept(outcome: Outcome, name: str, png: str) -> str:
-    """The picture, also written to OUT/pictures."""
+    """Return the picture; write it to OUT/pictures as well."""
     with replacing(outcome.out / "pictures" / f"{name}.png") as temporary:
         temporary.write_bytes(base64.b64decode(png))
     return png

@@ -1,8 +1,4 @@
-"""Who is trained on and who is scored: whole persons, nobody on both sides.
-
-Nobody who is scored was seen in training: not in the runs made here, and not by given weights or first estimates, as
-far as their cards tell.
-"""
+"""Who is trained on and who is scored: no person on both sides, nor among those that given weights saw (by card)."""
 
 from __future__ import annotations
 
@@ -21,10 +17,8 @@ from m2diff.errors import BadInput
 from m2diff.families import stored
 from m2diff.io import bids
 
-_SAME_DOSE = 0.05
-"""Doses this near (in logarithm) count as one: cohorts to train on may draw theirs."""
-_FEWEST_HELD_OUT = 2
-"""Persons that are held out of a cohort, at least."""
+_SAME_DOSE = 0.05  # doses count as equal within this difference of logarithms: training cohorts may draw theirs
+_FEWEST_HELD_OUT = 2  # least number of persons held out of a cohort
 
 
 @dataclass(frozen=True)
@@ -34,8 +28,7 @@ class Learner:
     label: str
     person: str
     doses: tuple[float, ...]
-    record: str = ""
-    """The hash of the record of its making."""
+    record: str = ""  # hash of the simulation's record
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,21 +37,18 @@ class Sides:
 
     train: tuple[Learner, ...]
     test: tuple[bids.Subject, ...]
-    root: Path
-    """The cohort that the scored scans lie in."""
-    held_out: tuple[str, ...]
-    """Persons of the training cohort that are not trained on."""
-    doses: tuple[float, ...]
-    """The dose reduction factors that are scored."""
+    root: Path  # the cohort that the scored scans lie in
+    held_out: tuple[str, ...]  # persons of the training cohort that are not trained on
+    doses: tuple[float, ...]  # the dose reduction factors that are scored
 
     @property
     def train_persons(self) -> tuple[str, ...]:
-        """Everybody trained on."""
+        """All persons trained on."""
         return tuple(sorted({learner.person for learner in self.train}))
 
     @property
     def test_persons(self) -> tuple[str, ...]:
-        """Everybody scored."""
+        """All persons scored."""
         return tuple(sorted({subject.person for subject in self.test}))
 
     @property
@@ -82,8 +72,8 @@ def sides(
 ) -> Sides:
     """Both sides: the cohorts ``data`` and ``test``, or else ``data`` with ``held_out`` (or a ``fraction``) kept out.
 
-    Raises BadInput where a person would be on both sides, where too few are left, where a scored person lacks what they
-    are judged by, and for doses that nobody has. A ``Notice`` says where both sides were warped from the template.
+    BadInput where a person is on both sides, too few are left, a scored person lacks an image, or nobody has a dose. A
+    ``Notice`` says where both cohorts were warped from the template.
     """
     learners = _learners(data)
     if test is None:
@@ -98,7 +88,7 @@ def sides(
     both = in_both((learner.person for learner in learners), (subject.person for subject in scored))
     if both:
         way = "leave them out of one (m2diff simulate --without)."
-        if all(map(bids.of_template, both)):  # whom no option names: another seed makes others
+        if all(map(bids.of_template, both)):  # no option leaves them out, but a new seed makes others
             way = "make one of them anew with another seed (m2diff simulate --seed)."
         raise BadInput(f"Nobody may be trained on and scored, but {', '.join(both)} is in both cohorts; {way}")
     tell_of_template((learner.person for learner in learners), (subject.person for subject in scored))
@@ -106,10 +96,10 @@ def sides(
 
 
 def refuse_seen_beforehand(chosen: Sequence[Method], models: Mapping[str, Mapping[str, Any]], sides: Sides) -> None:
-    """Refuse, before anything is trained, given weights that saw a scored person, and the shipped first estimate.
+    """Refuse, before training, given weights that saw a scored person, and the shipped first estimate if it did.
 
-    ``models``: the model of every preset, by the method's name. A regression among the methods may serve as the first
-    estimate instead; then ``refuse_seen`` decides when all weights are there.
+    ``models``: the model of every preset, by method name. If a regression among the methods may be the first estimate,
+    ``refuse_seen`` decides later.
     """
     cards = {method.name: loaded_weights(method.source).card for method in chosen if method.kind == "weights"}
     for name, card in cards.items():
@@ -122,23 +112,23 @@ def refuse_seen_beforehand(chosen: Sequence[Method], models: Mapping[str, Mappin
 
 
 def refuse_seen(entries: Sequence[Entry], sides: Sides) -> None:
-    """Refuse methods that saw a scored person, themselves or by their first estimate, as far as cards tell."""
+    """Refuse methods that saw a scored person, themselves or by their first estimate, according to their cards."""
     for name, card in _cards(entries):
         _refuse_card(name, card, sides)
 
 
 def not_told_in_full(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """The weights whose card does not name everybody whom they saw."""
+    """Weights whose card does not name everybody they saw."""
     return tuple(dict.fromkeys(name for name, card in _cards(entries) if not stored.tells_all(card)))
 
 
 def scan_id(subject: bids.Subject) -> str:
-    """What a scan is known by: its label, and the hash of its record, since another cohort may use the same label."""
+    """A scan's label and the hash of its record, since cohorts may share labels."""
     return f"{subject.label} {_hash_of(subject.record)}"
 
 
 def _cards(entries: Sequence[Entry]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The card of all weights behind the answers, with the words for these weights."""
+    """The cards of all weights used, each with its name in messages."""
     own = [(entry.method.name, entry.card) for entry in entries if entry.weights is not None]
     first = [(_first_estimate(e.method.name, e.first), loaded_weights(e.first).card) for e in entries if e.first]
     return [*own, *first]
@@ -162,7 +152,7 @@ def _hash_of(record: Path | None) -> str:
 
 
 def _whole(subjects: list[bids.Subject]) -> tuple[bids.Subject, ...]:
-    """``subjects``; BadInput where one lacks what it is judged by."""
+    """``subjects``; BadInput if one lacks an image needed for scoring."""
     for each in subjects:
         needed = {
             "MRI": each.t1, "standard scan": each.standard, "noise-free image": each.noise_free, "mask": each.mask,
@@ -180,7 +170,7 @@ def _whole(subjects: list[bids.Subject]) -> tuple[bids.Subject, ...]:
 def _learners(data: Path) -> list[Learner]:
     if not data.is_dir():
         raise BadInput(f"The data must be a cohort folder, but {data} is none; make one with m2diff simulate.")
-    if is_cache(data):  # which does not hold the records themselves
+    if is_cache(data):  # a cache holds no records
         return [
             Learner(each.label, each.person, each.doses, _hash_of(each.folder / "meta.json"))
             for each in open_cohort(data)
@@ -191,7 +181,7 @@ def _learners(data: Path) -> list[Learner]:
 
 
 def _share(learners: list[Learner], fraction: float) -> float:
-    """The share of all persons to hold out, at least two; refuses a cohort that leaves nobody to train on."""
+    """The share of all persons to hold out, at least two; BadInput if nobody would be left for training."""
     persons = {learner.person for learner in learners}
     if len(persons) <= _FEWEST_HELD_OUT:
         raise BadInput(

@@ -1,14 +1,13 @@
-"""The comparison from end to end: train what is asked on equal terms, score everybody, tables and a page.
+"""Run a comparison from end to end: train on equal terms, score everybody, write tables and a page.
 
-    OUT/runs/NAME/      a training run a preset
-    OUT/rows.jsonl      everything measured, as it comes
-    OUT/images/         the answers that the page shows
+    OUT/runs/NAME/      a training run per preset
+    OUT/rows.jsonl      all measurements
+    OUT/images/         the images that the page shows
     OUT/table.tsv       the tidy table; summary.tsv, comparisons.tsv, regions.tsv, separation.tsv: over persons
     OUT/benchmark.json  what was compared, on whom and how
     OUT/index.html      the page
 
-Stopped anywhere, the same command goes on; what is there is not done again. More methods, doses or other weights may
-be asked for later: only what is new is trained and scored.
+The same command resumes a stopped run. With more methods, doses or weights it trains and scores only the new ones.
 """
 
 from __future__ import annotations
@@ -45,13 +44,13 @@ def benchmark(
     seed: int = 0,
     progress: bool = True,
 ) -> Path:
-    """Compare ``methods`` on equal terms under ``out``; returns the path of the page.
+    """Compare ``methods`` on equal terms under ``out``; return the path of the page.
 
     ``data``: the cohort that presets are trained on. ``test``: the cohort that is scored; without it, persons held out
-    of ``data``. ``budget``: ``1500steps`` or ``20min`` for each preset. ``overrides``: as in ``train.lr=0.001``, for
-    every preset alike. ``against``: the method that the others are compared with. ``drf``: doses to score, all by
-    default. ``jobs``: processes that score, one thread each. BadInput, before anything is trained, for a method that
-    nobody knows, terms that are not equal, a setting that nothing reads, and a person on both sides.
+    of ``data``. ``budget``: ``1500steps`` or ``20min`` for each preset. ``overrides``: settings of every preset, such
+    as ``train.lr=0.001``. ``against``: the method that the others are compared with. ``drf``: doses to score (default:
+    all). ``jobs``: scoring processes, one thread each. Raises BadInput, before training, for an unknown method, unequal
+    terms, an unread setting, or a person on both sides.
     """
     data, out, test = Path(data), Path(out), None if test is None else Path(test)
     if jobs < 1:
@@ -84,7 +83,7 @@ def benchmark(
 
 
 def _reference(chosen: Sequence[Method], against: str | None) -> str:
-    """The method that the others are compared with: as asked, or the first M2Diff, or the last."""
+    """The method to compare with: ``against``, or else the first M2Diff, or the last."""
     names = [method.name for method in chosen]
     if against is not None and against not in names:
         raise BadInput(f"--against must be one of the methods ({', '.join(names)}), got {against}; correct it.")
@@ -92,7 +91,7 @@ def _reference(chosen: Sequence[Method], against: str | None) -> str:
 
 
 def _sides(data: Path, test: Path | None, drf: Sequence[float], overrides: Sequence[str]) -> Sides:
-    """Who is trained on and who is scored; who of one cohort is held out follows the overrides."""
+    """Who is trained on and who is scored; the overrides decide who of one cohort is held out."""
     if test is not None:
         return people.sides(data, test, drf=drf)
     split = training.hold_out_settings(overrides)
@@ -101,7 +100,7 @@ def _sides(data: Path, test: Path | None, drf: Sequence[float], overrides: Seque
 
 
 def _scored(tasks: list[Task], sides: Sides, out: Path, *, jobs: int, device: str, progress: bool) -> tuple[Row, ...]:
-    """The rows of all tasks: those that are there, and those that are missing, made now."""
+    """The rows of all tasks; missing ones are made now."""
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
@@ -116,7 +115,7 @@ def _scored(tasks: list[Task], sides: Sides, out: Path, *, jobs: int, device: st
         if "failed" in row:
             failed.append(f"{row['method']}, {row['scan']}: {row['failed']}")
         elif row["id"] not in kept:
-            kept[row["id"]] = row | {"processes": jobs}  # its seconds depend on who else was at work
+            kept[row["id"]] = row | {"processes": jobs}  # seconds depend on how many ran at once
             append_row(path, kept[row["id"]])
     if failed:
         raise BadInput(
@@ -127,7 +126,7 @@ def _scored(tasks: list[Task], sides: Sides, out: Path, *, jobs: int, device: st
 
 
 def _shown(sides: Sides) -> ShownScan:
-    """The scan and the two doses of the pictures: a patient where there is one; a middle dose and the lowest."""
+    """The scan and the two doses of the pictures: a patient if there is one; a middle dose and the lowest."""
     there = [subject for subject in sides.test if set(sides.doses) & set(subject.low)]
     scan = next((subject for subject in there if subject.group == "ad"), there[0])
     doses = [drf for drf in sides.doses if drf in scan.low]
@@ -137,7 +136,7 @@ def _shown(sides: Sides) -> ShownScan:
 
 
 def _written(outcome: Outcome) -> Path:
-    """All tables and the page."""
+    """Write all tables and the page."""
     measured = outcome.measured
     whole = [(name, drf) for name in outcome.names for drf in outcome.sides.doses]
     whole += [(STANDARD_SCAN, 1.0), (TRUTH, 1.0)]

@@ -1,12 +1,9 @@
-"""What is to be scored, one scan through one method, and everything measured of the answer.
+"""Score one scan by one method: OUT/rows.jsonl, a JSON object per method, scan and dose.
 
-    OUT/rows.jsonl   a JSON object a line, one line a method, scan and dose
-
-All that a row depends on (weights, options, scan, what is measured, a device that is no CPU) is hashed into its ``id``,
-so that nothing stale is taken. A measurement is (against, where, metric, value): against ``standard`` (the
-standard-dose scan) or ``noise-free`` (the truth that only a simulation knows), or ``-`` for what needs neither; where:
-``brain``, a region or a lesion. The metrics are those of ``evaluate`` (docs/metrics.md); what has no finite value is
-left out.
+A row's ``id`` hashes all that it depends on (weights, options, scan, measures, a device other than the CPU), so that
+stale rows are not used. A measurement is (against, where, metric, value). Against: ``standard`` (the standard-dose
+scan), ``noise-free`` (the simulated truth) or ``-`` (neither). Where: ``brain``, a region or a lesion. Metrics are
+those of ``evaluate`` (docs/metrics.md); values that are not finite are left out.
 """
 
 from __future__ import annotations
@@ -34,8 +31,7 @@ from m2diff.evaluation.suvr import errors_percent, suvr
 from m2diff.io import bids, nifti
 from m2diff.volume import Volume
 
-MEASURED_VERSION = 3
-"""Raised when the meaning of a measurement changes: rows of before are then made anew."""
+MEASURED_VERSION = 3  # raised when a measurement changes its meaning, so that older rows are recomputed
 NO_REFERENCE = "-"
 WHOLE_BRAIN = "brain"
 _REFERENCES = tuple(Entry(Method(name, "input", name), name) for name in (STANDARD_SCAN, TRUTH))
@@ -58,15 +54,13 @@ class Task:
     id: str
     entry: Entry
     scan: str
-    drf: float
-    """1 for the references: the standard scan and the noise-free image."""
-    image: Path | None = None
-    """Where the answer is kept for the pictures; None does not keep it."""
+    drf: float  # 1 for the references: the standard scan and the noise-free image
+    image: Path | None = None  # where the image is kept for the pictures; None: not kept
     seed: int = 0
 
 
 def read_rows(path: Path) -> dict[str, Row]:
-    """The rows of a file by their id; a last line that a killed run cut off is taken out of the file."""
+    """The rows of a file by their id; a last line that a killed run cut off is removed from the file."""
     content = path.read_bytes() if path.is_file() else b""
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
@@ -80,7 +74,7 @@ def read_rows(path: Path) -> dict[str, Row]:
 
 
 def append_row(path: Path, row: Row) -> None:
-    """Add one row to a file, whole and down to the disk."""
+    """Append one row to a file, flushed to disk."""
     with path.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(row) + "\n")
         lines.flush()
@@ -88,14 +82,14 @@ def append_row(path: Path, row: Row) -> None:
 
 
 def row_id(parts: Mapping[str, Any]) -> str:
-    """The name of a row that depends on ``parts`` alone."""
+    """The id of a row that depends on ``parts`` alone."""
     return hash_of(parts)[:16]
 
 
 def scoring_tasks(
     entries: Sequence[Entry], sides: Sides, shown: ShownScan, images: Path, *, seed: int, device: str
 ) -> list[Task]:
-    """All rows, scan by scan so that each is read once; the images of ``shown`` are kept in the folder ``images``."""
+    """All rows, grouped by scan so that each is read once; images of ``shown`` are kept in the folder ``images``."""
     common = {"measured": MEASURED_VERSION, "seed": seed} | ({} if device == "cpu" else {"device": device})
     found = []
     for subject in sides.test:
@@ -110,7 +104,7 @@ def scoring_tasks(
 
 
 def scored_row(task: Task, root: Path, device: str) -> Row:
-    """The row of ``task``, made on one thread; or, under ``failed``, why there is none."""
+    """The row of ``task``, made on one thread; on failure, the reason under ``failed``."""
     import torch
 
     torch.set_num_threads(1)
@@ -127,7 +121,7 @@ def scored_row(task: Task, root: Path, device: str) -> Row:
 
 
 def _enhanced_image(task: Task, case: Case, device: str) -> tuple[Volume, dict[str, Any]]:
-    """The method's image, and how it was made: seconds (after the weights are loaded), weights, first estimate."""
+    """The method's image, and how it was made: seconds (without loading weights), weights, first estimate."""
     name, entry = task.entry.method.name, task.entry
     if entry.method.kind == "input":
         return {STANDARD_SCAN: case.standard, TRUTH: case.noise_free}.get(name) or case.low[task.drf], {}
@@ -170,7 +164,7 @@ def _against(name: str, scores: Scores | None, table: RegionTable | None) -> Ite
 
 
 def _truth(judged: Evaluation) -> Iterator[_Measurement]:
-    """What only the noise-free image can tell: dose equivalence, SUVR, lesions."""
+    """Measures that need the noise-free image: dose equivalence, SUVR, lesions."""
     if judged.dose_equivalence is not None:
         yield TRUTH, WHOLE_BRAIN, "dose_gain", judged.dose_equivalence.gain
     if judged.regions_truth is not None:
@@ -185,7 +179,7 @@ def _truth(judged: Evaluation) -> Iterator[_Measurement]:
 
 
 def _own(judged: Evaluation) -> Iterator[_Measurement]:
-    """What is read off the image alone."""
+    """Measures that need no reference."""
     if judged.regions is None:
         return
     ours = suvr(judged.regions)
@@ -197,13 +191,13 @@ def _own(judged: Evaluation) -> Iterator[_Measurement]:
 
 
 def _ratio(table: RegionTable) -> float:
-    """Texture: the white matter's CoV over the reference's; 1 is as grainy, below is smoother."""
+    """White-matter CoV over the reference's; below 1 is smoother."""
     reference = table.reference_white_matter_cov_percent
     return table.white_matter_cov_percent / reference if reference else float("nan")
 
 
 @lru_cache(maxsize=1)
 def _case(root: Path, scan: str) -> tuple[bids.Subject, Case]:
-    """The scans of one session; tasks come session by session."""
+    """The session and its images."""
     subject = next(subject for subject in bids.find_subjects(root) if subject.label == scan)
     return subject, Case.load(root, subject)

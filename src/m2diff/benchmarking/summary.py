@@ -1,4 +1,4 @@
-"""What the rows say over persons: means with intervals, paired comparisons, regional SUVR, groups told apart.
+"""Results over persons, from the rows: means with intervals, paired comparisons, regional SUVR, group separation.
 
     OUT/table.tsv         method, person, scan, group, drf, trained_on, against, where, metric, value
     OUT/summary.tsv       method, drf, group, against, metric, persons, mean, low, high
@@ -7,8 +7,7 @@
     OUT/regions.tsv       bias and precision of every region's SUVR
     OUT/separation.tsv    AUC, difference and effect size of the meta-ROI, patients against healthy
 
-The unit is the person: scans of one person are averaged before anything is said of several. Intervals are 95 %
-bootstrap intervals over persons (docs/metrics.md).
+The unit is the person: scans of one person are averaged first. Intervals: 95 %, bootstrap (docs/metrics.md).
 """
 
 from __future__ import annotations
@@ -31,31 +30,30 @@ _Lines = Iterator[list[str]]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number a scan (or the mean over the lesions of some kind), and how it is read."""
+    """One number per scan (or the mean over lesions of one kind), and how to read it."""
 
     against: str
     metric: str
     title: str
     goal: Literal["high", "low", "zero", "one"]
     digits: int = 2
-    lesions: str = ""
-    """The kind of lesions; empty: of the whole brain."""
+    lesions: str = ""  # the kind of lesions; empty: of the whole brain
 
     @property
     def name(self) -> str:
-        """The metric with the lesions' kind, as the tables call it."""
+        """The metric with the kind of lesions, as in the tables."""
         return f"{self.metric}, {self.lesions}" if self.lesions else self.metric
 
     def counts(self, where: str) -> bool:
-        """Whether a measurement at this place counts."""
+        """Whether a measurement at this place belongs to it."""
         return where.split(" ")[0] == self.lesions if self.lesions else where == WHOLE_BRAIN
 
     def distance(self, value: float) -> float:
-        """The number by which methods are compared: how far from the goal where that is a value, else the number."""
+        """The number by which methods are compared: distance to a goal of 0 or 1, otherwise the value."""
         return {"zero": abs(value), "one": abs(value - 1.0)}.get(self.goal, value)
 
     def better(self, difference: float) -> bool:
-        """Whether a difference of distances (this - other) is in favour of this."""
+        """Whether a difference of distances (this - other) favours this."""
         return difference > 0 if self.goal == "high" else difference < 0
 
 
@@ -87,17 +85,16 @@ SECONDS = Measure(NO_REFERENCE, "seconds", "seconds a brain", "low", 1)
 _SUMMED_UP = (*QUALITY, *_REGIONAL, *LESION_MEASURES, SECONDS)
 
 COMPARED = (*(m for m in QUALITY if m.metric not in ("roughness", "nrmse")), *_REGIONAL, *LESION_MEASURES)
-"""What methods are tested on; NRMSE and PSNR tell the same, and roughness is told by flicker with less noise."""
+"""Measures that are tested; without NRMSE (as PSNR) and roughness (as flicker, with more noise)."""
 
 MARKERS = (
     Measure(NO_REFERENCE, "meta_roi_spared_ratio", "meta-ROI over sensorimotor cortex", "low"),
     Measure(NO_REFERENCE, "meta_roi_suvr", "meta-ROI SUVR (over cerebellar grey matter)", "low"),
 )
-"""What tells patients from the healthy: FDG's uptake is lower in disease, an amyloid tracer's higher."""
+"""What separates patients from healthy: lower in disease for FDG, higher for amyloid."""
 
 _GROUPS = ("all", "healthy", "ad")
-_SEED = 0
-"""The same draws for every method, so that a table does not depend on its order."""
+_SEED = 0  # the same draws for every method, whatever their order
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ class _Value:
 
 
 class Measurements:
-    """All measurements of some rows, findable by method, dose and metric."""
+    """All measurements of some rows, by method, dose and metric."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
@@ -122,20 +119,20 @@ class Measurements:
                 self._by[row["method"], float(row["drf"]), against, metric].append(found)
 
     def values(self, method: str, drf: float, against: str, metric: str) -> list[_Value]:
-        """Every measurement of a kind, of all scans and places."""
+        """All measurements of a kind, over scans and places."""
         return self._by.get((method, drf, against, metric), [])
 
     def by_person(
         self, method: str, drf: float, measure: Measure, group: str = "all", of: Callable[[float], float] = float
     ) -> dict[str, float]:
-        """One number a person, the mean over their scans (and lesions); ``of``: what is averaged of each value."""
+        """One number per person, the mean over scans (and lesions); ``of`` is applied to each value first."""
         values = self.values(method, drf, measure.against, measure.metric)
         return _averaged(
             (v.person, of(v.value)) for v in values if measure.counts(v.where) and group in ("all", v.group)
         )
 
     def distances(self, method: str, drf: float, measure: Measure) -> dict[str, float]:
-        """One distance from the goal a person: of each scan, then averaged, so that opposite errors do not cancel."""
+        """The mean distance from the goal per person; each scan's is taken first, so opposite errors do not cancel."""
         return self.by_person(method, drf, measure, of=measure.distance)
 
 
@@ -147,24 +144,23 @@ class Compared:
     measure: Measure
     paired: Paired
     holm: float
-    wins: int
-    """Persons for whom the method is the better one."""
+    wins: int  # persons for whom the method is the better one
 
     @property
     def favours(self) -> str:
-        """The method whose mean is the better one; nobody's where both are equal."""
+        """The method with the better mean; empty where both are equal."""
         difference = self.paired.difference.mean
         return "" if difference == 0 else self.paired.a if self.measure.better(difference) else self.paired.b
 
 
 def mean_of(measured: Measurements, method: str, drf: float, measure: Measure, group: str = "all") -> Interval | None:
-    """The mean over persons with its interval; None where nobody has the measure."""
+    """The mean over persons with its interval; None if nobody has the measure."""
     values = list(measured.by_person(method, drf, measure, group).values())
     return interval(values, generator=np.random.default_rng(_SEED)) if values else None
 
 
 def mean_distance(measured: Measurements, method: str, drf: float, measure: Measure) -> float | None:
-    """The mean over persons of what methods are ranked and compared by; None where nobody has the measure."""
+    """The mean distance over persons, by which methods are ranked; None if nobody has the measure."""
     values = measured.distances(method, drf, measure).values()
     return sum(values) / len(values) if values else None
 
@@ -172,7 +168,7 @@ def mean_distance(measured: Measurements, method: str, drf: float, measure: Meas
 def compared(
     measured: Measurements, methods: Sequence[str], drf: float, measure: Measure, reference: str
 ) -> list[Compared]:
-    """Every method against ``reference`` on the persons that both have, p values corrected together."""
+    """Every method against ``reference`` on their common persons; p values are Holm-corrected."""
     theirs = measured.distances(reference, drf, measure)
     pairs, wins = [], []
     for method in methods:
@@ -197,10 +193,7 @@ def regional(measured: Measurements, method: str, drf: float) -> dict[str, Agree
 
 
 def told_apart(measured: Measurements, method: str, drf: float, marker: Measure) -> Separation | None:
-    """How well ``marker`` tells patients from healthy; None where one group is missing.
-
-    Which way the disease moves it (FDG's uptake down, an amyloid tracer's up) is the truth's to say.
-    """
+    """How well ``marker`` separates patients from healthy, in the truth's direction; None if a group is missing."""
     truth = _labelled(measured, TRUTH, 1.0, marker)
     patients, healthy = ([scan.value for scan in truth if scan.patient == ill] for ill in (True, False))
     raised = bool(patients and healthy and np.mean(patients) > np.mean(healthy))
@@ -252,7 +245,7 @@ def region_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -
 
 
 def separation_lines(measured: Measurements, methods: Sequence[tuple[str, float]]) -> _Lines:
-    """separation.tsv; empty but for its header where only one group was scored."""
+    """separation.tsv; only its header if a group is missing."""
     yield [
         "method", "drf", "marker", "persons", "patients", "healthy", "auc", "auc_low", "auc_high", "difference",
         "difference_low", "difference_high", "effect",

@@ -1,4 +1,4 @@
-"""The tables of the page: numbers over persons turned into text, the best of a column marked."""
+"""The tables of the page: numbers over persons as text, the best of a column marked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COST = (
 
 
 def measure_tables(outcome: Outcome, wanted: Sequence[Measure]) -> tuple[PageTable, ...]:
-    """A table a dose: a line a method, a column a measure; the standard scan below as a reference."""
+    """A table per dose: a row per method, a column per measure, the standard scan last."""
     names, measured, found = outcome.names, outcome.measured, []
     reference = [_mean_cell(mean_of(measured, STANDARD_SCAN, 1.0, measure), measure) for measure in wanted]
     for drf in outcome.sides.doses:
@@ -42,7 +42,7 @@ def measure_tables(outcome: Outcome, wanted: Sequence[Measure]) -> tuple[PageTab
 
 
 def comparison_tables(outcome: Outcome) -> tuple[PageTable, ...]:
-    """A table a dose: each method minus the reference method."""
+    """A table per dose: each method minus the reference method."""
     found = []
     for drf in outcome.sides.doses:
         here = {(each.paired.a, each.measure): each for each in outcome.compared if each.drf == drf}
@@ -55,7 +55,7 @@ def comparison_tables(outcome: Outcome) -> tuple[PageTable, ...]:
 
 
 def regional_tables(outcome: Outcome) -> tuple[PageTable, ...]:
-    """A table a dose: mean absolute bias, mean precision, and the region of the worst bias."""
+    """A table per dose: mean absolute bias, mean precision, and the region of the worst bias."""
     standard = TableLine("standard scan", tuple(_regional(outcome, STANDARD_SCAN, 1.0)), "reference")
     found = []
     for drf in outcome.sides.doses:
@@ -65,10 +65,7 @@ def regional_tables(outcome: Outcome) -> tuple[PageTable, ...]:
 
 
 def separation_tables(outcome: Outcome) -> tuple[PageTable, ...]:
-    """A table a marker: for each dose AUC and difference of the groups; the standard scan and the truth below.
-
-    None where only one group was scored.
-    """
+    """A table per marker: AUC and group difference per dose, with standard scan and truth; none for one group."""
     if summary.told_apart(outcome.measured, TRUTH, 1.0, MARKERS[0]) is None:
         return ()
     doses = outcome.sides.doses
@@ -86,7 +83,7 @@ def separation_tables(outcome: Outcome) -> tuple[PageTable, ...]:
 
 
 def cost_table(outcome: Outcome) -> PageTable:
-    """Seconds, memory, parameters, and what the training took."""
+    """Seconds, memory, parameters and training cost."""
     lines = [_line(outcome, entry.method.name, _cost(outcome, entry)) for entry in outcome.entries]
     return PageTable("Cost of each method", ("method", *_COST), tuple(lines))
 
@@ -104,7 +101,7 @@ def _dose(outcome: Outcome, drf: float) -> str:
 
 
 def _best(distances: dict[str, float | None], measure: Measure) -> str | None:
-    """The name of the best mean distance; None where nobody has one."""
+    """The name of the best mean distance; None if there is none."""
     known = {name: each for name, each in distances.items() if each is not None}
     pick = max if measure.goal == "high" else min
     return pick(known, key=known.__getitem__, default=None)
@@ -125,7 +122,7 @@ def _interval(found: Interval, digits: int) -> TableCell:
 
 
 def _difference(each: Compared | None) -> TableCell:
-    """A difference with its interval and corrected p, coloured where the interval leaves 0 out."""
+    """A difference with its interval and corrected p, coloured where the interval excludes 0."""
     if each is None:
         return _EMPTY
     d, digits = each.paired.difference, each.measure.digits
@@ -136,7 +133,7 @@ def _difference(each: Compared | None) -> TableCell:
 
 
 def _apart(outcome: Outcome, name: str, drf: float, marker: Measure) -> tuple[TableCell, TableCell]:
-    """AUC, and the difference of the groups with its effect size."""
+    """AUC, and the group difference with its effect size."""
     found = summary.told_apart(outcome.measured, name, drf, marker)
     if found is None:
         return _EMPTY, _EMPTY

@@ -1,12 +1,11 @@
-"""Every preset of a comparison trained alike: same persons, same budget, same overrides; stopped and resumed at will.
+"""Train every preset of a comparison alike: same persons, budget and overrides; resumable.
 
-OUT/runs/NAME/             what ``m2diff train`` leaves
-OUT/runs/NAME/equal.json   what the run was asked for, the seconds spent, whether it is finished
+    OUT/runs/NAME/             what ``m2diff train`` leaves
+    OUT/runs/NAME/equal.json   the run's terms, the seconds spent, whether it is finished
 
-Settings that would make one preset's training unlike another's are set for all: nobody is validated on the way (a chain
-of many steps would spend its time on that), everybody but the scored is trained on, and under a time budget, whose
-number of steps nobody knows, the learning rate stays constant. A run that was begun under other terms is refused, not
-mixed in. A time budget is spent in stretches, so that a killed run loses count of one at most.
+For all presets: no validation on the way, training on everybody who is not scored, and, under a time budget, a constant
+learning rate (its number of steps is unknown). A run begun under other terms is refused. A time budget is spent in
+stretches: a killed run loses the count of one at most.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _FREE = {"threads", "workers", "resident", "checkpoint_every", "log_every", "val
 
 @dataclass(frozen=True)
 class Budget:
-    """Steps or minutes; neither is each preset's own number of steps, which must then be one and the same."""
+    """Steps or minutes; None of both means each preset's own steps, which must then be equal."""
 
     steps: int | None = None
     minutes: float | None = None
@@ -59,20 +58,20 @@ class Budget:
 
     @property
     def words(self) -> str:
-        """The budget as the page and the table state it."""
+        """The budget in words."""
         if self.minutes is not None:
             return f"{self.minutes:g} min of training each"
         return "the presets' own steps" if self.steps is None else f"{self.steps} steps each"
 
     def overrides(self) -> list[str]:
-        """What it sets in every preset, before the user's own settings."""
+        """The settings that it makes in every preset, before the user's own."""
         if self.minutes is not None:
             return [*_EQUAL, f"train.steps={UNBOUNDED}", "train.schedule=constant", "train.cooldown=0"]
         return [*_EQUAL] if self.steps is None else [*_EQUAL, f"train.steps={self.steps}"]
 
 
 def refuse_unread_settings(overrides: Sequence[str], *, presets: bool, test: bool) -> None:
-    """Refuse ``--set`` where nothing reads it: who is held out beside a ``test`` cohort, settings without a preset."""
+    """Refuse ``--set`` of settings that nothing reads: held-out persons beside ``test``, others without a preset."""
     for text in overrides:
         key = _key(text)
         if key in ("data", "train"):
@@ -87,10 +86,7 @@ def refuse_unread_settings(overrides: Sequence[str], *, presets: bool, test: boo
 
 
 def hold_out_settings(overrides: Sequence[str]) -> Preset:
-    """Who of one cohort is held out (``data.held_out``, ``data.held_out_fraction``, ``train.seed``).
-
-    The overrides alone say it, the defaults where they do not: no preset's file decides on whom the others are scored.
-    """
+    """Who of one cohort is held out, by overrides: ``data.held_out``, ``data.held_out_fraction``, ``train.seed``."""
     return defaults([text for text in overrides if _key(text) in _SPLIT], "--set")
 
 
@@ -100,7 +96,7 @@ def _key(override: str) -> str:
 
 @dataclass(frozen=True)
 class Terms:
-    """What is equal for all: the data, who of it is left out, the budget, the overrides, where and how it runs."""
+    """What is equal for all: data, held-out persons, budget, overrides, and how to run."""
 
     data: Path
     sides: Sides
@@ -111,14 +107,14 @@ class Terms:
     progress: bool = True
 
     def preset(self, name: str) -> Preset:
-        """The preset as it is trained here; the user's overrides have the last word, but for who is held out."""
+        """The preset as trained here; the user's overrides win, except over who is held out."""
         kept_out = f"data.held_out={json.dumps(list(self.sides.held_out))}"
         return load_preset(name, [*self.budget.overrides(), *self.overrides, kept_out])
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run: its weights, the steps it took, the seconds that they took."""
+    """A finished run: weights, steps, and seconds of training."""
 
     weights: Path
     steps: int
@@ -127,7 +123,7 @@ class TrainedRun:
 
 
 def refuse_unequal_budgets(names: Sequence[str], terms: Terms) -> None:
-    """Refuse presets that nobody knows, and budgets that are not equal, before anything is trained."""
+    """Refuse unknown presets and unequal budgets, before training."""
     steps = {name: terms.preset(name).train.steps for name in names}
     if len(set(steps.values())) > 1:
         told = ", ".join(f"{name} {count}" for name, count in steps.items())
@@ -135,7 +131,7 @@ def refuse_unequal_budgets(names: Sequence[str], terms: Terms) -> None:
 
 
 def preset_differences(presets: Mapping[str, Preset]) -> dict[str, dict[str, Any]]:
-    """The settings of data and training in which presets differ, each with every preset's value."""
+    """The data and training settings in which presets differ, with each preset's value."""
     told = {name: dict(_settings(preset)) for name, preset in presets.items()}
     keys = dict.fromkeys(key for each in told.values() for key in each)
     values = {key: {name: each.get(key) for name, each in told.items()} for key in keys}
@@ -143,14 +139,14 @@ def preset_differences(presets: Mapping[str, Preset]) -> dict[str, dict[str, Any
 
 
 def _settings(preset: Preset) -> Iterator[tuple[str, Any]]:
-    """All that may change the weights, by the keys that ``--set`` takes."""
+    """All settings that may change the weights, by the keys of ``--set``."""
     tree = preset.model_dump(mode="json", include={"data", "train"})
     for section, settings in tree.items():
         yield from ((f"{section}.{key}", value) for key, value in settings.items() if key not in _FREE)
 
 
 def trained_runs(names: Sequence[str], out: Path, terms: Terms) -> dict[str, TrainedRun]:
-    """Every run by its name. One that cannot be trained does not keep the others: it is told when they are done."""
+    """Train every run, by name. One failure does not stop the others; it is raised at the end."""
     found, failed = {}, []
     for name in names:
         try:
@@ -166,11 +162,11 @@ def trained_runs(names: Sequence[str], out: Path, terms: Terms) -> dict[str, Tra
 
 
 def trained_run(name: str, out: Path, terms: Terms) -> TrainedRun:
-    """The run of the preset ``name`` under ``out``: taken as it is where finished, resumed or begun otherwise."""
+    """The run of preset ``name`` under ``out``: returned if finished, otherwise resumed or begun."""
     preset = terms.preset(name)
     folder = out / "runs" / Path(name).stem
     record = _opened(folder, _asked(preset, terms))
-    if not record["finished"] and not is_cache(terms.data):  # before the clock starts, which counts training alone
+    if not record["finished"] and not is_cache(terms.data):  # not counted as training time
         prepare_cohort(terms.data, terms.data / CACHE, jobs=terms.jobs, progress=terms.progress)
     while not record["finished"]:
         _stretch(preset, folder, terms, record)
@@ -189,7 +185,7 @@ def _asked(preset: Preset, terms: Terms) -> dict[str, Any]:
 
 
 def _opened(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """The run's record; BadInput where its folder holds a run under other terms."""
+    """The run's record; BadInput where its folder holds a run with other terms."""
     path = folder / "equal.json"
     if not path.is_file():
         record = {"asked": asked, "seconds": 0.0, "finished": False}
@@ -203,7 +199,7 @@ def _opened(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stretch(preset: Preset, folder: Path, terms: Terms, record: dict[str, Any]) -> None:
-    """Train to the end of the steps, or for a stretch of the time that is left; ``record`` is brought up to date."""
+    """Train to the last step, or for a stretch of the time left; updates ``record``."""
     from m2diff.training.loop import train
 
     minutes = terms.budget.minutes
@@ -212,7 +208,6 @@ def _stretch(preset: Preset, folder: Path, terms: Terms, record: dict[str, Any])
     begun = time.monotonic()
 
     def spent() -> float:
-        """Seconds of training; never more than were given."""
         return min(time.monotonic() - begun, float("inf") if limit is None else 60 * limit)
 
     try:
@@ -220,7 +215,7 @@ def _stretch(preset: Preset, folder: Path, terms: Terms, record: dict[str, Any])
             preset, terms.data, folder, limit_minutes=limit, device=terms.device, jobs=terms.jobs,
             progress=terms.progress,
         )  # fmt: skip
-    except SystemExit:  # a signal: a checkpoint is left, and what was spent is spent
+    except SystemExit:  # a signal: the checkpoint stays, the time counts
         record["seconds"] += spent()
         write_json(folder / "equal.json", record)
         raise

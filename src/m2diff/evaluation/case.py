@@ -1,4 +1,4 @@
-"""A simulated person as a case to be judged: the scans, and everything that only a simulation knows."""
+"""A simulated person's images for evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from m2diff.volume import Volume
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One simulated person's images for judging, all on the PET's grid."""
+    """One simulated person's scans and truths, all on the PET's grid."""
 
     t1: Volume
     low: dict[float, Volume]
@@ -28,7 +28,7 @@ class Case:
 
     @classmethod
     def load(cls, root: Path, subject: bids.Subject) -> Case:
-        """Read a simulated person with everything that is known about them."""
+        """Read a simulated person's images and record."""
         needed = (subject.t1, subject.noise_free, subject.mask, subject.labels, subject.lesions)
         there = [nifti.load(path, what="image", allow_blank=True) for path in needed if path is not None]
         if len(there) < len(needed):
@@ -46,7 +46,7 @@ class Case:
         )
 
     def judge(self, image: Volume, drf: float) -> Evaluation:
-        """``image``, made from the scan at ``drf``, against the standard scan and the noise-free truth."""
+        """Evaluate ``image``, made from the scan at ``drf``, against the standard scan and the noise-free truth."""
         return evaluate(
             image,
             self.standard,

@@ -1,13 +1,11 @@
 """What an enhancement is worth: in dose, and against another method over the same persons.
 
-Dose equivalence. Plain reconstructions of the same person at a ladder of doses have an error to the noise-free image
-that falls as the dose grows. The dose at which plain reconstruction would have the enhanced image's error, divided by
-the dose that was given, is the gain. Between two rungs the error is interpolated as a power of the dose (log-log);
-beyond the ladder the law of counting holds, error proportional to 1 / dose, and the answer is marked as extrapolated.
+Dose equivalence. Plain reconstructions of a person at several doses have errors to the noise-free image. The dose at
+which their error equals the enhanced image's, over the dose given, is the gain. Between doses the error is interpolated
+log-log; beyond them it is taken as proportional to 1 / dose and marked as extrapolated.
 
-Methods. Unit = person; a mean with a bootstrap interval, pairs of methods by their difference and Wilcoxon's
-signed-rank test. Where one method is held against m others, Holm's step-down keeps the chance of any false alarm: of
-the sorted p_1 <= ... <= p_m the k-th becomes max over j <= k of min(1, (m - j + 1) p_j).
+Methods. Unit = person: means with bootstrap intervals, pairs by their difference and Wilcoxon's signed-rank test. For m
+comparisons Holm's step-down: of p_1 <= ... <= p_m the k-th becomes max over j <= k of min(1, (m - j + 1) p_j).
 """
 
 from __future__ import annotations
@@ -26,17 +24,13 @@ from m2diff.shapes import MaskArray, VolumeArray
 
 @dataclass(frozen=True)
 class DoseEquivalence:
-    """Which dose of plain reconstruction an image is as good as."""
+    """The dose of plain reconstruction that gives the same error."""
 
-    error: float
-    """Mean squared error of the image to the noise-free one, in the mask."""
+    error: float  # mean squared error of the image to the noise-free one, in the mask
     given_drf: float
-    equivalent_drf: float
-    """The dose reduction factor at which plain reconstruction has the same error; 0 where nothing is left to gain."""
-    gain: float
-    """Equivalent dose / given dose = given_drf / equivalent_drf."""
-    extrapolated: bool
-    """True where the error lies outside the ladder, and the 1 / dose law was used."""
+    equivalent_drf: float  # the dose reduction factor at which plain reconstruction has the same error; 0 for no error
+    gain: float  # equivalent dose / given dose = given_drf / equivalent_drf
+    extrapolated: bool  # whether the error is outside the ladder, and the 1 / dose law was used
     ladder: tuple[tuple[float, float], ...]
     """(dose reduction factor, error) of the plain reconstructions, by rising factor."""
 
@@ -63,11 +57,9 @@ def dose_equivalence(
 
 
 def equivalent_drf(error: float, rungs: Sequence[tuple[float, float]]) -> tuple[float, bool]:
-    """The dose reduction factor at which ``rungs`` (factor, error), by rising factor, reach ``error``; and whether it
-    lies outside of them.
-    """
+    """The factor at which ``rungs`` (factor, error), ascending, reach ``error``; and whether it is beyond them."""
     drfs, errors = np.array(rungs, dtype=np.float64).T
-    errors = np.maximum.accumulate(errors)  # a luckier draw at a lower dose does not make that dose the better one
+    errors = np.maximum.accumulate(errors)  # error must not fall as the dose falls; a lucky draw can
     if error <= 0:
         return 0.0, True
     if error < errors[0]:
@@ -89,19 +81,18 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """Method a against method b on the same persons: the mean difference a - b, its interval, and a p value."""
+    """Methods a and b on the same persons: the mean difference a - b, its interval, and a p value."""
 
     a: str
     b: str
     difference: Interval
-    p_value: float
-    """Wilcoxon signed-rank, two-sided; 1 where no person differs."""
+    p_value: float  # Wilcoxon signed-rank, two-sided; 1 where no person differs
 
 
 def interval(
     values: Sequence[float], *, generator: np.random.Generator, confidence: float = 0.95, draws: int = 10_000
 ) -> Interval:
-    """The mean of one number a person and its percentile bootstrap interval, persons drawn with replacement."""
+    """The mean of one number per person, and its percentile bootstrap interval over persons."""
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1 or sample.size == 0 or not np.isfinite(sample).all():
         raise BadInput(f"An interval needs one finite number a person, got {list(values)}; drop what has none.")
@@ -113,7 +104,7 @@ def interval(
 def paired(
     a: Mapping[str, float], b: Mapping[str, float], *, names: tuple[str, str], generator: np.random.Generator
 ) -> Paired:
-    """Compare two methods by one number a person (person -> number); both must have the same persons."""
+    """Compare two methods by one number per person (person -> number); BadInput unless both have the same persons."""
     if a.keys() != b.keys():
         odd = ", ".join(sorted(a.keys() ^ b.keys()))
         raise BadInput(f"Paired methods need the same persons, but only one of the two has {odd}; score them for both.")
@@ -132,5 +123,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def smallest_p(persons: int) -> float:
-    """The smallest p that Wilcoxon's two-sided test can give for so many persons: all differ the same way."""
+    """The smallest p of Wilcoxon's two-sided test for so many persons: all differ the same way."""
     return min(1.0, 2.0 ** (1 - persons))

@@ -1,17 +1,14 @@
-"""Do the slices of an image belong together? Errors that change from slice to slice more than within a slice.
+"""Do the slices of an image belong together? Finds errors that change more between slices than within them.
 
-A method that answers slice by slice, or slab by slab, may be right on average and still flicker: the coronal view
-shows stripes. With e = image - truth inside the mask, and d_a e the difference of neighbouring voxels along axis a:
+With e = image - truth inside the mask, and d_a e the difference of neighbouring voxels along axis a:
 
-    roughness   RMS of d_z e / RMS of d_x e and d_y e together: of single voxels, noise and all. White noise has 1
-    flicker     the same of whole planes: the mean of d_a e over the n voxels that two neighbouring planes share, times
-                sqrt(n); its RMS over all pairs along z, over that along x and y together. The noise of thousands of
-                voxels averages out, so a small common offset of a slice shows. White noise has 1, whatever the mask
+    roughness   RMS of d_z e / RMS of d_x e and d_y e together, over single voxels
+    flicker     the same of whole planes: mean of d_a e over the n voxels that two neighbouring planes share, times
+                sqrt(n); its RMS over all pairs along z, over that along x and y. Shows small offsets of slices
 
-Both are of the error, so the anatomy, which changes more along one axis than another, does not count; and both are
-ratios of one image to itself, so that a small error that flickers shows as well as a large one. A scanner's own noise
-need not be the same along z: read them beside the low-dose scan's. Planes that share fewer than a tenth of the voxels
-of the largest pair are left out. z is the axis nearest to the body's own. NaN for an image without an error.
+White noise has 1 in both, whatever the mask. The anatomy and the size of the error cancel. Compare with the low-dose
+scan's, whose noise may differ along z. Pairs of planes that share under a tenth of the largest pair's voxels are left
+out. z is the axis nearest to the body's. NaN for an image without error.
 """
 
 from __future__ import annotations
@@ -39,7 +36,7 @@ class Consistency:
 
 
 def consistency(image: VolumeArray, truth: VolumeArray, mask: MaskArray, *, axis: int = 2) -> Consistency:
-    """How the error of ``image`` (i, j, k) changes along ``axis``, relative to the other two."""
+    """Change of the error of ``image`` (i, j, k) along ``axis``, relative to the other two axes."""
     check_comparable(image, truth, mask)
     error = np.where(mask, image.astype(np.float64) - truth, 0.0)
     steps = [_steps(error, mask, along) for along in range(3)]
@@ -56,7 +53,7 @@ def slice_axis(affine: Affine) -> int:
 
 
 def _steps(error: _Values, mask: MaskArray, axis: int) -> tuple[_Values, _Values]:
-    """Differences of the error along one axis: of every pair of voxels; of every pair of planes, sum / sqrt(number)."""
+    """Differences of the error along an axis: of voxel pairs; of pairs of planes, as sum / sqrt(number)."""
     error, mask = np.moveaxis(error, axis, 0), np.moveaxis(mask, axis, 0)
     both = mask[1:] & mask[:-1]
     difference = np.where(both, error[1:] - error[:-1], 0.0)

@@ -1,19 +1,15 @@
-"""Contrast recovery of recorded lesions: are small true signals kept, and MRI-only ones kept out?
+"""Contrast recovery of recorded lesions: are true signals kept, and MRI-only ones kept out?
 
-A lesion's contrast is its mean over the mean of its surroundings: a shell of 3 to 9 mm around it, without other
-lesions and, where labels are known, within the regions that the lesion touches. Recovery is (contrast - 1) over the
-same of what it should be: 1 is perfect, 0 is an erased lesion. What it should be comes twice:
+Contrast: a lesion's mean over its surroundings' mean. Surroundings: a shell of 3 to 9 mm, without other lesions and,
+where labels are known, within the regions that the lesion touches. Recovery: (contrast - 1) / (expected - 1); 1 is
+perfect, 0 an erased lesion. Expected is
 
-    recovery            against the recorded factor by which the simulator multiplied the uptake. Blur and a mixed
-                        surrounding keep even a perfect scan from 1
-    reference_recovery  against the contrast that the reference image shows in the same voxels: 1 for a perfect enhancer
+    recovery            the simulator's factor on the uptake; blur keeps even a perfect scan below 1
+    reference_recovery  the contrast of the reference image in the same voxels; 1 for a perfect enhancer
 
-An MRI-only lesion has a true PET contrast of 1 and no recovery; its measured contrast against the reference's shows
-what leaked from the MRI:
+An MRI-only lesion has an expected PET contrast of 1, no recovery, and instead
 
-    leakage             contrast - reference contrast, counted towards what the MRI shows: positive where a dark lesion
-                        of the MRI is darker than it should be in the PET, or a bright one brighter. 0 is none; noise
-                        moves it either way
+    leakage             contrast - reference contrast, signed so that positive means towards the MRI's; 0 is none
 """
 
 from __future__ import annotations
@@ -29,7 +25,7 @@ from scipy import ndimage
 from m2diff.errors import BadInput
 from m2diff.shapes import LabelArray, MaskArray, VolumeArray
 
-SHELL_MM = (3.0, 9.0)  # a voxel of distance first: the lesion spills over its own border
+SHELL_MM = (3.0, 9.0)  # not from 0: the lesion's blur crosses its border
 SMALLEST_CONTRAST = 0.05  # a reference contrast below tells nothing about recovery
 
 KINDS = ("pet_hot", "pet_cold", "mri_only")
@@ -37,20 +33,16 @@ KINDS = ("pet_hot", "pet_cold", "mri_only")
 
 @dataclass(frozen=True)
 class LesionTruth:
-    """What is recorded of a lesion: its label in the lesion volume, its kind, and the true factor on the uptake."""
+    """The record of a lesion: its label in the lesion volume, its kind, and the true factor on the uptake."""
 
     label: int
     kind: str
     contrast: float
-    mri_factor: float = nan
-    """MRI-only: the factor on the MRI, below 1 for a dark lesion; NaN where it is not recorded."""
+    mri_factor: float = nan  # MRI-only: the factor on the MRI, below 1 for a dark lesion; NaN where it is not recorded
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> LesionTruth:
-        """From a JSON record with ``label`` (or ``code``), ``kind`` and ``contrast`` (or ``factor``).
-
-        An MRI-only lesion's factor is on the MRI: its PET contrast is 1 whatever the record says.
-        """
+        """Read ``label`` (``code``), ``kind``, ``contrast`` (``factor``; an MRI-only lesion's is on the MRI, PET 1)."""
         mri = nan
         try:
             label, kind = int(record.get("label", record.get("code"))), str(record["kind"])  # type: ignore[arg-type]
@@ -67,7 +59,7 @@ class LesionTruth:
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion as measured; NaN where a number has no meaning (see the module)."""
+    """One lesion as measured; NaN where a number has no meaning."""
 
     label: int
     kind: str
@@ -90,14 +82,14 @@ def measure(
     labels: LabelArray | None = None,
     within: MaskArray | None = None,
 ) -> tuple[Lesion, ...]:
-    """Every recorded lesion that has a voxel on this grid; ``labels`` and ``within`` narrow the surroundings."""
+    """Measure every recorded lesion that has a voxel on this grid; ``labels`` and ``within`` limit the surroundings."""
     allowed = (lesion_labels == 0) if within is None else (lesion_labels == 0) & within
     found = []
     for truth in truths:
         inside = lesion_labels == truth.label
         shell = _shell(inside, allowed, voxel_size, labels)
         if not inside.any() or not shell.any():
-            continue  # smaller than a voxel here, or with no surroundings to compare with
+            continue  # smaller than a voxel, or without surroundings
         contrast, expected = (float(x[inside].mean() / x[shell].mean()) for x in (image, reference))
         hot_or_cold = truth.kind != "mri_only"
         found.append(
@@ -125,7 +117,7 @@ def _recovery(contrast: float, expected: float) -> float:
 def _shell(
     inside: MaskArray, allowed: MaskArray, voxel_size: tuple[float, float, float], labels: LabelArray | None
 ) -> MaskArray:
-    """The surroundings of a lesion: see the module."""
+    """The surroundings of a lesion; see the module."""
     if not inside.any():
         return inside
     distance = ndimage.distance_transform_edt(~inside, sampling=voxel_size)

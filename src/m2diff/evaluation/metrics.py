@@ -2,17 +2,16 @@
 
 With x the image, r the reference, sums and means over the voxels of the mask:
 
-    peak   99.9th percentile of r           the one data range, for PSNR and SSIM alike
+    peak   99.9th percentile of r           data range of PSNR and SSIM
     PSNR   10 log10(peak^2 / mean (x - r)^2)
     SSIM   Wang 2004 in 3D: Gaussian window of 11 voxels, sigma 1.5, K = .01 and .03, population covariance,
-           data range = peak; the map is made on the unmasked images, then averaged over the mask
+           data range = peak; mapped on the unmasked images, averaged over the mask
     NRMSE  sqrt(mean (x - r)^2 / mean r^2)
     NMSE   sum (x - r)^2 / sum r^2          = NRMSE^2
     NMAE   sum |x - r| / sum |r|
     bias   sum (x - r) / sum r, in percent
 
-The mask never comes from the image. Nothing is scaled to fit the reference: a scale error is an error. Both images
-in another unit give the same scores. docs/metrics.md says why each convention was chosen.
+The mask never comes from the image, and nothing is scaled to fit: a scale error is an error. See docs/metrics.md.
 """
 
 from __future__ import annotations
@@ -32,23 +31,20 @@ WINDOW = 11  # voxels of SSIM's Gaussian window, sigma 1.5
 
 @dataclass(frozen=True)
 class Scores:
-    """One image against one reference; see the module for every definition. PSNR is infinite for equal images."""
+    """One image against one reference; the module defines every score. PSNR is infinite for equal images."""
 
-    psnr: float
-    """Decibel."""
+    psnr: float  # dB
     ssim: float
     nrmse: float
     nmse: float
     nmae: float
     bias_percent: float
-    peak: float
-    """The data range of PSNR and SSIM, in the unit of the images."""
-    voxels: int
-    """How many voxels the mask holds."""
+    peak: float  # the data range of PSNR and SSIM, in the unit of the images
+    voxels: int  # in the mask
 
 
 def score(image: VolumeArray, reference: VolumeArray, mask: MaskArray) -> Scores:
-    """All whole-brain scores of ``image`` against ``reference`` (both (i, j, k), one unit) inside ``mask``."""
+    """Score ``image`` against ``reference`` (both (i, j, k), one unit) inside ``mask``."""
     check_comparable(image, reference, mask)
     x, r = image[mask].astype(np.float64), reference[mask].astype(np.float64)
     error = x - r
@@ -73,10 +69,7 @@ def mean_squared_error(image: VolumeArray, reference: VolumeArray, mask: MaskArr
 
 
 def peak_of(reference: VolumeArray, mask: MaskArray) -> float:
-    """The data range: the 99.9th percentile of the reference in the mask.
-
-    The maximum would be one voxel's noise, and would grow with the noise of the reference.
-    """
+    """The data range: the 99.9th percentile of the reference in the mask (the maximum would be one voxel's noise)."""
     peak = float(np.percentile(reference[mask], PEAK_PERCENTILE))
     if peak <= 0:
         raise BadInput("The reference must show activity inside the mask, but it holds none there; check both files.")
@@ -84,7 +77,7 @@ def peak_of(reference: VolumeArray, mask: MaskArray) -> float:
 
 
 def ssim(image: VolumeArray, reference: VolumeArray, mask: MaskArray, peak: float) -> float:
-    """Mean structural similarity over the mask, by scikit-image with the settings of the module's text."""
+    """Mean structural similarity over the mask, by scikit-image; settings as in the module."""
     from skimage.metrics import structural_similarity
 
     if min(image.shape) < WINDOW:
@@ -106,7 +99,7 @@ def ssim(image: VolumeArray, reference: VolumeArray, mask: MaskArray, peak: floa
 
 
 def check_comparable(image: VolumeArray, reference: VolumeArray, mask: MaskArray) -> None:
-    """Refuse arrays that do not belong together, a mask of nothing and values that are no numbers."""
+    """Refuse different shapes, an empty mask and values that are not finite."""
     if not image.shape == reference.shape == mask.shape:
         raise BadInput(
             f"Image, reference and mask must share one grid, got shapes {image.shape}, {reference.shape} and "
@@ -122,7 +115,7 @@ def check_comparable(image: VolumeArray, reference: VolumeArray, mask: MaskArray
 
 
 def _box(mask: MaskArray) -> tuple[slice, ...]:
-    """The part of the grid that SSIM inside the mask can see: the mask's box and half a window around it."""
+    """The mask's box and half an SSIM window around it: all that SSIM in the mask depends on."""
     box = []
     for span, size in zip(ndimage.find_objects(mask.astype(np.uint8))[0], mask.shape, strict=True):
         low = max(min(span.start - WINDOW // 2, size - WINDOW), 0)

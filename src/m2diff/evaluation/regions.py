@@ -1,9 +1,6 @@
-"""Regional truth: does every part of the brain keep its activity?
+"""Regional means, bias and noise: does every part of the brain keep its activity?
 
-A row a region of a label volume: mean, the reference's mean, bias, coefficient of variation, volume. A denoiser's
-risk is a bias that it adds (at 5 % of the counts plain regional means are still within 2 %), so the worst region is
-named. Some stay in the table but do not count for the worst: regions under a stated volume, for a handful of voxels is
-mostly noise, and fluid spaces by their name, whose small uptake is what spills in from around them.
+The worst region is named. Small regions (mostly noise) and fluid spaces (spill-in) are listed but not counted.
 """
 
 from __future__ import annotations
@@ -24,35 +21,31 @@ CORE_MM = 3.0  # how far the white matter is eroded, against spill-in from the c
 
 @dataclass(frozen=True)
 class Region:
-    """One region. Means are in the unit of the image; what needs a reference is NaN without one."""
+    """One region. Means are in the image's unit; NaN for what needs a reference, without one."""
 
     label: int
     name: str
     volume_ml: float
     mean: float
     reference_mean: float
-    bias_percent: float
-    """100 (mean - reference mean) / reference mean."""
-    cov_percent: float
-    """100 standard deviation / mean over the region's voxels, in the image."""
+    bias_percent: float  # 100 (mean - reference mean) / reference mean
+    cov_percent: float  # 100 standard deviation / mean over the region's voxels, in the image
     reference_cov_percent: float
-    counted: bool = True
-    """Whether it can be the worst region: large enough, and tissue."""
+    counted: bool = True  # whether it may be the worst region: large enough, and tissue
 
 
 @dataclass(frozen=True)
 class RegionTable:
-    """All regions, in the order of their labels, and what is read off them."""
+    """All regions, in the order of their labels, and their summaries."""
 
     rows: tuple[Region, ...]
     min_volume_ml: float = MIN_VOLUME_ML
-    white_matter_cov_percent: float = nan
-    """CoV over the eroded white matter, NaN where the labels name none."""
+    white_matter_cov_percent: float = nan  # CoV over the eroded white matter, NaN where the labels name none
     reference_white_matter_cov_percent: float = nan
 
     @property
     def worst(self) -> Region | None:
-        """The region of the largest absolute bias among those that count; None without a reference."""
+        """The counted region of the largest absolute bias; None without a reference."""
         known = [row for row in self.rows if row.counted and np.isfinite(row.bias_percent)]
         return max(known, key=lambda row: abs(row.bias_percent), default=None)
 
@@ -71,10 +64,7 @@ def table(
     names: Mapping[int, str] | None = None,
     reference: VolumeArray | None = None,
 ) -> RegionTable:
-    """The regional table of ``image`` over ``labels`` > 0 (both (i, j, k)), against ``reference`` where there is one.
-
-    White matter is what is named so, without the cerebellum's, which is thin: all partial volume.
-    """
+    """The table of ``image`` over ``labels`` > 0, both (i, j, k). White matter: by name, without the cerebellum's."""
     names = names or {}
     present = [int(label) for label in np.unique(labels) if label > 0]
     voxels = np.bincount(labels[labels > 0], minlength=1)
@@ -96,7 +86,7 @@ def table(
 
 
 def cov_percent(image: VolumeArray, mask: MaskArray) -> float:
-    """100 standard deviation / mean over the mask; NaN where there is nothing, or a mean that is not positive."""
+    """100 standard deviation / mean over the mask; NaN for an empty mask or a mean of 0 or below."""
     values = image[mask].astype(np.float64)
     return _cov(float(values.mean()), float(values.std())) if values.size else nan
 
@@ -118,7 +108,7 @@ def _statistics(image: VolumeArray, labels: LabelArray, present: list[int]) -> l
 
 
 def words(name: str) -> str:
-    """A region's name as it can be searched: lower case, with spaces where atlases write _ or -."""
+    """A region's name for searching: lower case, spaces for _ and -."""
     return name.lower().replace("_", " ").replace("-", " ")
 
 

@@ -1,14 +1,12 @@
-"""Does an image still tell the patients from the healthy? AUC, difference and effect size of one number a scan.
+"""Does one number per scan separate patients from healthy persons?
 
-    AUC          the chance that a patient's value lies on the disease's side of a healthy one's, ties counting half
-                 (Mann-Whitney): below, as hypometabolism lowers FDG's uptake, or above, as amyloid raises its tracers'.
-                 0.5 is no better than a coin, 1 is perfect
-    difference   mean healthy - mean patients: what the image keeps of the disease's mark
-    effect       the difference / pooled standard deviation (Cohen's d): goes on where the AUC stands at 1
+    AUC          Mann-Whitney: the chance that a patient's value lies on the disease's side of a healthy one's, ties
+                 half; below for FDG (hypometabolism), above for amyloid. 0.5 is chance, 1 is perfect
+    difference   mean healthy - mean patients
+    effect       difference / pooled standard deviation (Cohen's d); still grows where the AUC is 1
 
-Intervals are bootstrapped over persons, each drawn with all of their scans: two scans of one anatomy are not two
-persons. Draws that lack one of the groups are left out. The effect has no interval: of few persons, many draws hold
-nobody twice apart, and their spread is next to nothing.
+Intervals are bootstrapped over persons, each with all their scans; draws without one of the groups are left out. The
+effect has none: with few persons its draws are unstable.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class Labelled:
-    """One scan: whose, of which group, and the number that should tell."""
+    """One scan: its person, its group, and the number."""
 
     person: str
     patient: bool
@@ -37,23 +35,19 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Separation:
-    """How well the number separates; ``Interval.persons`` counts persons, whatever their scans."""
+    """How well the number separates; ``Interval.persons`` counts persons, not scans."""
 
     auc: Interval
     difference: Interval
     effect: float
     patients: int
-    healthy: int
-    """Scans of each group."""
+    healthy: int  # scans of each group
 
 
 def separation(
     scans: Sequence[Labelled], *, generator: np.random.Generator, raised: bool = False, draws: int = DRAWS
 ) -> Separation | None:
-    """AUC, difference and effect of ``scans``; None where one of the groups is missing.
-
-    ``raised``: the disease raises the value. It turns the AUC round; difference and effect are then negative.
-    """
+    """AUC, difference and effect; None if a group is missing. ``raised``: disease raises the value (difference < 0)."""
     patient = np.array([scan.patient for scan in scans], dtype=bool)
     values = np.array([scan.value for scan in scans], dtype=np.float64)
     if not patient.any() or patient.all():
@@ -84,7 +78,7 @@ def effect(patients: Values, healthy: Values) -> float:
 def _weighted(
     values: Values, patient: npt.NDArray[np.bool_], times: npt.NDArray[np.int64], raised: bool
 ) -> tuple[Values, Values]:
-    """AUC and difference where each scan counts so many ``times`` (draws, scans); NaN for draws without a group."""
+    """AUC and difference where each scan counts ``times`` (draws, scans); NaN for draws without a group."""
     sick, well = times[:, patient].astype(np.float64), times[:, ~patient].astype(np.float64)
     ill, fine = values[patient], values[~patient]
     told = ill[:, None] > fine if raised else ill[:, None] < fine

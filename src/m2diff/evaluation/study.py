@@ -1,9 +1,9 @@
-"""One image evaluated: all that can be said about it from the volumes at hand, and nothing that they do not support.
+"""Evaluate one image by all measures that the given volumes support.
 
 scores, regions                 against the reference (the standard-dose scan, itself noisy)
-scores_truth, regions_truth     against the truth (the noise-free image), where there is one
-lesions                         against the truth, or else the reference
-dose_equivalence                with a truth, a ladder of plain reconstructions and the dose given
+scores_truth, regions_truth     against the noise-free image, if given
+lesions                         against the noise-free image, or else the reference
+dose_equivalence                needs the noise-free image, plain reconstructions by dose, and the dose given
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from m2diff.volume import Volume
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything measured of one image; None (or empty) for what the given volumes cannot tell."""
+    """All measures of one image; None (or empty) for what the given volumes do not support."""
 
     scores: Scores
     scores_truth: Scores | None = None
@@ -43,7 +43,7 @@ class Evaluation:
     unit: str = "unknown"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists and numbers, ready for ``json.dumps``; what is not a finite number becomes None."""
+        """Plain dicts, lists and numbers for ``json.dumps``; numbers that are not finite become None."""
         tree = _plain(asdict(self))
         for name, table in (("regions", self.regions), ("regions_truth", self.regions_truth)):
             if table is not None:
@@ -66,7 +66,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One line of a comparison of methods: its name, its scores, its worst regional bias, whether it is ours."""
+    """One row of a comparison of methods: name, scores, worst regional bias, whether it is ours."""
 
     name: str
     scores: Scores
@@ -76,7 +76,7 @@ class MethodRow:
 
     @classmethod
     def of(cls, name: str, evaluation: Evaluation, *, highlight: bool = False) -> MethodRow:
-        """The line of ``evaluation``, against its reference."""
+        """The row of ``evaluation``, against its reference."""
         worst = evaluation.regions.worst if evaluation.regions else None
         bias, region = (worst.bias_percent, worst.name) if worst else (None, None)
         return cls(name, evaluation.scores, bias, region, highlight)
@@ -97,10 +97,9 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate ``image`` against ``reference`` inside a brain mask: ``mask`` > 0, or else ``labels`` > 0.
 
-    Images are volumes or paths of NIfTI files.
-    ``truth``: the noise-free image. ``lesions`` and ``lesion_truths``: a volume of lesion labels and their record.
-    ``ladder``: plain reconstructions by dose reduction factor; with ``truth`` and ``drf``, the factor of the image's
-    input, it gives the dose equivalence. All volumes share the grid and, for activity, the unit of ``image``.
+    Images are volumes or NIfTI paths on one grid; activity is in the unit of ``image``. ``truth``: the noise-free
+    image. ``lesions``, ``lesion_truths``: a volume of lesion labels and their record. ``ladder``: plain reconstructions
+    by dose reduction factor; with ``truth`` and ``drf`` (of the image's input) they give the dose equivalence.
     """
     image, reference = _read(image, "image"), _read(reference, "reference")
     mask, labels = _optional(mask, "mask", allow_blank=True), _optional(labels, "label")
@@ -133,7 +132,7 @@ def _optional(image: Image | None, what: str, *, allow_blank: bool = False) -> V
 
 
 def scored_voxels(mask: Volume | None, labels: Volume | None) -> MaskArray:
-    """Where scores count: the mask, or else all labelled voxels. Never made from the images that are compared."""
+    """Where scores count: the mask, or else all labelled voxels; never derived from the compared images."""
     given = mask if mask is not None else labels
     if given is None:
         raise BadInput("Scores are taken inside a fixed brain mask, and none was given; add --mask or --labels.")
@@ -145,7 +144,7 @@ def scored_voxels(mask: Volume | None, labels: Volume | None) -> MaskArray:
 
 
 def as_labels(volume: Volume) -> LabelArray:
-    """A label volume as integers; refuses values between them (a label volume resampled as an image)."""
+    """A label volume as integers; BadInput for values between them (a label volume resampled as an image)."""
     codes = np.rint(volume.data)
     if np.abs(codes - volume.data).max() > 1e-3:
         raise BadInput("A label volume holds whole numbers, but this one has fractions; resample it by nearest voxel.")
@@ -203,7 +202,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rows(about: str, against: str, name: str, item: Any) -> list[list[str]]:
-    """A row a number of a dataclass; none for None."""
+    """One row per number of a dataclass; none for None."""
     measured = {} if item is None else asdict(item)
     return [
         [about, against, name, measure, f"{value:.8g}"]
@@ -213,7 +212,7 @@ def _rows(about: str, against: str, name: str, item: Any) -> list[list[str]]:
 
 
 def load_names(path: Path | str) -> dict[int, str]:
-    """Region names by label, from a JSON object {label: name} or a table (.tsv, .csv) with a number and a name a row.
+    """Region names by label, from a JSON object {label: name} or a table (.tsv, .csv).
 
     Tables follow BIDS (columns ``index`` and ``name``) or hold the number first and the name second.
     """

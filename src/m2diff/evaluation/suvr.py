@@ -1,15 +1,14 @@
-"""Uptake as a reader of FDG sees it: SUVR by region, the Alzheimer meta-ROI, and their agreement over persons.
+"""SUVR by region, the Alzheimer meta-ROI, and their agreement over persons, from a ``RegionTable``.
 
-    SUVR of a region   its mean / the mean of the cerebellar grey matter (voxels of both sides together)
-    meta-ROI           the mean of three SUVRs: inferior parietal (angular), posterior cingulate with precuneus, lateral
-                       temporal; after Landau et al. 2011, whose regions are spheres within these
-    spared ratio       the same three, over the sensorimotor cortex, which the disease spares. Cortex over cortex: how
-                       thin a person's cortex is, and so how much a scanner's blur takes from it, cancels; it does not
-                       where cortex is held against the bulk of the cerebellum
-    agreement          of each person's SUVR s with that of the noise-free image t, e = 100 (s - t) / t:
-                       bias = mean of e over persons, precision = standard deviation of e over persons (n - 1)
+    SUVR of a region   its mean / the mean of the cerebellar grey matter (both sides together)
+    meta-ROI           mean SUVR of inferior parietal (angular), posterior cingulate with precuneus, lateral temporal;
+                       after Landau et al. 2011, whose regions are spheres within these
+    spared ratio       the same three over the sensorimotor cortex, which the disease spares; cortical thickness and the
+                       scanner's blur cancel, as they do not over the cerebellum
+    agreement          e = 100 (s - t) / t of a person's SUVR s and the noise-free image's t: bias = mean of e,
+                       precision = standard deviation of e (n - 1), over persons
 
-Regions are known by their names, in this house's words or FreeSurfer's. Everything is read off a ``RegionTable``.
+Regions are found by name, in this package's words or FreeSurfer's.
 """
 
 from __future__ import annotations
@@ -32,23 +31,21 @@ META_ROI: tuple[tuple[str, ...], ...] = (
 SPARED = ("postcentral", "paracentral", "precentral")
 CEREBELLAR_GREY = re.compile(r"cerebell.*(cortex|gr[ea]y)|(cortex|gr[ea]y).*cerebell")
 WHITE = (" wm ", " white matter ")
-"""Words of the white matter below a region, which FreeSurfer names like it (wm-lh-precuneus)."""
+"""Words in names of the white matter below a region; FreeSurfer names it like the region (wm-lh-precuneus)."""
 
 
 @dataclass(frozen=True)
 class Suvr:
-    """Ratios to the cerebellar grey matter, and the spared ratio; NaN where the labels do not name what they need."""
+    """Ratios to the cerebellar grey matter, and the spared ratio; NaN where labels lack the names."""
 
-    regions: dict[str, float]
-    """By region, those that count (see ``Region.counted``)."""
-    meta_roi: float
-    """Lower is more like Alzheimer's disease. NaN where one of its three parts is not there."""
+    regions: dict[str, float]  # by region, those that count (see ``Region.counted``)
+    meta_roi: float  # lower is more like Alzheimer's disease. NaN where one of its three parts is not there.
     spared_ratio: float
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a region's SUVR lies from the truth's over persons, in percent; precision is NaN for one person."""
+    """A region's SUVR against the truth's over persons, in percent; precision is NaN for one person."""
 
     bias_percent: float
     precision_percent: float
@@ -67,7 +64,7 @@ def suvr(table: RegionTable, *, reference: bool = False) -> Suvr:
 
 
 def errors_percent(measured: Suvr, truth: Suvr) -> dict[str, float]:
-    """One person's error of every region that both know, in percent of the truth's SUVR."""
+    """One person's error in every common region, in percent of the truth's SUVR."""
     both = measured.regions.keys() & truth.regions.keys()
     return {r: 100 * (measured.regions[r] / truth.regions[r] - 1) for r in sorted(both) if truth.regions[r] > 0}
 

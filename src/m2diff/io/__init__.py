@@ -1,1 +1,1 @@
-"""Scans in, volumes out, units kept; every file appears whole or not at all."""
+"""Read scans as volumes, write results; units stay, and every file is written whole or not at all."""

@@ -1,8 +1,4 @@
-"""Outputs appear whole or not at all.
-
-A file is written under a temporary name in its folder and renamed when it is complete: a full disk or a killed run
-leaves nothing under the final name. Files that belong together move out of a temporary folder when all are there.
-"""
+"""Write outputs whole or not at all: under a temporary name in their folder, renamed when complete."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from pathlib import Path
 from m2diff.errors import BadInput
 
 ABANDONED = 24 * 3600
-"""Seconds after which a temporary name is a killed run's; writing takes seconds, a folder's longest use hours."""
+"""Age (s) at which a temporary file is a killed run's: writing takes seconds, filling a folder hours at most."""
 
 _WHY = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
@@ -36,7 +32,7 @@ _WHY = {
 
 
 def check_folder(out: Path | str) -> None:
-    """Refuse a folder that could not be written into, before long work is done for it; makes nothing."""
+    """Refuse a folder that cannot be written, before long work is done for it; creates nothing."""
     out = Path(out)
     with _explained(out):
         there = next(path for path in (out, *out.absolute().parents) if path.exists())
@@ -48,10 +44,9 @@ def check_folder(out: Path | str) -> None:
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """A temporary path in the folder of ``path``, renamed to ``path`` when the block ends well, removed otherwise.
+    """A temporary path beside ``path``, renamed to ``path`` when the block ends well, removed otherwise.
 
-    The temporary name ends as the final one does, since writers choose a format by the ending. Raises BadInput, in one
-    sentence, where the disk is full or the folder cannot be written to.
+    It ends as ``path`` does, since writers choose a format by the ending. BadInput if the folder cannot be written.
     """
     path = Path(path)
     with _explained(path):
@@ -72,8 +67,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 def folder(out: Path | str, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
     """A temporary folder beside ``out``; when the block ends well, its files move into ``out``, replacing namesakes.
 
-    Everything is complete before the first file moves. Files that stood in ``out`` under other names stay, but for
-    those that a pattern of ``replaces`` (below ``out``) fits: parts of an earlier result that the new one has not.
+    Other files in ``out`` stay, except parts of an earlier result that match a pattern of ``replaces`` (below ``out``).
     """
     out = Path(out)
     with _explained(out):
@@ -86,7 +80,7 @@ def folder(out: Path | str, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
             for file in files:
                 _settle(file)
             places = {file: out / file.relative_to(temporary) for file in files}
-            for final in places.values():  # what is in the way is found before the first file moves
+            for final in places.values():  # find obstacles before the first file moves
                 final.parent.mkdir(parents=True, exist_ok=True)
                 if final.is_dir():
                     raise BadInput(f"Could not write {final}: {_WHY[errno.EISDIR]}.")
@@ -94,14 +88,14 @@ def folder(out: Path | str, *, replaces: Sequence[str] = ()) -> Iterator[Path]:
                 file.replace(final)
             for stale in {path for pattern in replaces for path in out.glob(pattern)} - set(places.values()):
                 stale.unlink(missing_ok=True)
-        except BadInput as refusal:  # a user knows the folder, not what it was called while it was filled
+        except BadInput as refusal:  # name the user's folder, not the temporary one
             raise BadInput(str(refusal).replace(str(temporary), str(out))) from refusal
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sweep(folder: Path, suffix: str) -> None:
-    """Remove what a killed run left here: temporary names, ending so, that nobody has touched for a day."""
+    """Remove temporary names with this suffix that a killed run left and nobody touched for a day."""
     made = re.compile(rf"\.m2diff-[a-z0-9_]{{8}}{re.escape(suffix)}")  # as ``tempfile`` makes them
     for left in folder.glob(".m2diff-*"):
         with suppress(OSError):  # another run may have finished or swept it in between
@@ -111,7 +105,7 @@ def _sweep(folder: Path, suffix: str) -> None:
 
 
 def _settle(file: Path) -> None:
-    """Bring ``file`` to the disk and give it the permissions of an ordinary new file."""
+    """Flush ``file`` to disk and give it the permissions of an ordinary new file."""
     with file.open("rb") as handle:
         os.fsync(handle.fileno())
     mask = os.umask(0)
@@ -121,7 +115,7 @@ def _settle(file: Path) -> None:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write into one sentence; everything else passes through."""
+    """Turn the operating system's refusal to write into one BadInput; everything else passes through."""
     try:
         yield
     except OSError as trouble:

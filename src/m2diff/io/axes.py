@@ -9,10 +9,7 @@ from m2diff.volume import Volume
 
 
 def along(image: Volume, other: Volume) -> Volume:
-    """``image`` with its axes in the order and direction of ``other``'s: dcm2niix, for one, turns the rows around.
-
-    No voxel is resampled; where the two lie on one grid otherwise, they do voxel by voxel afterwards.
-    """
+    """``image`` with its axes in ``other``'s order and direction, not resampled: dcm2niix, for one, reverses rows."""
     turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.io_orientation(other.affine))
     data = np.ascontiguousarray(nib.apply_orientation(image.data, turn))
     affine = image.affine @ nib.orientations.inv_ornt_aff(turn, image.shape)

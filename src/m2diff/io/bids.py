@@ -1,4 +1,4 @@
-"""The BIDS layout of a cohort to train and compare on: who is there, and under which name each image lies.
+"""The BIDS layout of a cohort for training and comparison.
 
     participants.tsv                                       person (anatomy), group, ...
     sub-001/anat/sub-001_T1w.nii.gz
@@ -6,8 +6,8 @@
     sub-001/pet/sub-001_trc-18FFDG_rec-drf20_pet.nii.gz    one a dose
     derivatives/simulation/sub-001/pet/...                 noise-free and true images, regions, brain mask, lesions
 
-Real scans need only the names: a ``rec-standard`` scan and, beside it, ``rec-drfN`` scans of the same session and run
-(``docs/recipes``); the MRI may be missing, and nothing lies under ``derivatives``.
+Real scans need a ``rec-standard`` scan and ``rec-drfN`` scans of the same session and run (``docs/recipes``); the MRI
+may be missing, and they have no ``derivatives``.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ from m2diff.io.bids_scans import PetSession, find_scans
 
 BIDS_VERSION = "1.10.0"
 
-FDG = "18FFDG"
-"""The label of ``trc-`` of a scan of FDG."""
+FDG = "18FFDG"  # ``trc-`` label of FDG scans
 TRACER_KEYS = ("TracerName", "Radiopharmaceutical", "RadiopharmaceuticalName")
 """Where a PET sidecar may name its tracer."""
-TEMPLATE = "MNI152"
-"""The anatomy of everybody who was warped from the bundled template."""
+TEMPLATE = "MNI152"  # anatomy of persons warped from the bundled template
 DERIVED = ("noisefree", "truth", "regions", "brain", "lesions")
 _DRF = re.compile(r"drf([0-9]+(?:p[0-9]+)?)")
 _TEMPLATE_PERSON = re.compile(TEMPLATE + r"-seed[0-9]+-[0-9]+")
@@ -43,18 +41,14 @@ _SUFFIX = {"noisefree": "pet", "truth": "pet", "regions": "dseg", "brain": "mask
 
 @dataclass(frozen=True)
 class Subject:
-    """One scan session: where its images lie.
-
-    ``person``: whose, or the anatomy it was simulated from; of the bundled template, ``template_person``.
-    """
+    """One scan session: where its images lie. ``person``: whose; simulated: source anatomy or ``template_person``."""
 
     label: str
     person: str
     group: str
     t1: Path | None
     standard: Path
-    low: dict[float, Path]
-    """Low-dose scans by dose reduction factor."""
+    low: dict[float, Path]  # low-dose scans by dose reduction factor
     truth: Path | None = None
     noise_free: Path | None = None
     labels: Path | None = None
@@ -65,16 +59,15 @@ class Subject:
 
 
 def template_person(seed: int, number: int) -> str:
-    """The name of person ``number`` (1, 2, ...) of a cohort of ``seed`` that was warped from the bundled template.
+    """The name of person ``number`` (from 1) of a cohort of ``seed`` that was warped from the bundled template.
 
-    Everybody made from it has a shape, a contrast and noise of their own, drawn from the two alone, so they count as
-    persons; the same name in two cohorts is the same person, or (made for another group or tracer) taken for it.
+    The two decide shape, contrast and noise: the same name in two cohorts counts as the same person.
     """
     return f"{TEMPLATE}-seed{seed}-{number:03d}"
 
 
 def of_template(person: str) -> bool:
-    """Whether ``person`` was warped from the bundled template; the bare anatomy's name is some unknown one of them."""
+    """Whether ``person`` was warped from the bundled template; its bare name stands for an unknown one of them."""
     return person == TEMPLATE or _TEMPLATE_PERSON.fullmatch(person) is not None
 
 
@@ -90,7 +83,7 @@ def pet_path(root: Path, label: str, drf: float, trc: str = FDG) -> Path:
 
 def rec(drf: float) -> str:
     """The label of ``rec-`` for a dose reduction factor, to six digits; 1 is the standard scan."""
-    digits = f"{Decimal(f'{drf:g}'):f}"  # never with an exponent: BIDS labels hold letters and digits only
+    digits = f"{Decimal(f'{drf:g}'):f}"  # no exponent: BIDS labels hold letters and digits only
     return "standard" if drf == 1 else f"drf{digits}".replace(".", "p")
 
 

@@ -1,8 +1,4 @@
-"""PET scans and their T1-weighted MRIs in anybody's BIDS data set: sessions, runs, tracers, reconstructions.
-
-Only names are read; ``derivatives``, ``sourcedata`` and ``code`` are left alone. For one's own simulated cohorts see
-``io/bids.py``.
-"""
+"""Find PET scans and their T1w MRIs in any BIDS data set, by names; not below derivatives, sourcedata and code."""
 
 from __future__ import annotations
 
@@ -51,10 +47,10 @@ class PetSession:
 def find_scans(
     root: Path | str, *, participants: Sequence[str] = (), sessions: Sequence[str] = (), **wanted: str | None
 ) -> list[PetSession]:
-    """Every PET scan of a BIDS data set, in the order of their names, each with its T1w where there is one.
+    """Every PET scan of a BIDS data set, sorted by name, each with its T1w where there is one.
 
-    ``participants`` and ``sessions`` (with or without ``sub-``, ``ses-``) and further entities, such as ``rec`` or
-    ``trc``, choose among them. Raises BadInput where a label is unknown or no scan is left.
+    ``participants``, ``sessions`` (with or without ``sub-``, ``ses-``) and entities such as ``rec`` or ``trc`` select.
+    Raises BadInput for an unknown label or where no scan is left.
     """
     root = Path(root)
     if not root.is_dir():

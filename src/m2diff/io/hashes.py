@@ -1,4 +1,4 @@
-"""By what a result knows the files that it was made from."""
+"""Hashes of input files."""
 
 from __future__ import annotations
 

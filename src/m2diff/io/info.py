@@ -1,4 +1,4 @@
-"""What the tool understands of an input, before anything is done with it."""
+"""What the tool understands of an input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PET = re.compile(r"(?:^|[^a-z0-9])pet(?:$|[^a-z0-9])", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class About:
-    """One image: what it is, its grid, its unit, and what is wrong with it. No patient data."""
+    """One image: what it is, its grid, its unit and its problems. No patient data."""
 
     name: str
     format: str
@@ -33,15 +33,12 @@ class About:
     voxel_mm: tuple[float, ...]
     orientation: str
     unit: str
-    decay: str = ""
-    """To what the decay is corrected."""
+    decay: str = ""  # reference of the decay correction
     tracer: str = ""
     dose_mbq: float | None = None
     weight_kg: float | None = None
-    suv_factor: float | None = None
-    """SUV of one unit of the image."""
-    reconstruction: str = ""
-    """In the words of the sidecar."""
+    suv_factor: float | None = None  # SUV of one unit of the image
+    reconstruction: str = ""  # as the sidecar states it
     problems: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -49,7 +46,7 @@ class About:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """The same for a reader."""
+        """The same as lines of text."""
         size = " x ".join(map(str, self.shape))
         edges = " x ".join(f"{edge:.3f}".rstrip("0").rstrip(".") for edge in self.voxel_mm)
         said = {
@@ -69,10 +66,7 @@ class About:
 
 
 def info(path: Path | str) -> list[About]:
-    """Every image that the tool sees at ``path``: a NIfTI file, or the series of a DICOM file or folder.
-
-    Raises BadInput where there is none.
-    """
+    """Describe every image at ``path``: a NIfTI file, or the series of a DICOM file or folder. BadInput if none."""
     path = Path(path)
     if path.is_file() and path.name.lower().endswith(ENDINGS):
         return [_of_nifti(path)]
@@ -120,13 +114,13 @@ def _of_nifti(path: Path) -> About:
 
 
 def _guess(name: str) -> str:
-    """The modality by a file's name: nothing else of a NIfTI without sidecar says it."""
+    """Guess the modality from a file's name: a NIfTI without sidecar has nothing else."""
     words = name.replace("_", " ")
     return "PET" if _PET.search(words) else "MRI" if _MRI.search(words) else "?"
 
 
 def _megabecquerel(sidecar: Mapping[str, Any], problems: list[str]) -> float | None:
-    """The injected dose; one that is impossible is told of and not used."""
+    """The injected dose in MBq; an impossible one is added to ``problems`` and not used."""
     dose, unit = _number(sidecar, "InjectedRadioactivity"), str(sidecar.get("InjectedRadioactivityUnits", ""))
     if dose is None:
         return None
@@ -140,7 +134,7 @@ def _megabecquerel(sidecar: Mapping[str, Any], problems: list[str]) -> float | N
 
 
 def _suv_factor(sidecar: Mapping[str, Any], unit: str, dose: float | None, weight: float | None) -> float | None:
-    """SUV of one unit of the image where a BIDS sidecar says all that it takes."""
+    """SUV of one unit of the image, where a BIDS sidecar gives all that it needs."""
     from m2diff.io.suv import HALF_LIFE_S
 
     if unit == "SUV":

@@ -1,4 +1,4 @@
-"""One door for every input: a NIfTI file, a DICOM file or a folder of DICOM files becomes a Volume."""
+"""Load a NIfTI file, a DICOM file or a DICOM folder as a Volume."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from m2diff.errors import BadInput
 from m2diff.io import nifti
 from m2diff.volume import Volume
 
-Image: TypeAlias = Volume | Path | str
-"""What the public functions take for an image: one in memory, or where it lies."""
+Image: TypeAlias = Volume | Path | str  # an image in memory, or its path
 
 ENDINGS = (".nii", ".nii.gz", ".img", ".hdr", ".img.gz", ".hdr.gz")
 
@@ -23,10 +22,7 @@ def load_image(
     frame: int | None = None,
     keep_phi: bool = False,
 ) -> Volume:
-    """The image at ``path``; ``series`` picks one of a DICOM folder, ``frame`` one of a dynamic scan.
-
-    Raises BadInput as ``io.nifti.load`` and ``io.dicom.load_series`` do.
-    """
+    """Read ``path``. ``series`` picks a DICOM series, ``frame`` (from 1) a frame of a dynamic scan. Raises BadInput."""
     path = Path(path)
     if path.name.lower().endswith(ENDINGS) and not path.is_dir():
         if series is not None:
@@ -35,7 +31,7 @@ def load_image(
                 f"{'--series' if what == 'PET' else '--mri-series'} out."
             )
         return nifti.load(path, what=what, frame=frame)
-    from m2diff.io import dicom  # pydicom is only paid for where a scanner's files come in
+    from m2diff.io import dicom  # pydicom is slow to import
 
     if dicom.is_dicom(path):
         return dicom.load_series(path, "PT" if what == "PET" else "MR", series=series, frame=frame, keep_phi=keep_phi)
@@ -43,5 +39,5 @@ def load_image(
 
 
 def as_volume(image: Image, *, what: Literal["PET", "MRI"] = "PET") -> Volume:
-    """``image`` itself where it is in memory, else what lies at that path; BadInput as ``load_image``."""
+    """``image`` itself if it is in memory, otherwise read from that path; BadInput as ``load_image``."""
     return image if isinstance(image, Volume) else load_image(image, what=what)

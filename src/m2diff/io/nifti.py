@@ -1,7 +1,4 @@
-"""NIfTI files in and out: any orientation, voxel size and number format; what cannot be an image of a head is refused.
-
-Bad input ends here, in one sentence each, so that nothing further on has to ask again.
-"""
+"""Read and write NIfTI images in any orientation, voxel size and number type; refuse what is not an image of a head."""
 
 from __future__ import annotations
 
@@ -24,8 +21,7 @@ from m2diff.io.hashes import sha256
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.volume import Source, Volume
 
-SMALLEST = 16
-"""Voxels an axis, slices of a series; a head in fewer is a thumbnail or a single slice."""
+SMALLEST = 16  # least voxels per axis and slices per series: fewer is a thumbnail or a single slice
 
 PER_FRAME = {
     "FrameTimesStart",
@@ -51,12 +47,11 @@ _UNITS = {
 
 
 def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False, frame: int | None = None) -> Volume:
-    """The image in a NIfTI file (.nii, .nii.gz), float32, with its unit and what lies in the JSON beside it.
+    """Read a NIfTI file (.nii, .nii.gz) as float32, with its unit and the JSON sidecar beside it.
 
-    ``what`` names the image in refusals. Trailing axes of one frame are dropped, of several ``frame`` (from 1) picks
-    one; negative values stay. Raises BadInput for a missing, damaged or foreign file, several frames, a 2D or colour
-    image, NaN or infinity, a place in space that is missing or impossible, and (unless ``allow_blank``) an image that
-    is the same everywhere.
+    ``what`` names the image in error messages; ``frame`` (from 1) picks one of several frames. Negative values stay.
+    Raises BadInput for a missing or damaged file, several frames, a 2D or colour image, NaN or infinity, a missing or
+    impossible affine, and (unless ``allow_blank``) a constant image.
     """
     path = Path(path)
     image = _open(path, what)
@@ -88,10 +83,9 @@ def load(path: Path | str, *, what: str = "PET", allow_blank: bool = False, fram
 def save(
     volume: Volume, path: Path | str, *, dtype: npt.DTypeLike = np.float32, sidecar: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write ``volume`` (and ``sidecar`` as the JSON beside it) whole or not at all; returns the path.
+    """Write ``volume`` (and ``sidecar`` as the JSON beside it) whole or not at all; return the path.
 
-    Integer types get a slope by which the largest value just fits: nothing is clipped, and for 16 bits the error is
-    below 2e-5 of the largest value. Whole numbers that fit (labels, masks) are kept exactly.
+    Integer types are scaled to the largest value (16 bits: error below 2e-5 of it); whole numbers that fit stay exact.
     """
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
@@ -128,11 +122,11 @@ def read_sidecar(path: Path | str) -> dict[str, Any]:
     if not beside.is_file():
         return {}
     try:
-        # A whole number of hundreds of digits is no amount of anything, and too large for a float.
+        # An integer of hundreds of digits is too large for a float.
         content = json.loads(
             beside.read_text(),
             parse_int=lambda text: int(text) if len(text) < 300 else math.inf,
-            parse_constant=lambda _: None,  # NaN and Infinity are no JSON, and strict readers of a result refuse them
+            parse_constant=lambda _: None,  # NaN and Infinity are not JSON; strict readers refuse them
         )
     except (ValueError, OSError, RecursionError) as trouble:
         raise BadInput(f"The sidecar {beside} is not readable JSON; correct or remove it.") from trouble
@@ -168,14 +162,14 @@ def _read(image: Any, path: Path, what: str) -> npt.NDArray[np.float32]:
         )
     try:
         _holds_its_voxels(image, check_whole(path))
-        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite and are refused
             return np.asarray(image.dataobj, dtype=np.float32)
     except Exception as trouble:  # see above
         raise BadInput(f"The {what} {path} is cut off or damaged; copy or convert it again.") from trouble
 
 
 def check_whole(path: Path) -> int:
-    """Bytes in a file, unpacked; a packed one is read to its end, where gzip compares its checksum and may raise."""
+    """A file's unpacked size in bytes. A packed file is read to its end, where gzip raises on a wrong checksum."""
     if not path.name.lower().endswith(".gz"):  # as nibabel tells it
         return path.stat().st_size
     held = 0
@@ -186,7 +180,7 @@ def check_whole(path: Path) -> int:
 
 
 def _holds_its_voxels(image: Any, held: int) -> None:
-    """Refuse a header that promises more than its file holds, before anybody makes room for it."""
+    """Refuse a header that promises more voxels than the file holds, before memory is reserved for them."""
     shape, kind = image.shape, image.get_data_dtype()
     promised = math.prod(shape) * kind.itemsize
     if min(shape, default=0) < 0 or (
@@ -233,7 +227,7 @@ def _affine(image: Any, path: Path, what: str) -> Affine:
 
 
 def _written_edges(image: Any) -> npt.NDArray[np.float64]:
-    """(3,) The voxel edges as the file says them; nibabel reads a zero as 1 mm, without a word."""
+    """(3,) Voxel edges as the file states them; nibabel silently reads a zero as 1 mm."""
     holder = image.file_map.get("header", image.file_map["image"])
     with nib.openers.ImageOpener(holder.filename) as stream:
         header = type(image.header).from_fileobj(stream, check=False)
@@ -241,7 +235,7 @@ def _written_edges(image: Any) -> npt.NDArray[np.float64]:
 
 
 def unit_of(sidecar: Mapping[str, Any]) -> str:
-    """The unit that a sidecar states, in this house's spelling; ``unknown`` where it states none."""
+    """The unit that a sidecar states, in the spelling used here; ``unknown`` where it states none."""
     word = str(sidecar.get("Units") or "").strip()
     return _UNITS.get(word.lower(), word) or "unknown"
 
@@ -265,7 +259,7 @@ def _encoded(data: VolumeArray, dtype: np.dtype) -> tuple[npt.NDArray[Any], floa
         return data.astype(dtype), 1.0, 0.0
     inter = low if limits.min == 0 and low < 0 else 0.0  # unsigned numbers have no room below zero
     reach = max(high - inter, -(low - inter))
-    # float32: readers keep slope and intercept in it, so what is divided by must be what they multiply with.
+    # Readers keep slope and intercept in float32: divide by the rounded value.
     slope = float(np.float32(reach / limits.max * (1 + 1e-6))) or 1.0
     stored = np.rint((data.astype(np.float64) - np.float32(inter)) / slope)
     return stored.clip(limits.min, limits.max).astype(dtype), slope, float(np.float32(inter))

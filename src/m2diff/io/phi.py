@@ -1,4 +1,4 @@
-"""Patient data in sidecars: what names a person, a day or a place is dropped before anything is written."""
+"""Remove patient data from sidecars: every key that names a person, a day or a place."""
 
 from __future__ import annotations
 

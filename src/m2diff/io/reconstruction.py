@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-_KEYS = re.compile(r"Recon(Method|Filter)")
-"""Begins the keys of a sidecar that say it."""
+_KEYS = re.compile(r"Recon(Method|Filter)")  # start of the sidecar keys about it
 
 
 def reconstruction(sidecar: Mapping[str, Any]) -> str:
@@ -27,7 +26,7 @@ def reconstruction(sidecar: Mapping[str, Any]) -> str:
 
 
 def without_reconstruction(sidecar: Mapping[str, Any]) -> dict[str, Any]:
-    """A sidecar that says nothing of it, for an image that was not made that way."""
+    """A sidecar without these keys, for an image that was not reconstructed that way."""
     return {key: value for key, value in sidecar.items() if not _KEYS.match(key)}
 
 

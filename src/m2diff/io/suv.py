@@ -1,9 +1,9 @@
-"""SUV: from activity concentration to standardised uptake, and what of a PET header stands in its way.
+"""SUV from activity concentration.
 
     SUVbw = activity (Bq/mL) * body weight (g) / dose at the time that the image's decay correction refers to (Bq)
 
-Enhancement needs none of this: it answers in the unit that came. What is missing or makes no sense is named, and only
-blocks SUV. The rules follow the vendor-neutral pseudo-code of the Quantitative Imaging Biomarkers Alliance (QIBA).
+Follows the vendor-neutral pseudo-code of QIBA (Quantitative Imaging Biomarkers Alliance). Missing and impossible values
+are listed; they block SUV, not enhancement.
 """
 
 from __future__ import annotations
@@ -19,24 +19,19 @@ from m2diff.io.dicom.sidecar import LEAST_BQ, as_number, isotope, meaning, nucli
 KNOWN_UNITS = ("BQML", "CNTS", "GML")
 HALF_LIFE_S = {"F18": 6586.2, "C11": 1223.4, "Ga68": 4057.7, "O15": 122.2, "N13": 597.9, "Cu64": 45723.6, "Rb82": 75.5,
                "Zr89": 282276.0, "I124": 360806.0}  # fmt: skip
-PHILIPS_SUV = (0x7053, 0x1000)
-"""Philips: SUV of a stored count."""
-PHILIPS_ACTIVITY = (0x7053, 0x1009)
-"""Philips: Bq/mL of a stored count."""
+PHILIPS_SUV = (0x7053, 0x1000)  # Philips: SUV of a stored count
+PHILIPS_ACTIVITY = (0x7053, 0x1009)  # Philips: Bq/mL of a stored count
 
-GE_CREATOR, GE_SCAN_START = "GEMS_PETD_01", 0x0D
-"""GE: date and time at which the scan began, in its private group 0009."""
+GE_CREATOR, GE_SCAN_START = "GEMS_PETD_01", 0x0D  # GE: date and time at which the scan began, in its private group 0009
 PHILIPS_CREATOR = "Philips PET Private Group"
-FIRST_YEAR = 1970
-"""Dates before it are what de-identification leaves."""
+FIRST_YEAR = 1970  # earlier dates come from de-identification
 LONGEST_WAIT, LEAST_S, UNKNOWN_S = 8, 3 * 3600.0, 24 * 3600.0
-"""Half-lives from injection to scan beyond which one of the times is wrong; at least so many seconds, and so many where
-the half-life is not known."""
+"""Longest plausible time from injection to scan: half-lives, but at least so many s; s where no half-life is known."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a PET header says about amounts. ``factor``: SUV of one unit of the image, None where it cannot be told."""
+    """What a PET header says about amounts. ``factor``: SUV of one unit of the image; None where unknown."""
 
     units: str
     decay_correction: str
@@ -50,7 +45,7 @@ class Quantity:
 
 
 def quantity(header: Dataset) -> Quantity:
-    """Dose, weight, times and the SUV factor of a PET series, and everything that is missing or impossible."""
+    """Dose, weight, times and SUV factor of a PET series, and every missing or impossible value."""
     problems: list[str] = []
     info = isotope(header)
     units = str(header.get("Units", "") or "")
@@ -73,7 +68,7 @@ def quantity(header: Dataset) -> Quantity:
 
 
 def timing(header: Dataset) -> dict[str, Any]:
-    """The BIDS keys from which the SUV factor can be found again without the header; time of day, no date."""
+    """BIDS keys from which the SUV factor can be computed without the header: times of day, no date."""
     found: dict[str, Any] = {}
     weight = as_number(header.get("PatientWeight"))
     if weight is not None and 1.0 <= weight <= 400.0:
@@ -157,10 +152,7 @@ def _wait(header: Dataset, info: Dataset, decay: str, half_life: float | None, p
 
 
 def _scan_time(header: Dataset) -> datetime | None:
-    """The series' start; the acquisition's where the series was dated later, as post-processing does.
-
-    Enhanced files say outright to which moment they are corrected.
-    """
+    """The series' start, or the acquisition's if the series is later; enhanced files state the time of correction."""
     corrected = _datetime(str(header.get("DecayCorrectionDateTime", "") or ""))
     if corrected is not None:
         return corrected
@@ -176,7 +168,7 @@ def _dated(header: Dataset, kind: str) -> datetime | None:
 
 
 def _in_block(header: Dataset, group: int, creator: str, element: int) -> Any:
-    """The value of a private element, wherever its maker's block lies; None where there is none."""
+    """The value of a private element in its maker's block; None where there is none."""
     try:
         return header.private_block(group, creator)[element].value
     except (KeyError, ValueError):
@@ -184,7 +176,7 @@ def _in_block(header: Dataset, group: int, creator: str, element: int) -> Any:
 
 
 def _word(text: str) -> str:
-    """A header's word as it can be shown: short, and with nothing in it that moves a cursor."""
+    """A header's word made safe to print: at most 16 printable characters."""
     return "".join(c for c in text if c.isprintable())[:16]
 
 

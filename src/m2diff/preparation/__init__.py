@@ -1,1 +1,1 @@
-"""Step 2, scans -> a prepared pair: one grid, one scale, one place; every step has its inverse."""
+"""Prepare a scan and its MRI: one grid, one scale, one place; every step has its inverse."""

@@ -1,8 +1,8 @@
-"""A brain mask from the MRI alone: MNI152's, carried over by an affine registration and trimmed by what the MRI shows.
+"""A brain mask from the MRI alone, with skull or without.
 
-nilearn ships the template and its mask; SimpleITK registers (Mattes mutual information, one thread, so the same MRI
-gives the same mask). With skull or without: the search looks only where the template has a brain. What the affine map
-leaves wrong at the rim is trimmed: a voxel belongs to the brain while it is as bright as CSF and tissue are.
+MNI152's mask (nilearn) is carried over by affine registration (SimpleITK, Mattes mutual information, one thread: the
+same MRI gives the same mask). The search looks only where the template has a brain. The rim is then trimmed to voxels
+as bright as CSF and tissue.
 """
 
 from __future__ import annotations
@@ -17,12 +17,9 @@ from m2diff.shapes import Affine, MaskArray
 from m2diff.volume import Volume
 
 TEMPLATE_MM = 2
-NEAR_MM = 2.0
-"""The search looks at the template's brain and this much around it; with more, bone and scalp shrink it."""
-GROW = 1.1
-"""Starts are tried at this size, at the template's, and at one over it."""
-LEAST = 0.15
-"""Share of the template's variance that a brain's MRI explains at least; brains reach 0.26 and more."""
+NEAR_MM = 2.0  # the search looks at the template's brain and this much around it; bone and scalp would shrink the fit
+GROW = 1.1  # starts have the template's size, this many times it, and one over it
+LEAST = 0.15  # least share of the template's variance that an MRI explains; brains reach 0.26 and more
 
 
 @lru_cache(maxsize=1)
@@ -38,10 +35,7 @@ def _template() -> tuple[Volume, Volume]:
 
 
 def brain_mask(mri: Volume) -> Volume:
-    """1 inside the brain of a T1-weighted MRI, with or without its skull, and 0 elsewhere, on the MRI's grid.
-
-    Raises BadInput where the template finds no brain.
-    """
+    """1 in the brain of a T1-weighted MRI (with skull or without), 0 elsewhere, on its grid; BadInput without one."""
     small = grid.to_working(mri)
     image = Volume(small.data, small.affine)
     matrix, worth = _affine(image)
@@ -58,14 +52,14 @@ def brain_mask(mri: Volume) -> Volume:
 
 
 def brain_in_pet(mri: Volume, pet: Volume, placement: Affine | None = None) -> Volume:
-    """The brain of ``mri`` on the grid of a PET scan of the same person; ``placement`` None: registered first."""
+    """The brain of ``mri`` on the grid of a PET of the same person; without ``placement``, the MRI is registered."""
     matrix = register.align(mri, pet).matrix if placement is None else placement
     brain = grid.onto(brain_mask(mri), pet.affine, pet.shape, matrix) > 0.5
     return Volume(brain.astype(np.float32), pet.affine, "1", ("brain mask from the MRI",))
 
 
 def _affine(image: Volume) -> tuple[Affine, float]:
-    """The best affine map from MNI152's world to the MRI's, and how much of the template it explains."""
+    """The best affine map from MNI152's world to the MRI's, and the share of the template's variance it explains."""
     head = mask.tissue(image.data)
     template, brain = _template()
     heights = np.argwhere(head) @ image.affine[2, :3] + image.affine[2, 3]
@@ -74,7 +68,7 @@ def _affine(image: Volume) -> tuple[Affine, float]:
     found: list[tuple[float, Affine]] = []
     near = mask.grown(brain.data > 0.5, NEAR_MM / TEMPLATE_MM)
     for size in (1 / GROW, 1.0, GROW):
-        # A neck pulls the centre of mass down, not the top of the head: the two starts that this leaves.
+        # A neck lowers the centre of mass but not the top of the head: start from both.
         for target in (centre, np.array([centre[0], centre[1], top - 80.0 * size])):
             start = place.shift(target) @ np.diag([size, size, size, 1.0]) @ place.shift(-middle)
             matrix = _search(image, template, near, start, register.LEVELS[:1])
@@ -85,7 +79,7 @@ def _affine(image: Volume) -> tuple[Affine, float]:
 
 
 def _search(image: Volume, template: Volume, near: MaskArray, start: Affine, levels: itk.Levels) -> Affine:
-    """The affine map (template's world to the MRI's) that mutual information leads to from ``start``."""
+    """The affine map (template's world to the MRI's) found by mutual information from ``start``."""
     fixed, moving = itk.image(template.data, template.affine), itk.image(image.data, image.affine)
     within, transform = itk.image(near.astype(np.uint8), template.affine), itk.affine(start)
     if not itk.found(fixed, moving, within, transform, levels):
@@ -97,7 +91,7 @@ def _search(image: Volume, template: Volume, near: MaskArray, start: Affine, lev
 
 
 def _worth(image: Volume, template: Volume, brain: Volume, matrix: Affine) -> float:
-    """How much of the template's brain the MRI explains at ``matrix``."""
+    """Share of the template's brain that the MRI explains at ``matrix``."""
     there = grid.onto(image, template.affine, template.shape, np.asarray(np.linalg.inv(matrix), dtype=np.float64))
     inside = brain.data > 0.5
     return register.explained(template.data[inside], there[inside])

@@ -1,10 +1,8 @@
-"""The working grid: axes as close to RAS as the scan's own allow, 2 mm voxels, and the way back.
+"""The working grid (2 mm voxels, axes permuted and flipped towards RAS, never rotated) and the way back.
 
-Axes are only permuted and flipped, never rotated, so resampling is separable: one small matrix an axis. Of two grids
-along an axis the finer one is the cubic-spline interpolation ``U`` of the coarser one. Towards the finer grid ``U``
-itself is applied, towards the coarser one its least-squares inverse ``pinv(U)`` (Unser, Aldroubi and Eden 1995, IEEE
-Trans. Image Process. 4:247): it keeps constants and whole cubic polynomials, takes noise beyond the coarser grid's
-resolution away without aliasing, and makes both directions undo each other as well as the grids allow.
+Resampling is separable: one small matrix an axis. To the finer grid it is cubic-spline interpolation ``U``; to the
+coarser one the least-squares inverse ``pinv(U)`` (Unser, Aldroubi and Eden 1995, IEEE Trans. Image Process. 4:247).
+That keeps constants and cubic polynomials, does not alias, and makes both directions nearly undo each other.
 """
 
 from __future__ import annotations
@@ -22,10 +20,8 @@ from m2diff.errors import BadInput
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.volume import Volume
 
-WORKING_MM = 2.0
-"""Voxel edge of the working grid."""
-_TOLERANCE = 0.01
-"""Voxels within this share of ``WORKING_MM`` are left as they are."""
+WORKING_MM = 2.0  # voxel edge of the working grid
+_TOLERANCE = 0.01  # voxels within this share of ``WORKING_MM`` are left as they are
 FWHM_PER_SIGMA = 2.3548200450309493
 
 AxisMatrix: TypeAlias = npt.NDArray[np.float32]  # (to, from)
@@ -33,10 +29,7 @@ AxisMatrix: TypeAlias = npt.NDArray[np.float32]  # (to, from)
 
 @dataclass(frozen=True, eq=False)
 class AxisMap:
-    """Resampling along one axis: ``there`` (working, scan) and ``back`` (scan, working); None leaves it as it is.
-
-    Working voxel n lies at ``start + n * step`` in voxels of the (reoriented) scan.
-    """
+    """Resampling along an axis; None leaves it as it is. Working voxel n is at scan voxel ``start + n * step``."""
 
     there: AxisMatrix | None = None
     back: AxisMatrix | None = None
@@ -46,16 +39,15 @@ class AxisMap:
 
 @dataclass(frozen=True, eq=False)
 class WorkingImage:
-    """An image on the working grid, ``data`` (i, j, k) and ``affine``, that knows the way back to its scan's grid."""
+    """An image on the working grid, ``data`` (i, j, k) and ``affine``, with the way back to its scan's grid."""
 
     data: VolumeArray
     affine: Affine
     axes: tuple[AxisMap, ...]
-    orientation: npt.NDArray[np.float64]
-    """nibabel's orientation array of the scan: which way each of its axes points."""
+    orientation: npt.NDArray[np.float64]  # nibabel's orientation array of the scan: which way each of its axes points
 
     def undo(self, data: VolumeArray) -> VolumeArray:
-        """``data`` (working grid) on the grid and orientation of the scan; other values, the same place."""
+        """``data`` (working grid) on the grid and orientation of the scan."""
         if data.shape != self.data.shape:
             raise ValueError(f"undo takes the working grid's shape {self.data.shape}, got {data.shape}")
         for axis, axis_map in enumerate(self.axes):
@@ -84,10 +76,10 @@ def to_working(volume: Volume) -> WorkingImage:
 
 
 def onto(volume: Volume, affine: Affine, shape: tuple[int, ...], placement: Affine | None = None) -> VolumeArray:
-    """``volume`` sampled on another grid (``affine``, ``shape``), zero where it does not reach.
+    """Sample ``volume`` on another grid (``affine``, ``shape``); 0 where it does not reach.
 
-    ``placement`` (4, 4) moves the volume's world to the grid's world, both in mm, RAS+. Where the volume's voxels are
-    finer it is smoothed to the grid's resolution first; a volume that lies on the grid already comes back as it is.
+    ``placement`` (4, 4) moves the volume's world to the grid's (mm, RAS+). Finer voxels are smoothed first. On the same
+    grid it returns a copy.
     """
     world = volume.affine if placement is None else placement @ volume.affine
     index = np.linalg.inv(world) @ affine  # voxel of the grid -> voxel of the volume
@@ -96,7 +88,7 @@ def onto(volume: Volume, affine: Affine, shape: tuple[int, ...], placement: Affi
     target = float(np.linalg.norm(affine[:3, :3], axis=0).mean())
     missing = [np.sqrt(max(target**2 - edge**2, 0.0)) / edge for edge in volume.voxel_size]
     smooth = ndimage.gaussian_filter(volume.data, np.array(missing) / FWHM_PER_SIGMA, mode="nearest", truncate=3.0)
-    # Linear is enough on voxels well below the target's; the others deserve the spline.
+    # Linear suffices for voxels well below the target's.
     order: Literal[1, 3] = 1 if max(volume.voxel_size) < 0.75 * target else 3
     sampled = ndimage.affine_transform(smooth, index[:3, :3], index[:3, 3], tuple(shape), order=order)
     return np.asarray(sampled, dtype=np.float32)
@@ -114,7 +106,7 @@ def _axis_map(size: int, edge: float) -> AxisMap:
         return AxisMap()
     finer = edge < WORKING_MM
     steps = (size - 1) * edge / WORKING_MM
-    # Coarser voxels must each have finer ones around them, or the least-squares inverse knows nothing about them.
+    # Every coarse voxel needs finer ones around it, or the inverse is undetermined.
     count = int(np.floor(steps + 1e-6) if finer else np.ceil(steps - 1e-6)) + 1
     if count < 4:
         return AxisMap()

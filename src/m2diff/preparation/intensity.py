@@ -1,4 +1,4 @@
-"""The scale of an MRI, from the MRI alone: its tissue lies near 1 whatever the scanner (of a PET scan: ``pet``)."""
+"""The scale of an MRI: its tissue is near 1 whatever the scanner. (For a PET scan see ``pet``.)"""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from m2diff.preparation import mask
 from m2diff.preparation.grid import smoothed
 from m2diff.shapes import MaskArray, VolumeArray
 
-MRI_CEILING = 4.0
-"""Normalised MRI values are limited to this: fat and vessels shine, and carry nothing."""
+MRI_CEILING = 4.0  # upper limit of normalised MRI: fat and vessels are brighter, and carry nothing
 
 
 def normalise_mri(data: VolumeArray, within: MaskArray | None = None) -> VolumeArray:
-    """An MRI on the working grid divided by the median of its tissue, limited to 0 ... ``MRI_CEILING``.
+    """Divide an MRI on the working grid by the median of its tissue; limit it to 0 ... ``MRI_CEILING``.
 
-    With ``within`` (the PET's brain) only the tissue in there counts, so that a whole head and a stripped brain get the
-    same scale. Raises BadInput where there is no tissue.
+    ``within`` (the PET's brain) restricts the median, so that skull or none does not matter. BadInput without tissue.
     """
     calm = smoothed(data, mask.MRI_CALM_MM)
     if float(calm.max()) <= max(float(calm.min()), 0.0):

@@ -1,4 +1,4 @@
-"""What registration needs of SimpleITK: images in its world, a search that gives the same answer every time."""
+"""SimpleITK for registration: images in its world, and a search that is reproducible."""
 
 from __future__ import annotations
 
@@ -43,10 +43,7 @@ def affine(matrix: npt.NDArray[Any]) -> Any:
 
 
 def found(fixed: Any, moving: Any, within: Any, transform: Any, levels: Levels) -> bool:
-    """Whether a search inside the mask ``within`` of ``fixed`` came to an end; it changes ``transform``.
-
-    ITK runs on one thread: on several, the order of summation varies and with it the last digits.
-    """
+    """Whether a search in the mask ``within`` of ``fixed`` ended; sets ``transform``. One thread: reproducible sums."""
     import SimpleITK as sitk
 
     started = search(levels)
@@ -56,7 +53,7 @@ def found(fixed: Any, moving: Any, within: Any, transform: Any, levels: Levels) 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
         started.Execute(fixed, moving)
-    except RuntimeError:  # the images lost sight of each other
+    except RuntimeError:  # the images no longer overlap
         return False
     finally:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)

@@ -1,8 +1,4 @@
-"""Where things lie on the working grid: the brain and the head in a PET scan, the tissue in an MRI.
-
-For views and scales; scores are taken in a brain mask (docs/metrics.md). What is read off a PET scan is read off its
-calmed version, so that whoever asks for several things smooths once (``pet.PetOnGrid``).
-"""
+"""Masks on the working grid: brain and head in a PET, tissue in an MRI. For views and scales; scores have their own."""
 
 from __future__ import annotations
 
@@ -13,33 +9,29 @@ from m2diff.errors import BadInput
 from m2diff.preparation.grid import WORKING_MM, smoothed
 from m2diff.shapes import MaskArray, VolumeArray
 
-CALM_MM = 10.0
-"""FWHM after which a brain stands out of its noise even at a hundredth of the dose."""
-MRI_CALM_MM = 4.0
-"""The same for an MRI, which has little noise."""
-LEVEL_ML = 100.0
-"""Volume of tissue above ``uptake_level``: no lesion is as large, and every brain is several times larger."""
-BRAIN_SHARE = 0.4
-"""A brain's voxels are above this share of the level, skull and scalp mostly below."""
+CALM_MM = 10.0  # FWHM at which a brain stands out of its noise even at a hundredth of the dose
+MRI_CALM_MM = 4.0  # the same for an MRI, which is less noisy
+LEVEL_ML = 100.0  # volume of tissue above ``uptake_level``: larger than any lesion, several times smaller than a brain
+BRAIN_SHARE = 0.4  # a brain's voxels are above this share of the level, skull and scalp mostly below
 HEAD_SHARE = 0.12
 """A head's voxels are above this share of the level; scalp and skull of an FDG scan are at a fifth and more."""
 HEAD_MARGIN_MM = 6.0
 
 
 def calmed(data: VolumeArray) -> VolumeArray:
-    """A PET scan smoothed until its brain stands out."""
+    """A PET scan smoothed by ``CALM_MM``."""
     return smoothed(data, CALM_MM)
 
 
 def uptake_level(calm: VolumeArray) -> float:
-    """The value that 100 ml of a calmed scan exceed (or a twentieth of the image, where that is less)."""
+    """The value that 100 ml of a smoothed scan exceed (or a twentieth of the image, if that is less)."""
     count = int(min(LEVEL_ML * 1000.0 / WORKING_MM**3, calm.size / 20))
     flat = calm.ravel()
     return float(np.partition(flat, flat.size - 1 - count)[flat.size - 1 - count])
 
 
 def brain(calm: VolumeArray, top: float) -> MaskArray:
-    """The brain, roughly, in a calmed scan of level ``top``; BadInput where nothing stands out."""
+    """The rough brain in a smoothed scan of level ``top``; BadInput where nothing stands out."""
     if not top > 0.0:
         raise BadInput(
             f"The PET shows no activity (100 ml of tissue should stand out, but their level is {top:g}); "
@@ -49,14 +41,11 @@ def brain(calm: VolumeArray, top: float) -> MaskArray:
 
 
 def head(calm: VolumeArray, top: float) -> MaskArray:
-    """The head in a calmed scan of level ``top``: its largest piece, filled, with a margin of ``HEAD_MARGIN_MM``.
-
-    All True where nothing stands out, so that a view is never empty.
-    """
+    """The head in a smoothed scan of level ``top``, filled, grown by ``HEAD_MARGIN_MM``; all True if none is found."""
     found = largest_piece(calm > HEAD_SHARE * top)
     if not found.any():
         return np.ones(calm.shape, dtype=bool)
-    for axis in range(3):  # fill slice by slice: a head is open where the field of view cuts the neck
+    for axis in range(3):  # fill by slice: the field of view may cut the neck open
         found = ndimage.binary_fill_holes(found, np.expand_dims(ndimage.generate_binary_structure(2, 1), axis))
     return grown(found, HEAD_MARGIN_MM / WORKING_MM)
 
@@ -73,10 +62,7 @@ def tissue(data: VolumeArray) -> MaskArray:
 
 
 def bright(calm: VolumeArray) -> MaskArray:
-    """What is no air in a smoothed MRI.
-
-    Above half of Otsu's threshold: in a whole head with bright fat the threshold itself may cut grey matter away.
-    """
+    """What is not air in a smoothed MRI: above half of Otsu's threshold, as bright fat lifts that above grey matter."""
     from skimage.filters import threshold_otsu
 
     return calm > 0.5 * threshold_otsu(np.clip(calm, 0.0, np.percentile(calm, 99.5)))

@@ -1,4 +1,4 @@
-"""A scan and its MRI made ready for a network, and the way back to the scan's own grid and unit."""
+"""A scan and its MRI prepared for a network, and the way back."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from m2diff.volume import Volume
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A pair on the working grid, normalised: everything a network is told, all (i, j, k).
+    """A normalised pair on the working grid: what a network is given, all (i, j, k).
 
-    ``low``: the PET divided by ``scale``, so that a brain is near 1. ``mri``: its tissue near 1, or None.
-    ``drf``: dose reduction factor (20: one twentieth of the standard scan's counts), NaN where unknown.
-    ``scale``: in the PET's unit. ``support``: the head.
+    ``low``: the PET divided by ``scale`` (in its unit), so that a brain is near 1. ``mri``: its tissue near 1, or None.
+    ``drf``: dose reduction factor (20: a twentieth of the standard scan's counts), NaN if unknown. ``support``: the
+    head.
     """
 
     low: VolumeArray
@@ -42,11 +42,11 @@ class Prepared:
         return self.pet.unit
 
     def restore(self, estimate: VolumeArray, step: str = "enhanced") -> Volume:
-        """A normalised image of the working grid on the PET's own grid and in its unit; ``step`` is for the history."""
+        """A normalised image of the working grid on the PET's grid and in its unit; ``step`` is for the history."""
         return self.pet.with_data(self.working.undo(estimate) * np.float32(self.scale), step)
 
     def mri_on_pet(self) -> Volume | None:
-        """The normalised MRI on the PET's own grid, to be looked at beside it."""
+        """The normalised MRI on the PET's own grid, for viewing."""
         if self.mri is None:
             return None
         return Volume(self.working.undo(self.mri), self.pet.affine, "relative", ("MRI on the PET's grid",))
@@ -55,16 +55,16 @@ class Prepared:
 def prepare(
     pet: Image, mri: Image | None = None, *, drf: float | None = None, align: bool | Alignment = True
 ) -> Prepared:
-    """Bring a PET scan and, where there is one, its MRI (volumes or paths) onto the working grid, with one scale each.
+    """Bring a PET scan and its MRI, if any (volumes or paths), onto the working grid, and normalise each.
 
-    ``drf``: the dose reduction factor, 20 for a twentieth of the standard scan's counts; None is unknown.
-    ``align`` False takes the headers' word that both lie in the same world space; an ``Alignment`` is taken as found.
-    Raises BadInput where nothing is to be seen or nothing fits.
+    ``drf``: the dose reduction factor, 20 for a twentieth of the standard scan's counts; None is unknown. ``align``:
+    True registers, False trusts the headers, an ``Alignment`` is used as it is. Raises BadInput where an image shows
+    nothing or the MRI does not fit.
     """
     if drf is not None and not (math.isfinite(drf) and drf >= 1.0):
         raise BadInput(f"The dose reduction factor is a number of at least 1 (20 for a twentieth), got {drf:g}.")
     pet, mri = as_volume(pet), None if mri is None else as_volume(mri, what="MRI")
-    if not float(pet.data.max()) > 0.0:  # resampled, it would have ripples above zero
+    if not float(pet.data.max()) > 0.0:  # resampling would add ripples above zero
         raise BadInput(
             f"The PET shows no activity: its largest value is {float(pet.data.max()):g}; check that the file is the "
             "reconstructed scan."

@@ -1,4 +1,4 @@
-"""A PET scan on the working grid and what is read off it: each is found once, whoever asks for it later."""
+"""A PET scan on the working grid and what is read off it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ from m2diff.volume import Volume
 
 @dataclass(frozen=True, eq=False)
 class PetOnGrid:
-    """``image`` on the working grid; ``brain`` (roughly) and ``head``, masks there; ``scale``, the brain's mean.
-
-    ``scale`` is in the scan's unit: an image multiplied by k has k times the scale. Hot spots are too small to move it,
-    and noise, a negative background and the size of the field of view do not enter.
-    """
+    """``image`` on the working grid; ``brain`` (rough) and ``head``: masks; ``scale``: the brain's mean, PET's unit."""
 
     image: grid.WorkingImage
     brain: MaskArray
@@ -26,7 +22,7 @@ class PetOnGrid:
 
     @classmethod
     def of(cls, pet: Volume) -> PetOnGrid:
-        """The scan brought there; BadInput where it shows no activity."""
+        """Bring the scan to the working grid; BadInput where it shows no activity."""
         image = grid.to_working(pet)
         calm = mask.calmed(image.data)
         top = mask.uptake_level(calm)

@@ -1,10 +1,9 @@
-"""Whether an MRI is the same person's: held against the PET piece by piece, do its folds lie where they should?
+"""Is the MRI the same person's? Do its folds lie where the PET's do?
 
-Somebody else's MRI finds a place by its outline and its ventricles, but its folds lie millimetres off. So the brain is
-cut into cubes, and each is moved until the detail that the MRI lets expect agrees best with the PET's (normalised
-cross-correlation). The answer is the product of two numbers: the share of the cubes that stay where they are, each
-counted by its agreement squared (it tells where the PET is clear), and how many times better all cubes agree on average
-when they stay than when they are moved (it still tells where noise drowns the single cube).
+Another person's MRI can match in outline, but its folds lie millimetres off. So each cube of the brain is moved to
+where the detail that the MRI predicts agrees best with the PET's (normalised cross-correlation). The answer is the
+product of two numbers: the share of cubes that stay in place, weighted by their squared agreement (sure where the PET
+is clear), and the mean agreement of all cubes in place over that of moved ones (still sure in noise).
 """
 
 from __future__ import annotations
@@ -22,25 +21,17 @@ Agreements: TypeAlias = npt.NDArray[np.float32]  # (cube, shift) from -1 to 1
 
 SIDE, STEP, REACH = 20, 7, 4
 """Of a cube, from one to the next, and moved at most, in voxels of the working grid: 40, 14 and 8 mm."""
-STAYS_MM, GONE_MM = 3.5, 6.0
-"""A cube moved by up to the first is in place, by the second and more elsewhere."""
-_INSIDE = 0.7
-"""Share of a cube that lies in the brain at least."""
+STAYS_MM, GONE_MM = 3.5, 6.0  # a cube moved by up to the first is in place, by the second and more elsewhere
+_INSIDE = 0.7  # least share of a cube that lies in the brain
 DETAIL_MM = (5.0, 9.0)
 """FWHM of the two Gaussians whose difference is the detail: folds, finer than ventricles and outline."""
-_PET_MM, _CALM_MM = 4.0, 5.0
-"""What is expected is smoothed like a PET; what is expected of each grey value is read from a calmed PET."""
-_FEWEST = 8
-"""With fewer cubes than this there is nothing to judge."""
-SHARPEST = 3.0
-"""More than this is an accident of a denominator near zero."""
+_PET_MM, _CALM_MM = 4.0, 5.0  # FWHM of the prediction (as a PET's), and of the PET that predictions are read from
+_FEWEST = 8  # least number of cubes for a judgement
+SHARPEST = 3.0  # upper limit of the second number: its denominator can be near zero
 
 
 def folds(pet: VolumeArray, mri: VolumeArray, brain: MaskArray) -> float:
-    """How well the folds of both lie on each other: about 1.5 for one person, 0.3 for two, 0 for nothing.
-
-    ``pet`` and ``mri`` lie on the same working grid; ``brain`` is where the PET has one.
-    """
+    """Agreement of the folds on one working grid: about 1.5 for the same person, 0.3 for two people, 0 for nothing."""
     span = tuple(slice(max(part.start - REACH, 0), part.stop + REACH) for part in mask.box(brain))
     pet, mri, brain = pet[span], mri[span], brain[span]
     expected = grid.smoothed(_expected(grid.smoothed(pet, _CALM_MM), mri, brain), _PET_MM)
@@ -70,7 +61,7 @@ def _expected(pet: VolumeArray, mri: VolumeArray, brain: MaskArray, bins: int = 
 
 
 def _moved(fixed: VolumeArray, moving: VolumeArray, brain: MaskArray) -> tuple[Distances, Agreements]:
-    """The shifts of at most ``REACH`` (mm), and how well each cube of ``moving``, so shifted, agrees with ``fixed``."""
+    """Shifts of at most ``REACH``, in mm, and the agreement of each cube of ``moving``, so shifted, with ``fixed``."""
     from scipy import fft
 
     wide, ways = SIDE + 2 * REACH, 2 * REACH + 1

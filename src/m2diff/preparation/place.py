@@ -1,4 +1,4 @@
-"""Rigid placements (4, 4) in world millimetres, and where things lie."""
+"""Rigid placements (4, 4) in world millimetres, and centres of mass."""
 
 from __future__ import annotations
 

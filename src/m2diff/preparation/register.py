@@ -1,16 +1,12 @@
-"""Rigid registration of an MRI to a PET scan of the same head, and a check that refuses a bad fit.
+"""Rigid registration of an MRI to a PET scan of the same head; a bad fit is refused.
 
-Mattes mutual information (Mattes et al. 2003, IEEE TMI 22:120) by SimpleITK on a fixed sample of voxels, one thread:
-the same pair gives the same matrix. The headers' own placement is tried first. Where what it leads to leaves doubt,
-coarse placements follow: centre of mass on centre of mass, shifted up and down and turned every way in steps of 15
-degrees; the few that explain the PET best are refined, and the best of all is kept.
+Mattes mutual information (Mattes et al. 2003, IEEE TMI 22:120) by SimpleITK, on one thread and a fixed sample of
+voxels: the same pair gives the same matrix. The headers' placement is tried first. If the fit is doubtful, coarse
+starts follow: centre of mass on centre of mass, shifted up and down, turned in steps of 15 degrees.
 
-The check asks three things. Do the heads cover each other (Dice overlap)? Do the MRI's folds lie where the PET's do,
-cube by cube (`pieces`)? On thirteen people (DRF 20 to 100, with head and without, scanners and uptake of all kinds)
-that came to 0.90 and more, with another person's MRI to 0.0 to 0.6 and once to 0.86. Does the MRI explain the finest
-detail better than its own mirror image, registered as well? True fits explain it 1.2 times as well and more. A
-symmetric head passes, and the user is told that left and right could not be told apart. `reproduce/registration` has
-the rates, on other people.
+Three checks. Overlap of the heads (Dice). Agreement of the folds (``pieces``): on thirteen people at DRF 20 to 100 it
+was 0.90 and more, with another person's MRI 0.0 to 0.6 and once 0.86. Finest detail, explained by the MRI over its
+mirror image: 1.2 and more in true fits; a symmetric head passes, with a notice. `reproduce/registration` has the rates.
 """
 
 from __future__ import annotations
@@ -29,39 +25,27 @@ from m2diff.preparation.pet import PetOnGrid
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.volume import Volume
 
-PET_CALM_MM = 5.0
-"""Extra smoothing of the PET, so that noise at a hundredth of the dose does not lead."""
-TURNS = np.deg2rad((-30.0, -15.0, 0.0, 15.0, 30.0))
-"""Coarse starts: turns about each axis, radians."""
-_COARSE, _COARSE_MM = 4, 6.0
-"""Coarse starts: every fourth voxel, after this much smoothing."""
+PET_CALM_MM = 5.0  # extra smoothing of the PET against noise, up to a hundredth of the dose
+TURNS = np.deg2rad((-30.0, -15.0, 0.0, 15.0, 30.0))  # coarse starts: turns about each axis, radians
+_COARSE, _COARSE_MM = 4, 6.0  # coarse starts: every fourth voxel, after this much smoothing
 LEVELS: itk.Levels = ((4, 4.0, 1.0), (2, 2.0, 0.25))
 """The search: shrink factor, smoothing (mm) and share of the voxels of each level."""
-LAST: itk.Levels = ((1, 1.0, 0.1),)
-"""The last of it, for a fit that was found good: it takes a quarter off the error."""
-LIFTS = (-20.0, 0.0, 20.0)
-"""Coarse starts: shifts upwards, mm; a neck in one image only moves its centre of mass."""
-REFINED = 3
-"""Coarse starts that are worth a search."""
-RENEWALS, WORTH_WHILE = 3, 0.003
-"""A search is taken up again this often, while it explains this much more."""
-LEAST_OVERLAP = 0.35
-"""A stripped brain on a PET that shows the whole head reaches about 0.5."""
+LAST: itk.Levels = ((1, 1.0, 0.1),)  # the last search of a good fit; it reduces the error by a quarter
+LIFTS = (-20.0, 0.0, 20.0)  # coarse starts: shifts upwards, mm; a neck in one image only moves its centre of mass
+REFINED = 3  # coarse starts that are worth a search
+RENEWALS, WORTH_WHILE = 3, 0.003  # a search is repeated at most this often, while it explains this much more
+LEAST_OVERLAP = 0.35  # a stripped brain on a PET that shows the whole head reaches about 0.5
 LEAST_FOLDS, SURE_FOLDS = 0.75, 0.95
-"""The first lies between right MRIs and wrong ones, and nearer to the wrong ones: a right one refused costs more. Below
-the second, where one wrong MRI and hardly a right one was seen, the user is told."""
+"""Below the first an MRI is refused: nearer to wrong MRIs than to right ones, as refusing a right one costs more. Below
+the second, where one wrong MRI and hardly a right one was seen, the user is warned."""
 HANDED = 1.15
-"""The finest detail agrees so many times better than with the MRI mirrored, or left and right cannot be told apart;
-the other way round, they are exchanged."""
+"""Detail explained over the mirrored MRI's: below this left and right cannot be told apart, below its inverse they are
+exchanged."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How well an MRI fits a PET, each from 0 to 1; whether that is well enough, ``Alignment.fits`` says.
-
-    ``overlap``: Dice of the heads. ``explained``: share of the PET's variance that the MRI explains, by which
-    placements are compared.
-    """
+    """How well an MRI fits, 0 to 1. ``overlap``: Dice of the heads. ``explained``: share of the PET's variance."""
 
     overlap: float
     explained: float
@@ -71,8 +55,7 @@ class Quality:
 class Alignment:
     """Where an MRI belongs: ``matrix`` (4, 4) moves its world (mm, RAS+) to the PET's world.
 
-    ``folds``: how well the folds lie where the PET's do (``pieces``). ``handed``: how many times better the finest
-    detail agrees than with the MRI mirrored. NaN where that was not asked.
+    ``folds``: agreement of the folds (``pieces``). ``handed``: finest detail explained over the mirrored MRI's, or NaN.
     """
 
     matrix: Affine
@@ -82,21 +65,21 @@ class Alignment:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether the MRI's mirror image would fit about as well."""
+        """Whether the mirrored MRI would fit about as well."""
         return self.handed < HANDED
 
     @property
     def doubtful(self) -> bool:
-        """Whether the folds agree less than one person's usually do."""
+        """Whether the folds agree less than a right MRI's usually do."""
         return self.folds < SURE_FOLDS
 
     @property
     def fits(self) -> bool:
-        """Whether the heads overlap, and the folds lie where the PET has them."""
+        """Whether the heads overlap and the folds agree."""
         return self.quality.overlap >= LEAST_OVERLAP and self.folds >= LEAST_FOLDS
 
     def to_json(self) -> dict[str, float]:
-        """How good the placement is, rounded, as plain values."""
+        """The quality of the placement, rounded, as plain values."""
         quality = {name: round(value, 4) for name, value in vars(self.quality).items()}
         return {**quality, "folds": round(self.folds, 3), "handed": round(self.handed, 2)}
 
@@ -126,7 +109,7 @@ def align(mri: Volume, pet: Volume | PetOnGrid) -> Alignment:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Both images as the search sees them: 2 mm, the PET calmed, and the MRI's head."""
+    """Both images at 2 mm: the PET smoothed, and the MRI's head."""
 
     pet: PetOnGrid
     calm: VolumeArray
@@ -189,7 +172,7 @@ class _Pair:
         return np.asarray(np.linalg.inv(itk.LPS @ found @ itk.LPS), dtype=np.float64)
 
     def settled(self, start: Affine) -> Alignment:
-        """The search from ``start``, taken up again with its first, long steps as long as that improves the fit."""
+        """The search from ``start``, repeated from its result with long first steps while that improves the fit."""
         found = self.judged(self.register(start, LEVELS))
         for _ in range(RENEWALS):
             again = self.judged(self.register(found.matrix, LEVELS))
@@ -199,7 +182,7 @@ class _Pair:
         return found
 
     def polished(self, found: Alignment) -> Alignment:
-        """The same after a last search at full resolution, unless that explains less; and how its folds lie."""
+        """The same after a last search at full resolution, unless that explains less; with the agreement of folds."""
         there = self.judged(self.register(found.matrix, LAST))
         best = there if _explained(there) > _explained(found) - WORTH_WHILE else found
         values = self.carried(self.mri, best.matrix)
@@ -219,10 +202,7 @@ class _Pair:
         return Quality(overlap, explained(self.calm[inside], values[inside]))
 
     def carried(self, image: Volume, matrix: Affine) -> VolumeArray:
-        """``image`` (in the MRI's world) on the PET's working grid, placed by ``matrix``; 0 where it does not reach.
-
-        ITK does it four times as fast as SciPy, and a search is judged a dozen times.
-        """
+        """``image`` (MRI world) on the PET's grid, placed by ``matrix``; 0 outside. ITK is faster than SciPy here."""
         import SimpleITK as sitk
 
         transform = itk.affine(np.linalg.inv(matrix))
@@ -232,14 +212,14 @@ class _Pair:
         return np.ascontiguousarray(np.transpose(sitk.GetArrayViewFromImage(there)))
 
     def handed(self, found: Alignment) -> float:
-        """How many times better the finest detail agrees than with the MRI mirrored, wherever that fits best."""
+        """Detail explained by the MRI over detail explained by its mirror image, registered too."""
         in_mri = place.mirror(place.centre(self.mri_head.data > 0.5, self.mri.affine)[0])
         in_pet = place.mirror(place.centre(self.pet.brain, self.pet.image.affine)[0])
-        # The working grid's first axis is x: read backwards, the mirrored image has a right-handed grid again.
+        # The first axis is x: reversing it keeps the mirrored image's grid right-handed.
         affine = in_mri @ self.mri.affine @ place.mirror((self.mri.shape[0] - 1) / 2)
         mri, head = (Volume(volume.data[::-1].copy(), affine) for volume in (self.mri, self.mri_head))
         mirrored = replace(self, mri=mri, mri_head=head)
-        # Two mirrors, one in each world, put it where the MRI lay, so that the heads cover each other.
+        # A mirror in each world puts it where the MRI was.
         there = mirrored.settled(in_pet @ found.matrix @ in_mri)
         finest = pieces.detail(self.pet.image.data)[self.pet.head]
         return self.explains(finest, found.matrix) / max(mirrored.explains(finest, there.matrix), 1e-6)
@@ -250,7 +230,7 @@ class _Pair:
 
 
 def explained(values: npt.NDArray[np.float32], by: npt.NDArray[np.float32], bins: int = 32) -> float:
-    """The correlation ratio: the share of the variance of ``values`` that the bin of ``by`` explains, 0 to 1."""
+    """Correlation ratio: share of the variance of ``values`` that the bin of ``by`` explains, 0 to 1."""
     limits = np.percentile(by, [0.5, 99.5])
     if limits[0] >= limits[1]:
         return 0.0

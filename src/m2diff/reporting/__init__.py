@@ -1,1 +1,1 @@
-"""Step 7, the report: one self-contained page for a person to look at. It shows what was measured, measures nothing."""
+"""Write the report: one self-contained page of what was measured."""

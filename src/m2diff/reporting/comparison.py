@@ -1,8 +1,4 @@
-"""The page of a comparison of methods: tables, curves and the same slices, complete in itself.
-
-It shows what it is given: every number arrives as text (``TableCell``), with the value to sort by. Style, sorting and
-the way of writing are those of ``page``.
-"""
+"""The self-contained page of a comparison of methods. Every number arrives as text, with the value to sort by."""
 
 from __future__ import annotations
 
@@ -16,18 +12,17 @@ from m2diff.reporting.page import KeyNumber, environment, flat
 
 @dataclass(frozen=True)
 class TableCell:
-    """One number as it is read: its text, lines below it (interval, p ...), the value that sorts, how it stands out."""
+    """One cell: its text, lines below it (interval, p ...), the value that sorts, its mark."""
 
     text: str
     below: tuple[str, ...] = ()
     value: float | str = ""
-    mark: str = ""
-    """``best``, ``good`` (in favour of this line), ``bad`` (against it), or nothing."""
+    mark: str = ""  # ``best``, ``good`` (in favour of this line), ``bad`` (against it), or nothing
 
 
 @dataclass(frozen=True)
 class TableLine:
-    """One line of a table; ``kind``: ``ours`` is highlighted, ``reference`` is grey."""
+    """One row; ``kind``: ``ours`` is highlighted, ``reference`` is grey."""
 
     name: str
     cells: tuple[TableCell, ...]
@@ -36,7 +31,7 @@ class TableLine:
 
 @dataclass(frozen=True)
 class PageTable:
-    """One table: its heading, its columns, its lines; folded in unless ``open``."""
+    """One table: title, columns, rows; folded unless ``open``."""
 
     title: str
     columns: tuple[str, ...]
@@ -46,7 +41,7 @@ class PageTable:
 
 @dataclass(frozen=True)
 class PagePicture:
-    """A PNG (base64) with its title and what it shows."""
+    """A PNG (base64) with title and caption."""
 
     title: str
     png: str
@@ -56,7 +51,7 @@ class PagePicture:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: what it asks, what is seen, what to bear in mind."""
+    """A section of the page: title, introduction, tables, pictures, note."""
 
     title: str
     intro: str
@@ -78,7 +73,7 @@ class ComparisonPage:
 
 
 def write_comparison(path: Path, page: ComparisonPage) -> Path:
-    """Write the page to ``path``: a file that is there is replaced only by a whole new one."""
+    """Write the page to ``path``, whole or not at all."""
     from m2diff.io.atomic import replacing
 
     text = comparison_html(page)

@@ -1,4 +1,4 @@
-"""A number against the dose, a line a method, with its interval: where methods part, and from which dose on."""
+"""A number against dose, a curve per method, with intervals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Panel:
 
 
 def against_dose(panels: Sequence[Panel], untrained: Sequence[float] = ()) -> str:
-    """The panels side by side, doses on a logarithmic axis; ``untrained`` doses are shaded. A base64 PNG."""
+    """The panels side by side, dose on a logarithmic axis, ``untrained`` doses shaded; a base64 PNG."""
     from matplotlib import colormaps
 
     width, height = _PANEL_INCH
@@ -44,7 +44,7 @@ def against_dose(panels: Sequence[Panel], untrained: Sequence[float] = ()) -> st
             spans = [[v - low for v, low in zip(values, lows, strict=True)]]
             spans.append([high - v for v, high in zip(values, highs, strict=True)])
             place, mark = names.index(curve.name), _MARKS[names.index(curve.name) % len(_MARKS)]
-            shifted = [dose * 1.012 ** (place - len(names) / 2) for dose in factors]  # intervals beside one another
+            shifted = [dose * 1.012 ** (place - len(names) / 2) for dose in factors]  # keep intervals apart
             axis.errorbar(
                 shifted, values, yerr=spans, label=curve.name, color=colours[curve.name], marker=mark, markersize=4.5,
                 linewidth=2.4 if curve.ours else 1.2, elinewidth=0.8, capsize=1.5,

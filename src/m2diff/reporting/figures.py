@@ -1,9 +1,8 @@
-"""The pictures of the report, as PNG: one grey scale for every PET, a symmetric one for the difference.
+"""The pictures of the report, as PNG.
 
-Radiological convention: the patient's right is on the left of axial and coronal planes, and marked so. The PET
-scale starts at 0 and ends at the bright level of the reference (or of the enhanced image); it is drawn inverted, as
-nuclear medicine reads it. The difference runs over a fixed share of the same scale, so that a small difference
-looks small.
+Radiological convention: the patient's right is on the left of axial and coronal planes, and marked. All PETs share one
+inverted grey scale from 0 to the bright level of the reference (or the enhanced image); the difference has a symmetric
+scale, a fixed share of it, so that small differences look small.
 """
 
 from __future__ import annotations
@@ -29,20 +28,19 @@ _PANEL_INCH = 2.0
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """One image of the figure: its title, its three pictures, and the colours and range that show them."""
+    """One image of the figure: title, three pictures, colours and range."""
 
     title: str
     pictures: dict[Plane, PlaneImage]
     colours: str
     low: float
     high: float
-    unit: str | None
-    """What the colour bar says; None is no bar."""
+    unit: str | None  # of the colour bar; None: no bar
 
 
 @dataclass(frozen=True, eq=False)
 class ShownVolumes:
-    """The volumes of a figure; what is None is left out."""
+    """The volumes of a figure; None is left out."""
 
     low: Volume | None
     enhanced: Volume
@@ -58,7 +56,7 @@ def three_planes(shown: ShownVolumes) -> str:
 
 
 def axial_levels(shown: ShownVolumes, number: int = 7) -> str:
-    """The PET images (low dose, enhanced, reference) at several heights of the head, as a base64 PNG."""
+    """The PET images (low dose, enhanced, reference) at several heights, as a base64 PNG."""
     scene = scene_of(shown.reference or shown.enhanced)
     top = _pet_top(shown, scene)
     rows = {"Low dose": shown.low, "Enhanced": shown.enhanced, "Standard dose": shown.reference}
@@ -81,7 +79,7 @@ def _pet_top(shown: ShownVolumes, scene: Scene) -> float:
 
 
 def rounded(value: float) -> float:
-    """A value to two digits, for a scale that people can read off."""
+    """A value to two digits, for a readable scale."""
     return float(f"{value:.1e}")
 
 
@@ -116,7 +114,7 @@ def _columns(shown: ShownVolumes, scene: Scene) -> list[_Column]:
 
 
 def _draw_planes(columns: list[_Column], scene: Scene) -> Figure:
-    """A grid of panels: a column an image, a row a plane, a colour bar under every column that has one."""
+    """A grid of panels: a column per image, a row per plane, colour bars below."""
     size = scene.high - scene.low
     heights = [size[1], size[2], size[2]]
     widest = max(size[0], size[1])
@@ -148,7 +146,7 @@ def _bar_under(figure: Figure, place: object, image: object, column: _Column) ->
     bar = figure.colorbar(image, cax=holder, orientation="horizontal")  # type: ignore[arg-type]
     ticks = np.linspace(column.low, column.high, 3)
     bar.set_ticks(ticks.tolist(), labels=[_readable(tick) for tick in ticks])
-    first, _, last = bar.ax.get_xticklabels()  # these would run into the neighbour's
+    first, _, last = bar.ax.get_xticklabels()  # keep clear of the neighbours'
     first.set_horizontalalignment("left")
     last.set_horizontalalignment("right")
     bar.ax.tick_params(labelsize=7, length=2, pad=1)
@@ -157,7 +155,7 @@ def _bar_under(figure: Figure, place: object, image: object, column: _Column) ->
 
 
 def _readable(value: float) -> str:
-    """A tick: thousands apart, no exponent for the sizes that PET has."""
+    """A tick label: thousands separated, no exponent."""
     text = f"{value:,.0f}".replace(",", " ") if abs(value) >= 100 else f"{value:.3g}"
     return text.replace("-", "−")
 
@@ -184,7 +182,7 @@ def mark_sides(panel: Axes, plane: Plane, colours: str) -> None:
 
 
 def bare_figure(width: float, height: float) -> Figure:
-    """A bare figure on the Agg canvas: nothing of pyplot's global state is touched."""
+    """A figure on the Agg canvas, without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,8 +1,4 @@
-"""The report as one HTML page: no link, no script and no font from outside, everything in the file.
-
-``ReportInputs`` holds what was computed elsewhere; this module turns numbers into text and writes the page whole or
-not at all. All text is escaped by the template engine: a file name is data, never markup.
-"""
+"""The report as one self-contained HTML page, without links, scripts or fonts from outside; all text is escaped."""
 
 from __future__ import annotations
 
@@ -28,7 +24,7 @@ _LESION_KINDS = {"pet_hot": "hot, PET only", "pet_cold": "cold, PET only", "mri_
 
 @dataclass(frozen=True)
 class KeyNumber:
-    """One number at the top of the page: what it is, its value, and a short remark."""
+    """One number at the top of the page: label, value, remark."""
 
     label: str
     value: str
@@ -37,11 +33,10 @@ class KeyNumber:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ReportInputs(ShownVolumes):
-    """Everything that a report shows. What is None or empty has no section.
+    """All that a report shows; what is None or empty has no section.
 
-    ``low_evaluation`` is the same of the low-dose input, to compare with. ``regions`` is for a regional table without
-    a reference (means only); with an evaluation its own table is shown.
-    ``settings``: inputs and their hashes, weights, steps, seed, versions ...; nested mappings become groups.
+    ``low_evaluation``: of the low-dose input, for comparison. ``regions``: a table of means, without a reference.
+    ``settings``: inputs and hashes, weights, steps, seed, versions ...; nested mappings become groups.
     """
 
     title: str
@@ -51,12 +46,11 @@ class ReportInputs(ShownVolumes):
     methods: tuple[MethodRow, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    story: str = ""
-    """The page's first sentence; empty: that a low-dose scan (and its MRI) became the enhanced image."""
+    story: str = ""  # the page's first sentence; empty: that a low-dose scan (and its MRI) became the enhanced image
 
     @classmethod
     def of(cls, result: Enhanced, name: str, *, regions: RegionTable | None = None) -> ReportInputs:
-        """What there is to show of a finished scan, which is called ``name``, where no reference is known."""
+        """The inputs for a finished scan called ``name``, without a reference."""
         return cls(
             title=f"{name} enhanced with {result.settings['weights']['name']}",
             low=result.low,
@@ -79,10 +73,10 @@ def report(
     evaluation: Evaluation | None = None,
     title: str = "",
 ) -> Path:
-    """Write one self-contained page of ``image`` to ``path`` (an .html file), whole or not at all; returns ``path``.
+    """Write one self-contained page of ``image`` to ``path`` (an .html file), whole or not at all; return ``path``.
 
-    ``image``: what ``enhance`` returned, which brings its input, its MRI and its settings; or a volume or path, beside
-    which ``low``, ``mri`` and ``reference`` (volumes or paths on the same grid) are shown. ``evaluation``: scores.
+    ``image``: what ``enhance`` returned, with its input, MRI and settings; or a volume or path, shown with ``low``,
+    ``mri`` and ``reference`` (volumes or paths on the same grid). ``evaluation``: scores.
     """
     from m2diff.enhancement.run import Enhanced
 
@@ -100,14 +94,14 @@ def report(
 
 
 def write_page(path: Path | str, inputs: ReportInputs) -> Path:
-    """Write the report to ``path``: a file that is there is replaced only by a whole new one."""
+    """Write the report to ``path``, whole or not at all."""
     from m2diff.io.atomic import replacing
 
     path = Path(path)
     page = report_html(inputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="replace")  # a file's name may be no text at all
+        temporary.write_text(page, encoding="utf-8", errors="replace")  # file names may not be valid text
     return path
 
 
@@ -130,7 +124,7 @@ def report_html(inputs: ReportInputs) -> str:
 
 
 def environment() -> Environment:
-    """Where the pages' templates are found and filled: all text is escaped, nothing undefined passes."""
+    """The template environment: text is escaped, undefined names raise."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     found = Environment(
@@ -142,7 +136,7 @@ def environment() -> Environment:
 
 
 def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) -> tuple[KeyNumber, ...]:
-    """What a reader wants first of an evaluation, beside the same of the low-dose input where it is known."""
+    """The main numbers of an evaluation, beside the low-dose input's where known."""
     if evaluation is None:
         return ()
 
@@ -166,7 +160,7 @@ def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) ->
 
 
 def methods(rows: Sequence[MethodRow]) -> list[tuple[MethodRow, set[str]]]:
-    """Each method and the columns in which it is the best of all."""
+    """Each method and the columns in which it is best."""
     worth = []  # more is better
     for row in rows:
         bias = -inf if row.worst_bias_percent is None else -abs(row.worst_bias_percent)
@@ -190,14 +184,14 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
 
 
 def number_text(value: float, digits: int = 3) -> str:
-    """A number with so many decimals; ∞ and – where it has no value."""
+    """A number with ``digits`` decimals; ∞ if infinite, – for NaN."""
     if value != value:
         return "–"
     return f"{value:.{digits}f}" if isfinite(value) else "∞"
 
 
 def percent(value: float | None, digits: int = 1, *, sign: bool = True) -> str:
-    """A percentage with its sign and a proper minus; – where it has no value."""
+    """A percentage with sign; – for no value."""
     if value is None or not isfinite(value):
         return "–"
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"

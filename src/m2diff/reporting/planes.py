@@ -1,8 +1,7 @@
 """Three planes through a head, cut from volumes of any grid and orientation.
 
-The grid of the figure is made once, from the image that the report is about: isotropic in millimetres, along the
-axes of that image nearest to right, front and up, around what the image shows. Every volume is then sampled on the
-same three planes by world coordinates, so the panels lie over one another and voxels of any shape look right.
+The report's image defines an isotropic grid in mm, along its own axes nearest to right, front and up. All volumes are
+sampled there by world coordinates, so panels match.
 """
 
 from __future__ import annotations
@@ -33,10 +32,7 @@ PlaneImage = npt.NDArray[np.float32]  # (row, column), row 0 at the bottom
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Where the planes are: a box along the axes of an image, and a centre in it, all in millimetres.
-
-    ``frame`` maps (right, front, up, 1) millimetres along the image's axes to world millimetres.
-    """
+    """Where the planes are: a box and a centre in mm. ``frame``: (right, front, up, 1) mm on the axes to world mm."""
 
     frame: Affine
     low: npt.NDArray[np.float64]
@@ -44,7 +40,7 @@ class Scene:
     centre: npt.NDArray[np.float64]
 
     def cut(self, volume: Volume, plane: Plane, at: float | None = None) -> PlaneImage:
-        """``volume`` on a plane (at its centre, or ``at`` millimetres), linear in between and 0 outside its grid."""
+        """``volume`` on a plane (at its centre, or ``at`` mm), interpolated linearly; 0 outside its grid."""
         column, row = _ACROSS[plane]
         columns, rows = (np.arange(self.low[axis], self.high[axis], _PIXEL_MM) for axis in (column, row))
         points = np.empty((4, rows.size, columns.size))
@@ -56,13 +52,13 @@ class Scene:
         return values.reshape(rows.size, columns.size).astype(np.float32)
 
     def levels(self, number: int) -> npt.NDArray[np.float64]:
-        """Heights (mm, along the image's upward axis) of ``number`` axial planes from low to high in the box."""
+        """Heights (mm, along the upward axis) of ``number`` axial planes, ascending."""
         extent = self.high[2] - self.low[2]
         return np.linspace(self.low[2] + 0.2 * extent, self.high[2] - 0.15 * extent, number)
 
 
 def scene_of(image: Volume) -> Scene:
-    """The scene of a report on ``image``: the box of what it shows and the centre of its activity."""
+    """The scene of a report on ``image``: the box of its foreground and the centre of its activity."""
     turned = nib.as_closest_canonical(nib.Nifti1Image(np.asarray(image.data, dtype=np.float32), image.affine))
     data, affine = np.asarray(turned.dataobj), np.asarray(turned.affine)  # axes nearest to right, front and up
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
@@ -78,7 +74,7 @@ def scene_of(image: Volume) -> Scene:
 
 
 def _foreground(data: VolumeArray, sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """The largest part above a share of the bright level, after smoothing; everything where there is none."""
+    """The largest part above a share of the bright level, after smoothing; everything if there is none."""
     smooth = ndimage.gaussian_filter(data, 6.0 / 2.355 / sizes)
     bright = smooth > _FOREGROUND * np.percentile(smooth, 99.5)
     parts, number = ndimage.label(bright)
@@ -88,6 +84,6 @@ def _foreground(data: VolumeArray, sizes: npt.NDArray[np.float64]) -> npt.NDArra
 
 
 def bright_level(pictures: Mapping[Plane, PlaneImage]) -> float:
-    """The top of a grey scale: the 99.7th percentile of what the pictures show, at least a tiny positive number."""
+    """The top of a grey scale: 99.7th percentile of the pictures' positive values; 1 if there are none."""
     values = np.concatenate([picture[picture > 0] for picture in pictures.values()])
     return float(np.percentile(values, 99.7)) if values.size else 1.0

@@ -1,8 +1,4 @@
-"""The same slices of one person through every method, one below the other: the image, and its error.
-
-A row a method; axial, coronal and sagittal plane of the image on one scale, then of the difference to the truth, cut
-off at a quarter of that scale either way. Radiological view, as on the report.
-"""
+"""The same slices of one person by several methods: image and difference to the truth, in radiological view."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ _GREY, _SIGNED = "gray_r", "RdBu_r"
 
 
 def side_by_side(images: Mapping[str, Volume], truth: Volume) -> str:
-    """``images`` by title, all on the grid and in the unit of ``truth``, as a base64 PNG."""
+    """``images`` by title, on the grid and in the unit of ``truth``, as a base64 PNG; errors on a quarter scale."""
     scene = scene_of(truth)
     clean = {plane: scene.cut(truth, plane) for plane in PLANES}
     top = rounded(bright_level(clean))

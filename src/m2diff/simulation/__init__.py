@@ -1,1 +1,1 @@
-"""Step 0, a cohort when no scan may be shared: anatomy -> tracer -> scanner -> BIDS data set."""
+"""Simulate a cohort when no scan may be shared: anatomy -> tracer -> scanner -> BIDS data set."""

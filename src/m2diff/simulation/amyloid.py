@@ -1,20 +1,17 @@
-"""The levels of an 18F amyloid tracer of the florbetapir kind, in SUVR (cerebellar grey matter 1).
+"""SUVR levels (cerebellar grey matter 1) of an 18F amyloid tracer like florbetapir.
 
-Healthy is amyloid-negative here, ``ad`` amyloid-positive at a severity between ``MILDEST`` and 1:
+Healthy is amyloid-negative, ``ad`` amyloid-positive with a severity from ``MILDEST`` to 1. Published image ratios over
+the whole cerebellum:
 
-    negative    white matter stands out without any amyloid, and cortex is pale: 0.96 (0.04) on average over the whole
-                cerebellum in young controls (Clark et al. 2011)
-    positive    cortex rises to white matter or above: 1.5 over the whole cerebellum in the typical patient (100
-                Centiloids; Navitsky et al. 2018)
-    threshold   1.11 over the whole cerebellum (Landau et al. 2012)
+    negative    cortex 0.96 (0.04) in young controls, paler than white matter (Clark et al. 2011)
+    positive    cortex 1.5 in the typical patient (100 Centiloids; Navitsky et al. 2018)
+    threshold   1.11 (Landau et al. 2012)
 
-These are ratios in images. The levels here are the tissue's own, set by hand so that blurred images (6.7 and 7.5 mm)
-have such ratios: negatives 0.9 and positives 1.3 on two real anatomies, 1.0 and 1.6 on the template with its thick
-cortex, a dozen persons a group all on their side of the threshold. Sensorimotor, occipital and medial temporal cortex
-fill late and less (Clark et al. 2011).
-
-Note: single regions, the deep nuclei and the brainstem have no table of persons behind them, as FDG's have; and the
-atlas holds the precentral with the dorsolateral frontal cortex, so the motor cortex fills like it.
+The levels here are the tissue's own, set by hand so that blurred images (6.7 and 7.5 mm) come near: negatives 0.9 and
+positives 1.3 on two real anatomies, 1.0 and 1.6 on the template (thicker cortex), a dozen persons a group.
+Sensorimotor, occipital and medial temporal cortex fill late and less (Clark et al. 2011). Single regions, deep nuclei
+and brainstem rest on no table of persons; the motor cortex fills like the dorsolateral frontal cortex, with which the
+atlas joins it.
 """
 
 from __future__ import annotations
@@ -23,8 +20,7 @@ import numpy as np
 
 from m2diff.simulation import regions
 
-MILDEST = 0.5
-"""The least severity of a positive person."""
+MILDEST = 0.5  # the least severity of a positive person
 
 NEGATIVE_CORTEX = 1.0
 NEGATIVE = {
@@ -69,8 +65,8 @@ _GAIN = {
 def grey_levels(rng: np.random.Generator, severity: float) -> dict[int, float]:
     """One person's SUVR by code of the table's 52 regions; ``severity`` 0 is amyloid-negative.
 
-    Persons differ by 4 %, regions by 4 % and their sides by 1.5 % (standard deviations, cut at two, so that nobody
-    changes group by chance); amyloid itself by 8 % a region, and leans up to a tenth to one side.
+    Standard deviations, cut at two so that nobody changes group: 4 % by person, 4 % by region, 1.5 % by side; of the
+    amyloid 8 % by region, plus a lean of up to 10 % to one side.
     """
     person, lean = _about_one(rng, 0.04), float(rng.uniform(-0.1, 0.1))
     of_region = {stem: _about_one(rng, 0.04) for stem in dict.fromkeys(map(_stem, range(1, 53)))}
@@ -90,5 +86,5 @@ def _stem(code: int) -> str:
 
 
 def _about_one(rng: np.random.Generator, deviation: float) -> float:
-    """1, give or take; never further than two standard deviations."""
+    """1 plus a normal deviate, cut at two standard deviations."""
     return 1 + deviation * float(np.clip(rng.standard_normal(), -2, 2))

@@ -1,4 +1,4 @@
-"""Step 0.1, a person: a real or template anatomy with a shape, a position, a head and an MRI contrast of its own."""
+"""A simulated person: a real or template anatomy with its own shape, position, head and MRI contrast."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ HeadKind = Literal["none", "grown", "map"]
 WARP_MM = 7.0
 """The largest displacement, before each person's own factor, of a template; real people are warped half as much."""
 _MARGIN_MM = {"none": ((8, 8, 8), (8, 8, 8)), "head": ((24, 26, 42), (24, 30, 24))}
-"""What the box leaves around the brain on the low and the high side of x, y, z: room for the head."""
+"""Margin of the box around the brain on the low and the high side of x, y, z: room for the head."""
 COARSE_STEP = 4  # the warp is evaluated every so many voxels and interpolated: it has no finer detail
 
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """One simulated person before any tracer: images (i, j, k) on one isotropic grid whose axes point right, front, up.
+    """One simulated person before any tracer: images (i, j, k) on one isotropic grid, axes right, front, up.
 
-    ``labels`` are codes of ``regions.REGIONS``; ``gm``, ``wm``, ``csf`` fractions of a voxel (0 to 1); ``tissue_class``
-    0 air, 1 soft tissue, 2 skull, 3 brain and CSF, 4 eyes. ``person`` names the source it was warped from.
+    ``labels``: codes of ``regions.REGIONS``. ``gm``, ``wm``, ``csf``: fractions, 0 to 1. ``tissue_class``: 0 air, 1
+    soft tissue, 2 skull, 3 brain and CSF, 4 eyes. ``person``: the source it was warped from.
     """
 
     person: str
@@ -54,10 +54,9 @@ def make_person(
     resolution_mm: float = 1.0,
     pose: bool = True,
 ) -> Anatomy:
-    """A new person from ``source``: shape, pose, head and MRI drawn from ``rng``; the same state, the same person.
+    """Make a person from ``source``: shape, pose, head and MRI drawn from ``rng``.
 
-    Real people, whose shapes differ already, are deformed half as much as the template (up to 8 mm and 7 %). ``heads``
-    is the folder of head label maps that ``head="map"`` draws from.
+    Real people are warped half as much as the template (8 mm, 7 % at most). ``heads``: label maps for ``head="map"``.
     """
     head_file = _draw_head(head, heads, rng)
     tissues = source.load()
@@ -135,7 +134,7 @@ def _pull(tissues: Tissues, change: Warp, centre: np.ndarray, affine: Affine, sh
 
 
 def _occupied(coarse: np.ndarray, source: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The part of the grid whose points fall inside the source's box: the rest holds no brain."""
+    """The part of the grid whose points fall inside the source's box; the rest holds no brain."""
     limit = np.array(source).reshape(3, 1, 1, 1)
     within = ((coarse > -1) & (coarse < limit)).all(0)
     box = ndimage.find_objects(within.astype(np.uint8))[0]

@@ -1,8 +1,4 @@
-"""A cohort of simulated persons as a BIDS dataset: anatomy -> tracer -> scanner -> files.
-
-Each person is a pure function of (recipe, number): the result does not depend on how many run at once, and the same
-command run again makes only what is missing.
-"""
+"""A cohort of simulated persons as a BIDS data set; the same command run again makes only what is missing."""
 
 from __future__ import annotations
 
@@ -52,14 +48,13 @@ derivatives/simulation holds the noise-free reconstruction, the true activity, r
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """One simulated person on the scanner's grid, before it is written. Images in Bq/mL, (i, j, k)."""
+    """One simulated person on the scanner's grid. Images in Bq/mL, (i, j, k)."""
 
     anatomy: Anatomy
     uptake: tracer.Uptake
     protocol: scanner.Protocol
     affine: Affine
-    doses: dict[float, VolumeArray]
-    """By dose reduction factor; 1 is the standard scan."""
+    doses: dict[float, VolumeArray]  # by dose reduction factor; 1 is the standard scan
     noise_free: VolumeArray
     truth: VolumeArray
     labels: np.ndarray
@@ -85,7 +80,7 @@ def find_anatomies(recipe: Recipe) -> list[AnatomySource]:
 
 
 def group_of(recipe: Recipe, number: int, sources: int) -> tracer.Group:
-    """Healthy or AD; with ``both``, each anatomy takes its turns in each group."""
+    """Healthy or AD; with ``both``, each anatomy alternates between the groups."""
     if recipe.group != "both":
         return recipe.group
     turn, place = divmod(number, sources)
@@ -93,7 +88,7 @@ def group_of(recipe: Recipe, number: int, sources: int) -> tracer.Group:
 
 
 def simulate_person(recipe: Recipe, number: int) -> Scan:
-    """Person ``number`` (0, 1, ...) of a recipe: a pure function of the two."""
+    """Simulate person ``number`` (0, 1, ...) of a recipe; the two alone decide the result."""
     rng = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=(number,)))
     sources = find_anatomies(recipe)
     source, group = sources[number % len(sources)], group_of(recipe, number, len(sources))
@@ -108,7 +103,7 @@ def simulate_person(recipe: Recipe, number: int) -> Scan:
 
 
 def _head(recipe: Recipe, rng: np.random.Generator) -> Literal["none", "grown", "map"]:
-    """The head of one person: as asked, or mixed, with more than half wearing one."""
+    """The kind of head of one person; ``mixed`` draws it."""
     if recipe.head != "mixed":
         return recipe.head
     kinds: list[Literal["none", "grown", "map"]] = ["none", "grown", "map" if recipe.heads else "grown"]
@@ -125,7 +120,7 @@ def _scan(
     doses: DosePlan,
     rng: np.random.Generator,
 ) -> Scan:
-    """Put the person in the scanner and reconstruct every dose."""
+    """Scan the person and reconstruct every dose."""
     affine = _scanner_grid(anatomy, protocol, rng)
     edge = float(anatomy.affine[0, 0])
     blurred = scanner.blur(activity, protocol.resolution_mm, (edge, edge, edge))
@@ -160,7 +155,7 @@ def _scan(
 
 
 def _scanner_grid(anatomy: Anatomy, protocol: scanner.Protocol, rng: np.random.Generator) -> Affine:
-    """The affine of the PET: the brain near the centre of the field of view, as a technologist would place it."""
+    """The affine of the PET, with the brain near the centre of the field of view."""
     brain = np.argwhere((anatomy.gm + anatomy.wm) > 0.5)
     centre = (anatomy.affine @ [*((brain.min(0) + brain.max(0)) / 2), 1.0])[:3] + rng.uniform(-6, 6, 3)
     affine = np.diag([*protocol.spacing, 1.0])
@@ -186,12 +181,12 @@ def simulate(
     jobs: int = 1,
     progress: bool = True,
 ) -> Path:
-    """Make (or finish) a BIDS cohort of ``subjects`` simulated persons under ``out``; returns ``out``.
+    """Make (or finish) a BIDS cohort of ``subjects`` simulated persons under ``out``; return ``out``.
 
-    ``drf``: dose reduction factors (20: one twentieth of the standard scan's counts), or a draw for each person such as
+    ``drf``: dose reduction factors (20: one twentieth of the standard scan's counts), or draws for each person, as in
     ``"4-100:3"``. ``anatomies``: a folder of real anatomies; None warps the MNI152 template. The others: see
-    ``Recipe``. The same seed makes the same cohort, whatever ``jobs``, the number of processes. BadInput
-    for settings that nobody knows and a folder that holds something else.
+    ``Recipe``. The same seed makes the same cohort, whatever ``jobs`` (processes). BadInput for unknown settings and a
+    folder that holds something else.
     """
     plan = DosePlan.parse(drf) if isinstance(drf, str) else DosePlan(tuple(sorted({float(each) for each in drf})))
     recipe = Recipe(
@@ -211,10 +206,7 @@ def simulate(
 
 
 def make_cohort(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1, progress: bool = True) -> Path:
-    """Make (or finish) a cohort of ``subjects`` persons under ``out``; returns ``out``.
-
-    A longer cohort extends a shorter one; a shorter one leaves everybody who is finished where they are, and listed.
-    """
+    """Make (or finish) a recipe's cohort as ``simulate``; a shorter one keeps and lists everybody who is finished."""
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
@@ -225,14 +217,14 @@ def make_cohort(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1
     out = Path(out)
     sources = find_anatomies(recipe)
     if recipe.heads is not None:
-        find_heads(recipe.heads)  # refused before anything is written
+        find_heads(recipe.heads)  # raises before anything is written
     _claim(out, recipe)
     finished = _finished(out)
     missing = [n for n in range(subjects) if n not in finished]
     _write_participants(out, recipe, sorted({*range(subjects), *finished}), [source.person for source in sources])
     work = (delayed(_make)(recipe, out, n, label_of(n)) for n in missing)
     with warnings.catch_warnings():
-        # Workers hold large matrices; loky takes that for a leak and replaces them, which is harmless.
+        # loky takes the workers' large matrices for a leak and replaces the workers: harmless.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         done = Parallel(n_jobs=jobs, return_as="generator_unordered")(work)
         for _ in tqdm(done, total=len(missing), desc="simulate", unit="person", disable=not progress):
@@ -241,7 +233,7 @@ def make_cohort(recipe: Recipe, out: Path | str, subjects: int, *, jobs: int = 1
 
 
 def label_of(number: int) -> str:
-    """The label of person ``number`` (0, 1, ...): the same however many there are, 001 to 999, 1000 and so on."""
+    """The label of person ``number`` (from 0): 001 to 999, 1000 and so on."""
     return f"{number + 1:03d}"
 
 
@@ -265,7 +257,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
     common = {"BIDSVersion": "1.10.0", "License": "see the licence of the anatomies it was made from"}
     about = {"Name": "Simulated low-dose brain PET", "DatasetType": "raw", "GeneratedBy": generated}
     derived = {"Name": "Truth of a simulated cohort", "DatasetType": "derivative", "GeneratedBy": generated}
-    # The description comes first: by it a run that was killed here knows its own folder again.
+    # The description comes first, so that a killed run can go on.
     for path, words in (
         (description, {**about, "M2diffRecipe": recipe.describe(), **common}),
         (out / "derivatives" / "simulation" / "dataset_description.json", {**derived, **common}),
@@ -278,7 +270,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
 
 
 def _recipe_of(description: Path) -> Any:
-    """The recipe that a dataset's description names, None where it names none; BadInput where it is no description."""
+    """The recipe in a dataset's description, None if it names none; BadInput for what is no description."""
     try:
         content = json.loads(description.read_text(encoding="utf-8"))
     except ValueError:  # not JSON, or not UTF-8

@@ -1,8 +1,7 @@
-"""Random shapes: a smooth diffeomorphism, an affine and a pose, composed into one map from a person to a source.
+"""Random shapes: a smooth diffeomorphism, an affine and a pose, as one map from a person to a source; all in mm.
 
-The diffeomorphism is the exponential of a stationary velocity field v, Gaussian-filtered noise on a coarse grid:
-phi = exp(v) by scaling and squaring, u <- u o (id + u) + u from u = v / 2^n (Arsigny et al., MICCAI 2006). Its Jacobian
-is checked to be positive everywhere, so no tissue folds. All in millimetres.
+phi = exp(v) of a stationary velocity field v (Gaussian-filtered noise on a coarse grid) by scaling and squaring: u <- u
+o (id + u) + u from u = v / 2^n (Arsigny et al., MICCAI 2006). Its Jacobian is kept positive: no tissue folds.
 """
 
 from __future__ import annotations
@@ -25,10 +24,9 @@ LEAST_JACOBIAN = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Warp:
-    """A map from the space of a simulated person to that of a source, both in mm around the centre of the brain.
+    """A map from a simulated person to a source, both in mm around the brain's centre.
 
-    ``matrix`` undoes pose and scale; then ``displacement`` (3, i, j, k), on a grid of ``SPACING_MM`` around the
-    centre, is added. Pulling a source's images through it makes the person.
+    ``matrix`` undoes pose and scale; then ``displacement`` (3, i, j, k), on a grid of ``SPACING_MM``, is added.
     """
 
     matrix: Affine
@@ -43,8 +41,7 @@ class Warp:
 def random_warp(rng: np.random.Generator, *, amplitude_mm: float = 7.0, pose: bool = True) -> Warp:
     """A person's own shape and position.
 
-    ``amplitude_mm``: the largest displacement of the smooth part, drawn between 60 and 115 % of it. The affine
-    part goes in proportion; the pose does not.
+    ``amplitude_mm``: the largest smooth displacement, times 0.6 to 1.15 at random. It scales the affine, not the pose.
     """
     displacement = random_diffeomorphism(rng, amplitude_mm * float(rng.uniform(0.6, 1.15)))
     shape = random_affine(rng, strength=min(1.0, amplitude_mm / 7.0))
@@ -56,7 +53,7 @@ def random_diffeomorphism(rng: np.random.Generator, amplitude_mm: float) -> Fiel
     """A smooth, invertible displacement whose longest vector is about ``amplitude_mm``."""
     velocity = random_velocity(rng, amplitude_mm)
     displacement = exponential(velocity)
-    while jacobian(displacement).min() < LEAST_JACOBIAN:  # rare: a shorter path of the same flow
+    while jacobian(displacement).min() < LEAST_JACOBIAN:  # rare: shorten the flow
         velocity = velocity * np.float32(0.8)
         displacement = exponential(velocity)
     return displacement
@@ -91,7 +88,7 @@ def jacobian(displacement: Field) -> npt.NDArray[np.float32]:
 
 
 def field_at(displacement: Field, points: npt.NDArray[np.floating]) -> Field:
-    """The displacement (3, ...) at ``points`` (3, ...) in mm around the centre; the edge's beyond the grid."""
+    """The displacement (3, ...) at ``points`` (3, ...) in mm around the centre; beyond the grid, its edge's."""
     centre = (np.array(displacement.shape[1:]).reshape(3, *[1] * (points.ndim - 1)) - 1) / 2
     index = points / SPACING_MM + centre
     parts = [ndimage.map_coordinates(u, index, order=1, mode="nearest", prefilter=False) for u in displacement]
@@ -133,10 +130,9 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], fwhm_points: 
 def stretch(
     coarse: VolumeArray, shape: tuple[int, ...], step: float = 0.0, part: tuple[slice, ...] | None = None
 ) -> VolumeArray:
-    """A coarse volume on a finer grid, linear along each axis.
+    """A coarse volume on a finer grid of ``shape`` (or on its box ``part``), linear along each axis.
 
-    ``step``: coarse grid points lie every ``step`` fine voxels, from voxel 0; 0 spans the fine grid from end to end.
-    ``part`` asks for that box of the fine grid only.
+    ``step``: fine voxels from one coarse point to the next, from voxel 0; 0 spans the fine grid from end to end.
     """
     for axis, (n, m) in enumerate(zip(coarse.shape, shape, strict=True)):
         place = np.arange(m) / step if step else np.linspace(0, n - 1, m)

@@ -1,4 +1,4 @@
-"""Which low doses a person of a cohort gets: a list for everybody, or draws of each person's own."""
+"""Which low doses a person of a cohort gets."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from m2diff.io import bids
 
 @dataclass(frozen=True)
 class DosePlan:
-    """Which low doses a person gets: the listed ones, or ``draws`` of them, log-uniform between two limits.
+    """The low doses of a person: ``factors``, or ``draws`` whole numbers between two limits, log-uniform.
 
-    Draws are whole numbers, and two that fall on the same one are one dose: a person may get fewer than ``draws``.
-    Raises BadInput for doses that the names of files cannot tell apart (``bids.rec``: six digits), and for a range that
-    holds fewer whole numbers than are to be drawn.
+    Equal draws merge: a person may get fewer. BadInput for factors of over six digits (``bids.rec``), too many draws.
     """
 
     factors: tuple[float, ...]
     draws: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what could not be delivered."""
-        last = 1e6 if self.draws else math.inf  # whole numbers from there on have more digits
+        last = 1e6 if self.draws else math.inf  # seven digits and more
         lost = [factor for factor in self.factors if bids.drf_of(bids.rec(factor)) != factor or factor >= last]
         if lost:
             raise BadInput(

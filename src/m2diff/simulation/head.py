@@ -1,7 +1,7 @@
-"""The head around a stripped brain, as classes of attenuation: grown from the brain's shape or taken from a label map.
+"""The head around a stripped brain: grown from the brain's shape, or taken from a label map.
 
-Classes: 0 air, 1 soft tissue (scalp, muscle, mucosa), 2 skull, 3 brain and CSF, 4 eyes. Heads have no finer detail than
-2 mm, so distances and shapes are computed there and interpolated to the brain's grid.
+Classes: 0 air, 1 soft tissue (scalp, muscle, mucosa), 2 skull, 3 brain and CSF, 4 eyes. Computed at 2 mm, then
+interpolated to the brain's grid.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ AIR, SOFT, SKULL, BRAIN, EYES = range(5)
 
 _COARSE_MM = 2.0
 
-# Head labels of SimNIBS' charm, which the maps carry beside FreeSurfer's numbers; checked by looking at them.
+# Head labels of SimNIBS' charm, used beside FreeSurfer's numbers; checked by eye.
 CHARM = {
     502: AIR,  # sinuses, throat
     506: EYES,
@@ -35,10 +35,7 @@ CHARM = {
 
 
 def grow_head(brain: MaskArray, rng: np.random.Generator, spacing_mm: float = 1.0) -> HeadMap:
-    """A head grown outward from a brain: 1 to 3 mm of CSF, 5 to 9 of skull, 4 to 10 of scalp, a face and a neck.
-
-    Each layer's thickness varies smoothly over the head. Face and neck are ellipsoids in proportion to the brain's box.
-    """
+    """Grow a head: CSF (1 to 3 mm), skull (5 to 9), scalp (4 to 10), smoothly varying; ellipsoids as face and neck."""
     step = max(1, round(_COARSE_MM / spacing_mm))
     small = brain[::step, ::step, ::step]
     distance = stretch(_distance_mm(_closed(small, step * spacing_mm), step * spacing_mm), brain.shape, step)
@@ -59,7 +56,7 @@ def grow_head(brain: MaskArray, rng: np.random.Generator, spacing_mm: float = 1.
 
 
 def _closed(mask: MaskArray, spacing_mm: float, radius_mm: float = 12.0) -> MaskArray:
-    """The mask with its clefts filled: what lies within ``radius_mm`` of it and not near its outside."""
+    """The mask with its clefts filled: dilated by ``radius_mm``, then eroded by as much."""
     padded = np.pad(mask, 8)
     grown = ndimage.distance_transform_edt(~padded) * spacing_mm < radius_mm
     return (ndimage.distance_transform_edt(grown) * spacing_mm >= radius_mm)[8:-8, 8:-8, 8:-8] | mask
@@ -82,7 +79,7 @@ _SPINE = ((0.0, -0.13, -0.95), (0.13, 0.10, 0.42))
 
 
 def _inside(ball: tuple[tuple[float, ...], tuple[float, ...]], brain: MaskArray, scale: float = 1.0) -> MaskArray:
-    """The voxels of an ellipsoid (of both, where it lies to the side)."""
+    """The voxels of an ellipsoid (of both, where it is lateral)."""
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     total: npt.NDArray[np.float32] | float = 0.0
     for axis, (side, centre, radius) in enumerate(zip(box, *ball, strict=True)):
@@ -102,10 +99,10 @@ def find_heads(folder: Path | str) -> list[Path]:
 
 
 def map_head(brain: MaskArray, affine: Affine, file: Path) -> HeadMap:
-    """A real head's layers around another brain.
+    """Lay a real head around another brain.
 
-    The head's brain is laid onto this one by the affine map that makes mean and covariance of the two the same (the
-    optimal map between Gaussians). Where they still differ, the skull gives way: it always lies outside the brain.
+    An affine map matches mean and covariance of the two brains (the optimal map between Gaussians). Where they still
+    differ, the skull is moved to lie outside the brain.
     """
     classes, head_affine = _read_head(Path(file))
     fit = _moment_fit(brain, affine, classes == BRAIN, head_affine)
@@ -134,12 +131,12 @@ def _read_head(file: Path) -> tuple[HeadMap, Affine]:
 
 
 def _lengthen_neck(classes: HeadMap) -> HeadMap:
-    """Carry a head that its field of view cut off below the skull base on downwards, to the edge of the file."""
+    """Extend a head that the field of view cut off below the skull base down to the edge of the file."""
     low = int(np.flatnonzero(classes.any((0, 1)))[0])
     if low > 0:
         start = low + 3  # the lowest planes are ragged
         floor = classes[:, :, start : start + 1]
-        classes[:, :, :start] = np.where(floor == BRAIN, SOFT, floor)  # a cord is no brain, and must not pull the fit
+        classes[:, :, :start] = np.where(floor == BRAIN, SOFT, floor)  # the spinal cord must not enter the fit
     return classes
 
 
@@ -156,7 +153,7 @@ def _moment_fit(brain: MaskArray, affine: Affine, other: MaskArray, other_affine
 
 
 def _closed_every(mask: MaskArray, step: int) -> MaskArray:
-    """Every n-th voxel of a mask, clefts filled: two brains compare by outline, not by how their CSF was labelled."""
+    """Every n-th voxel of a mask, clefts filled, so that two brains are compared by outline."""
     return ndimage.binary_closing(np.pad(mask[::step, ::step, ::step], 4), iterations=3)[4:-4, 4:-4, 4:-4]
 
 
@@ -167,7 +164,7 @@ def _moments(mask: MaskArray, affine: Affine, step: int) -> tuple[np.ndarray, np
 
 
 def _around(moved: HeadMap, brain: MaskArray, spacing_mm: float) -> HeadMap:
-    """Mend a mapped head: CSF next to the brain, then skull, then scalp, whatever the two shapes' differences."""
+    """Mend a mapped head around the brain: CSF, then skull, then scalp."""
     step = max(1, round(_COARSE_MM / spacing_mm))
     near = _closed(brain[::step, ::step, ::step], step * spacing_mm, 8.0)
     distance = stretch(_distance_mm(near, step * spacing_mm), brain.shape, step)

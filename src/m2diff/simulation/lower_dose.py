@@ -1,8 +1,8 @@
 """A low-dose counterpart of any standard-dose scan: `m2diff lower-dose PET --drf 20`.
 
-The scan is taken as the activity: it is projected, counts are drawn and thinned (``simulation.scanner``), and the full
-and the thinned counts are reconstructed. Their difference is added to the scan, which keeps its resolution and its
-noise. With counts like the scan's own, the variance of the noise is then DRF times what it was.
+The scan, taken as the activity, is projected; counts are drawn and thinned (``simulation.scanner``). The difference of
+the two reconstructions is added to the scan. With counts like the scan's own, the noise variance becomes DRF times what
+it was.
 """
 
 from __future__ import annotations
@@ -23,14 +23,11 @@ from m2diff.preparation import grid, mask
 from m2diff.simulation import scanner
 from m2diff.volume import Volume
 
-_ATTENUATION = 0.0099
-"""1/mm at 511 keV all over the head: a scan alone does not show its bones."""
+_ATTENUATION = 0.0099  # 1/mm at 511 keV, uniform: a PET scan does not show bone
 
-_MARGIN = 6
-"""Voxels of the working grid around the head that are projected too."""
+_MARGIN = 6  # voxels of the working grid around the head that are projected too
 
-MOST = 100_000
-"""Dose reduction factor beyond which a brain scan has hardly a count left."""
+MOST = 100_000  # dose reduction factor beyond which hardly a count is left
 
 
 def lower_dose(
@@ -89,7 +86,7 @@ def lower_dose(
 def write_lower(
     made: dict[float, Volume], out: Path | str, *, counts: float, seed: int, keep_phi: bool = False
 ) -> list[Path]:
-    """Write every dose as NIfTI with a sidecar that says what it is; all or none."""
+    """Write every dose as NIfTI with a sidecar; all or none."""
     out, names = Path(out), []
     with atomic.folder(out) as folder:
         for factor, volume in made.items():
@@ -109,7 +106,7 @@ def write_lower(
 
 
 def _square(box: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice, slice]]:
-    """A box (i, j, k) padded to a square in plane, of an even side, and where it lies in there."""
+    """Pad a box (i, j, k) to an even square in plane; return it and where the box lies in it."""
     side = 2 * ((max(box.shape[:2]) + 1) // 2)
     before = [(side - n) // 2 for n in box.shape[:2]]
     padded = np.zeros((side, side, box.shape[2]), dtype=np.float32)
@@ -119,7 +116,7 @@ def _square(box: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice, slice]]:
 
 
 def _share_in_view(data: np.ndarray, box: tuple[slice, slice, slice]) -> float:
-    """Share of the scan's activity inside ``box``: a scan that holds more than the head spends counts elsewhere."""
+    """Share of the scan's activity inside ``box``."""
     positive = np.maximum(data, 0)
     total = float(positive.sum())
     return float(positive[box].sum()) / total if total > 0 else 1.0

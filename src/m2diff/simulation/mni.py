@@ -1,8 +1,8 @@
-"""The default anatomy: nilearn's bundled MNI152 template, its regions laid out by seeds in MNI millimetres.
+"""The default anatomy: nilearn's MNI152 template with approximate regions.
 
-nilearn carries T1, grey and white matter at 1 mm but no atlas, so the 52 regions are approximate: every voxel goes to
-the nearest of a few seeds per region (centres of Desikan-Killiany parcels in MNI space, from memory of published
-tables, rounded to 2 mm), after nuclei and brainstem, which are ellipsoids. Left and right mirror each other.
+nilearn has T1, grey and white matter at 1 mm but no atlas. Nuclei and brainstem are ellipsoids; other voxels go to the
+nearest of a few seeds per region (Desikan-Killiany centres in MNI space, from memory of published tables, rounded to 2
+mm). Left and right mirror each other.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from m2diff.simulation.tissue_maps import Tissues, clear_ventricle_walls, comple
 
 Point = tuple[float, float, float]  # |x|, y, z in MNI mm
 
-MNI_BRAIN_BOX = np.array([[-71.0, -106.0, -70.0], [71.0, 74.0, 82.0]])
-"""The corners of the template's brain, in mm."""
+MNI_BRAIN_BOX = np.array([[-71.0, -106.0, -70.0], [71.0, 74.0, 82.0]])  # the corners of the template's brain, in mm
 
 _SEEDS: dict[str, tuple[Point, ...]] = {
     "superior_frontal_gyrus": (
@@ -82,8 +81,7 @@ _NUCLEI: tuple[tuple[str, Point, Point], ...] = (  # later ones win
 def template() -> Tissues:
     """The MNI152 template as a source.
 
-    Its maps are averages of many brains. Squaring the fractions sharpens them, and a T1 from the fractions is mixed
-    into the blurred average one, so that a person has folds.
+    Its maps average many brains. Squared fractions, and a T1 from them mixed into the average one, give a person folds.
     """
     from nilearn import datasets
 
@@ -101,7 +99,7 @@ def template() -> Tissues:
 
 
 def _sharpen(gm: VolumeArray, wm: VolumeArray, brain: VolumeArray) -> tuple[VolumeArray, VolumeArray, VolumeArray]:
-    """Fractions that sum to 1 in the brain, each squared before they are: nearer to one person's than an average."""
+    """Square the fractions and scale them to sum to 1 in the brain: sharper than an average of many brains."""
     csf = (brain - gm - wm).clip(0, 1)
     squared = np.stack([gm.clip(0, 1), wm.clip(0, 1), csf]) ** 2
     squared *= brain / np.maximum(squared.sum(0), 1e-6)
@@ -109,7 +107,7 @@ def _sharpen(gm: VolumeArray, wm: VolumeArray, brain: VolumeArray) -> tuple[Volu
 
 
 def _ventricles(csf: MaskArray, affine: np.ndarray) -> MaskArray:
-    """The CSF of the lateral and third ventricles: that of a box in the middle of the brain."""
+    """The CSF of the lateral and third ventricles: that in a box in the middle of the brain."""
     inside = csf.copy()
     for axis, (low, high) in enumerate(((-26, 26), (-42, 34), (-4, 27))):
         mm = affine[axis, axis] * np.arange(csf.shape[axis]) + affine[axis, 3]
@@ -118,10 +116,7 @@ def _ventricles(csf: MaskArray, affine: np.ndarray) -> MaskArray:
 
 
 def label_by_seeds(brain: MaskArray, affine: np.ndarray | None = None) -> LabelArray:
-    """Region codes of a brain's voxels, (i, j, k) in RAS order; 0 outside.
-
-    ``affine``: voxel -> MNI mm. Without it, the brain's bounding box is fitted to that of the template.
-    """
+    """Region codes of a brain, (i, j, k) in RAS order; 0 outside. ``affine``: voxel to MNI mm; None fits the boxes."""
     from scipy.spatial import cKDTree
 
     index = np.argwhere(brain)

@@ -1,4 +1,4 @@
-"""A T1-weighted MRI of one's own: contrast, resolution, bias field and noise drawn anew for every person."""
+"""A T1-weighted MRI with contrast, resolution, bias field and noise drawn for every person."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BIAS_GRID_MM = 16.0
 def render_t1(
     brain: Tissues, tissue_class: HeadMap, rng: np.random.Generator, *, spacing_mm: float, has_head: bool
 ) -> VolumeArray:
-    """The MRI of a person, (i, j, k), in arbitrary units (white matter at some hundreds).
+    """Render a person's MRI, (i, j, k), in arbitrary units (white matter at some hundreds).
 
-    ``brain.t1`` is the warped real T1. Its tissues get other levels by one monotone curve; then a head is painted
-    around it, and resolution, bias field and Rician noise are the scanner's. A stripped brain stays 0 outside.
+    ``brain.t1`` is a warped real T1. It gets new tissue levels, a head, the scanner's resolution, a bias field and
+    Rician noise. A stripped brain stays 0 outside.
     """
     # Relative to white matter (1), over the range of clinical T1 protocols.
     csf, grey = map(float, rng.uniform([0.12, 0.58], [0.35, 0.82]))
@@ -46,7 +46,7 @@ def _recontrast(brain: Tissues, csf: float, grey: float) -> VolumeArray:
 
 
 def _median(t1: VolumeArray, fraction: VolumeArray) -> float:
-    """The median T1 of (a subset of) the voxels that one tissue fills."""
+    """Median T1 of the voxels that one tissue fills (every second voxel an axis)."""
     values = t1[::2, ::2, ::2][fraction[::2, ::2, ::2] > 0.9]
     return float(np.median(values)) if values.size else 0.0
 
@@ -77,7 +77,7 @@ def _head_intensities(classes: HeadMap, csf: float, rng: np.random.Generator, sp
 
 
 def _bias_field(shape: tuple[int, ...], rng: np.random.Generator, spacing_mm: float) -> VolumeArray:
-    """The receive coils' smooth shading: up to 10 to 30 % either way."""
+    """Smooth shading by the receive coils, up to 10 to 30 % either way."""
     coarse = tuple(int(np.ceil(n * spacing_mm / BIAS_GRID_MM)) + 1 for n in shape)
     field = smooth_field(rng, coarse, 110 / BIAS_GRID_MM)
     return np.exp(stretch(field * np.float32(rng.uniform(0.1, 0.3)) / np.abs(field).max(), shape))

@@ -1,8 +1,7 @@
-"""Line integrals through a stack of slices: one sparse matrix that serves every slice at once.
+"""Line integrals through a stack of slices: one sparse matrix for all slices.
 
-The lines are parallel-beam (a view angle and a radial bin) within each axial slice, weighted by Joseph's interpolation
-(IEEE TMI 1(3), 1982): along the axis a ray mostly follows, each pixel row gives the two nearest pixels, linearly
-weighted, times the length of the step. A volume is one sparse-times-dense product, which on a CPU beats ray tracing.
+Parallel beams in each axial slice, with Joseph's interpolation (IEEE TMI 1(3), 1982): at each step along a ray's main
+axis, the two nearest pixels, weighted linearly, times the length of the step.
 """
 
 from __future__ import annotations
@@ -20,11 +19,7 @@ FlatImage = npt.NDArray[np.float32]  # (pixels, slices): pixels in C order of (i
 
 @dataclass(frozen=True)
 class Geometry:
-    """Image and detector sampling of one scanner protocol.
-
-    ``pixels``: image edge in pixels (square); ``pixel_mm``: their size; ``views``: angles over 180 degrees;
-    ``bin_mm``: radial bin width; ``subsets``: interleaved groups of views, each a step of OSEM.
-    """
+    """Sampling of a scanner. ``pixels``: edge of the square image; ``views``: over 180 degrees; ``subsets``: OSEM's."""
 
     pixels: int
     pixel_mm: float
@@ -33,13 +28,12 @@ class Geometry:
     subsets: int
 
     def __post_init__(self) -> None:
-        """Refuse subsets that do not share the views evenly: OSEM would weigh them unevenly."""
         if self.views % self.subsets:
             raise ValueError(f"{self.views} views do not divide into {self.subsets} subsets; choose a divisor")
 
     @property
     def bins(self) -> int:
-        """Radial bins that cover the inscribed circle of the image, an odd number so that one is central."""
+        """Radial bins that cover the image's inscribed circle; odd, so that one is central."""
         return int(np.ceil(self.pixels * self.pixel_mm / self.bin_mm)) | 1
 
 
@@ -59,7 +53,7 @@ class Projector:
             )
             for s in range(geometry.subsets)
         ]
-        # Row-wise copies of the adjoints: a third faster than multiplying by a transposed view.
+        # Row-wise copies of the adjoints are a third faster than transposed views.
         self._transposed = [matrix.T.tocsr() for matrix in self._matrices]
 
     def forward(self, image: FlatImage, subset: int) -> Sinogram:
@@ -81,15 +75,12 @@ class Projector:
 
 @lru_cache(maxsize=1)
 def projector(geometry: Geometry) -> Projector:
-    """The projector of a geometry, kept between persons scanned with the same protocol."""
+    """The projector of a geometry, cached between persons."""
     return Projector(geometry)
 
 
 def _view_rows(g: Geometry, angle: float) -> sparse.csr_matrix:
-    """Joseph weights of one view, (bins, pixels ** 2).
-
-    A ray of radius r at ``angle`` is x cos + y sin = r, with x along i and y along j, the origin in the centre.
-    """
+    """Joseph weights of one view, (bins, pixels ** 2); rays x cos + y sin = r, x along i, y along j, origin central."""
     along_j = abs(np.cos(angle)) >= abs(np.sin(angle))  # the ray runs mostly along j: step through j, solve for i
     major, minor = (np.cos(angle), np.sin(angle)) if along_j else (np.sin(angle), np.cos(angle))
     steps = (np.arange(g.pixels) - (g.pixels - 1) / 2) * g.pixel_mm

@@ -13,27 +13,23 @@ from m2diff.simulation.scanner import MODELS, ScannerName
 from m2diff.simulation.tracer import TRACERS, TracerName
 
 ADDED_LATER: dict[str, Any] = {"tracer": "fdg", "scanner": "pet-mr"}
-"""Keys of a recipe that older cohorts do not name, with the value that those cohorts have."""
+"""Newer keys, not recorded at these defaults: a cohort begun without them can still be finished."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Whom a cohort is made of, on which scanner, at which doses. Paths: folders of real anatomies, of head label maps.
+    """Who is in a cohort, on which scanner, at which doses. ``anatomies`` and ``heads`` are folders.
 
-    ``randomise``: a quarter of the persons gets random uptake, every person a random scanner; otherwise one protocol,
-    that of ``scanner``, and the pattern of ``tracer``. ``head`` is every person's, whether randomised or not; ``mixed``
-    draws one for each (four in ten none; the others grown, or half of them mapped where ``heads`` are given). Weights
-    are trained on a cohort with both.
+    ``randomise``: a random scanner for everybody and random uptake for a quarter; otherwise ``scanner`` and ``tracer``.
+    ``head="mixed"``: none for four in ten, the others grown, or half of them mapped where ``heads`` are given.
     """
 
     doses: DosePlan
     group: Literal["healthy", "ad", "both"] = "both"
     seed: int = 0
     anatomies: Path | None = None
-    persons: tuple[str, ...] = ()
-    """Anatomies to use, by name; all where empty."""
-    without: tuple[str, ...] = ()
-    """Anatomies to leave out, by name (held out for testing)."""
+    persons: tuple[str, ...] = ()  # anatomies to use, by name; all where empty
+    without: tuple[str, ...] = ()  # anatomies to leave out, by name (held out for testing)
     heads: Path | None = None
     head: Literal["none", "grown", "map", "mixed"] = "grown"
     randomise: bool = False
@@ -41,7 +37,6 @@ class Recipe:
     scanner: ScannerName = "pet-mr"
 
     def __post_init__(self) -> None:
-        """Refuse names that nobody knows, what would never be used, and what is not there but needed."""
         for option, given, known in (("tracer", self.tracer, TRACERS), ("scanner", self.scanner, MODELS)):
             if given not in known:
                 raise BadInput(f"--{option} expects one of {', '.join(known)}, got {given!r}.")
@@ -60,10 +55,7 @@ class Recipe:
             )
 
     def describe(self) -> dict[str, Any]:
-        """The recipe for the record: folders by name only, so that it holds on another machine.
-
-        What was added later is left out where it changes nothing, so that older cohorts can still be finished.
-        """
+        """The recipe for the record: folders by name only, ``ADDED_LATER`` left out at its defaults."""
         named = {key: value.name if isinstance(value, Path) else value for key, value in asdict(self).items()}
         told = {key: value for key, value in named.items() if key not in ADDED_LATER or value != ADDED_LATER[key]}
         return json.loads(json.dumps(told))

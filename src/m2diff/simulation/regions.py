@@ -1,8 +1,7 @@
-"""The atlas of the house: 52 regions of real FDG statistics, white matter and CSF, and how other atlases map to it.
+"""The atlas: 52 regions with real FDG statistics, white matter and CSF; and how other atlases map to it.
 
-Regions 1 to 52 are the columns of the table of 537 normals (fdg-neurosegmenter, MIT licence), in its order: groups of
-FreeSurfer's Desikan-Killiany labels, odd codes on the left. 53 to 60 are the house's own: white matter, grey matter
-that the table does not know, CSF.
+Codes 1 to 52 are the columns of the table of 537 normals (fdg-neurosegmenter, MIT licence): groups of FreeSurfer's
+Desikan-Killiany labels, odd codes on the left. 53 to 60 are added: white matter, other grey matter, CSF.
 """
 
 from __future__ import annotations
@@ -55,8 +54,7 @@ CODES: dict[str, int] = {name: code for code, name in REGIONS.items()}
 BRAINSTEM, PONS = CODES["brainstem_wo_pons"], CODES["pons"]
 CEREBELLAR_CORTEX = (CODES["cerebellar_cortex_left"], CODES["cerebellar_cortex_right"])
 DEEP = tuple(range(CODES["thalamus_left"], 53))
-"""Nuclei and brainstem: their voxels take up tracer as their region does, though T1 segmentations call some of them
-white matter."""
+"""Nuclei and brainstem: uptake follows their label, since T1 segmentations call some of their voxels white matter."""
 
 
 def both(*stems: str) -> tuple[int, ...]:
@@ -75,9 +73,8 @@ def _paired(tables: Iterable[Mapping[str, Iterable[tuple[int, int]]]]) -> dict[i
     }
 
 
-# Neuromorphometrics (BrainCOLOR) labels of the MICCAI 2012 multi-atlas challenge. Its cortical labels come in pairs,
-# even on the right, odd = even + 1 on the left; Regions of the table are cut along
-# Desikan-Killiany borders, so each gyrus goes where most of it lies.
+# Neuromorphometrics (BrainCOLOR) labels of the MICCAI 2012 multi-atlas challenge: cortex in pairs, even on the right,
+# odd = even + 1 on the left. The table has Desikan-Killiany borders: each gyrus goes where most of it lies.
 _BRAINCOLOR_CORTEX: dict[str, tuple[int, ...]] = {
     "superior_frontal_gyrus": (152, 190, 192),
     "orbitofrontal_cortex": (104, 124, 130, 136, 140, 146, 158, 178),
@@ -169,16 +166,15 @@ FREESURFER: dict[int, int] = _ASEG_SINGLE | _paired(
 
 
 def translate(labels: np.ndarray) -> LabelArray:
-    """Labels of either atlas, (i, j, k) in RAS order, in the codes of the house; 0 where the atlas has nothing.
+    """Convert labels of either atlas, (i, j, k) in RAS order, to codes of ``REGIONS``; 0 where there is none.
 
-    FreeSurfer is known by its cortical labels above 1000; whether labels are of either atlas, ``sources`` judges.
-    Parts that an atlas does not tell apart are cut by geometry: the pons from the brainstem, the isthmus from the
-    posterior cingulate, sideless parts at the midline.
+    Labels from 1000 on mean FreeSurfer; ``sources`` checks that the atlas is known. Parts that an atlas does not
+    separate are cut by geometry: pons, isthmus, midline.
     """
     labels = np.asarray(labels).astype(np.int32)
     freesurfer = int(labels.max()) >= 1000
     table = FREESURFER if freesurfer else BRAINCOLOR
-    beyond = max(table) + 1  # whatever an unknown atlas holds, however large
+    beyond = max(table) + 1  # labels from here on are in no table
     lookup = np.zeros(beyond + 1, dtype=np.int16)
     lookup[list(table)] = list(table.values())
     out = lookup[labels.clip(0, beyond)]
@@ -202,10 +198,9 @@ def _cut_midline(codes: LabelArray, where: np.ndarray) -> None:
 
 
 def _cut_cingulate(codes: LabelArray, labels: np.ndarray) -> None:
-    """Cut what Desikan-Killiany cuts and BrainCOLOR does not, in place.
+    """Cut what Desikan-Killiany separates and BrainCOLOR does not, in place.
 
-    The front half of the middle cingulate is its caudal anterior cingulate; the lower part of the posterior
-    cingulate, behind and below the splenium, its isthmus.
+    The front half of the middle cingulate is anterior; the posterior below and behind the splenium is the isthmus.
     """
     for middle, posterior, side in ((139, 167, "left"), (138, 166, "right")):
         _recode_part(codes, labels == middle, 1, 0.5, 1.0, CODES[f"anterior_cingulate_cortex_{side}"])

@@ -1,14 +1,12 @@
-"""What a PET scanner does to an activity map: blur, projection, attenuation, background, counts, reconstruction.
-
-The expected counts of a ray are
+"""What a PET scanner does to an activity map. The expected counts of a ray are
 
     ybar = k * exp(-A mu) * A (h * x)  +  scatter  +  randoms
 
 with x the activity, h the scanner's resolution, A the line integrals, mu the attenuation map at 511 keV and k the
-counts that a unit of activity leaves. Counts are Poisson. A lower dose is not new noise: each count of the higher dose
-is kept with probability d_high / d_low (binomial thinning), so the dose ladder is nested as list-mode decimation is.
-Reconstruction is OSEM (Hudson and Larkin, IEEE TMI 13(4), 1994) with attenuation and background in its model, and
-without resolution modelling: without noise it converges to the blurred activity h * x.
+counts per unit of activity. Counts are Poisson. A lower dose keeps each count of the higher dose with probability
+d_high / d_low (binomial thinning), so doses are nested as in list-mode decimation. Reconstruction is OSEM (Hudson and
+Larkin, IEEE TMI 13(4), 1994) with attenuation and background in its model but no resolution modelling: without noise it
+converges to h * x.
 """
 
 from __future__ import annotations
@@ -25,11 +23,9 @@ from m2diff.shapes import VolumeArray
 from m2diff.simulation.projector import FlatImage, Geometry, Sinogram, projector
 
 STANDARD_TRUES = 2e8
-"""Unscattered true counts of a standard-dose scan over the axial field of view.
-
-A clinical brain FDG scan on a PET/MR (about 250 MBq injected, 20 minutes from 40 to 60 minutes after) records some
-1e8 trues; time of flight, which this projector does not model, is worth about as much again.
-"""
+"""Unscattered true counts of a standard-dose scan over the axial field of view. A clinical brain FDG scan on a PET/MR
+(about 250 MBq, from 40 to 60 minutes after injection) records some 1e8; time of flight, not modelled, doubles their
+worth."""
 
 ScannerName = Literal["pet-mr", "pet-ct"]
 FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
@@ -37,10 +33,10 @@ FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
 
 @dataclass(frozen=True)
 class Protocol:
-    """One scanner and the way it is used: everything that changes a scan's look but not the person.
+    """One scanner and its protocol; lengths in mm.
 
-    Lengths in millimetres. ``scatter_fraction`` is scatter / (trues + scatter); ``randoms_fraction`` is randoms /
-    trues. ``counts`` multiplies ``STANDARD_TRUES``. ``postfilter_mm`` is the FWHM of a Gaussian after OSEM (0: none).
+    ``scatter_fraction``: scatter / (trues + scatter). ``randoms_fraction``: randoms / trues. ``counts``: a multiple of
+    ``STANDARD_TRUES``. ``postfilter_mm``: FWHM of a Gaussian after OSEM (0: none).
     """
 
     voxel_mm: float = 2.0
@@ -73,8 +69,7 @@ class Protocol:
         return self.voxel_mm, self.voxel_mm, self.slice_mm
 
 
-PET_MR = Protocol()
-"""The default: sampling and reconstruction of a clinical brain scan on a whole-body PET/MR."""
+PET_MR = Protocol()  # the default: sampling and reconstruction of a clinical brain scan on a whole-body PET/MR
 
 PET_CT = Protocol(
     voxel_mm=2.6,
@@ -91,8 +86,8 @@ PET_CT = Protocol(
     randoms_fraction=0.60,
     counts=0.5,
 )
-"""An older whole-body PET/CT: coarser, blurrier, less converged, with more background; half the counts, because it has
-no time of flight, which ``STANDARD_TRUES`` counts in. Another domain for weights that know the PET/MR."""
+"""An older whole-body PET/CT: coarser, blurrier, less converged, with more background. Half the counts, since it has no
+time of flight, which ``STANDARD_TRUES`` includes."""
 
 MODELS: dict[ScannerName, str] = {"pet-mr": "m2diff 2D PET/MR", "pet-ct": "m2diff 2D PET/CT"}
 """What sidecars call each named scanner."""
@@ -104,7 +99,7 @@ def named(name: ScannerName) -> Protocol:
 
 
 def random_protocol(rng: np.random.Generator) -> Protocol:
-    """A scanner nobody has seen: for training weights that must hold on the next one."""
+    """A random scanner, for training weights that must hold on any."""
     voxel = float(rng.choice([2.0, rng.uniform(1.6, 3.2)], p=[0.4, 0.6]))
     slice_mm = voxel if rng.random() < 0.5 else float(rng.uniform(1.8, 3.4))
     subsets = int(rng.choice([1, 4, 6, 8, 12, 14, 21], p=[0.05, 0.15, 0.15, 0.15, 0.15, 0.15, 0.2]))
@@ -129,11 +124,7 @@ def random_protocol(rng: np.random.Generator) -> Protocol:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Expected counts of a standard-dose scan, and what its reconstruction needs to know.
-
-    Sinograms are lists over subsets, each (rays of the subset, slices). ``sensitivity`` is ``k``: counts a unit of
-    line integral.
-    """
+    """Expected counts of a standard-dose scan. Sinograms: (rays, slices) for each subset. ``sensitivity``: k."""
 
     protocol: Protocol
     expected: list[Sinogram]
@@ -151,10 +142,9 @@ def blur(volume: VolumeArray, fwhm_mm: float, spacing: tuple[float, float, float
 
 
 def acquire(activity: VolumeArray, attenuation: VolumeArray, protocol: Protocol) -> Acquisition:
-    """The expected counts of a standard-dose scan.
+    """The expected counts of a standard-dose scan; both images (i, j, k) on the protocol's grid.
 
-    ``activity``: (i, j, k) on the protocol's grid, any unit, already blurred to the scanner's resolution.
-    ``attenuation``: the same grid, 1/mm at 511 keV.
+    ``activity``: any unit, already blurred to the scanner's resolution. ``attenuation``: 1/mm at 511 keV.
     """
     system = projector(protocol.geometry)
     subsets = range(protocol.subsets)
@@ -172,10 +162,7 @@ def acquire(activity: VolumeArray, attenuation: VolumeArray, protocol: Protocol)
 def dose_ladder(
     acquisition: Acquisition, factors: list[float], rng: np.random.Generator
 ) -> Iterator[tuple[float, list[Sinogram]]]:
-    """Counts at dose reduction factors 1, ``factors``..., in ascending order and nested: (factor, counts).
-
-    The standard scan is Poisson; each lower dose is a binomial thinning of the one before it.
-    """
+    """(factor, counts) at dose reduction factors 1, ``factors`` ..., ascending: Poisson, then thinned step by step."""
     counts = [rng.poisson(expected) for expected in acquisition.expected]
     previous = 1.0
     yield previous, [c.astype(np.float32) for c in counts]
@@ -210,7 +197,7 @@ def _columns(volume: VolumeArray) -> FlatImage:
 
 
 def _flat_start(acquisition: Acquisition, counts: list[Sinogram], gain: np.float32) -> np.float32:
-    """A uniform start of about the right total: fewer early iterations are spent on the scale."""
+    """A uniform start of about the right total, which saves iterations."""
     excess = sum(
         float((c - b * gain / np.float32(acquisition.sensitivity)).sum())
         for c, b in zip(counts, acquisition.background, strict=True)
@@ -221,10 +208,9 @@ def _flat_start(acquisition: Acquisition, counts: list[Sinogram], gain: np.float
 
 
 def _background(trues: list[Sinogram], protocol: Protocol) -> list[Sinogram]:
-    """Expected scatter and randoms, as smooth sinograms: (rays of the subset, slices) each.
+    """Expected scatter and randoms: smooth sinograms (rays, slices) by subset, scaled to the stated fractions.
 
-    Scatter: the trues, smeared widely over bins and slices (its wide tails carry no structure). Randoms: nearly
-    uniform, a little higher in the centre. Both scale with the trues to the stated fractions.
+    Scatter: the trues, smeared widely over bins and slices. Randoms: nearly uniform, a little higher in the centre.
     """
     bins = protocol.geometry.bins
     radial, axial = 45.0 / protocol.bin_mm, 30.0 / protocol.slice_mm

@@ -1,9 +1,9 @@
-"""Where anatomies come from: folders of real T1 images with labels or tissue maps, or the bundled MNI152 template.
+"""Where anatomies come from: the bundled MNI152 template, or a folder (.nii.gz or .nii) in one of two layouts.
 
-Two layouts are recognised. Labelled (the MICCAI 2012 multi-atlas people): ``{id}_SS`` a skull-stripped T1, ``{id}_glm``
-labels (Neuromorphometrics or FreeSurfer numbers), ``{id}_tissues`` (1 CSF, 2 grey, 3 white). BIDS-like, as fMRIPrep
-writes: ``{id}_T1w`` or ``{id}_desc-preproc_T1w`` with ``{id}_label-GM_probseg``, ``-WM_``, ``-CSF_``, and
-``{id}_desc-aparcaseg_dseg`` where it is there. All .nii.gz or .nii.
+Labelled (the MICCAI 2012 multi-atlas people): ``{id}_SS`` a skull-stripped T1, ``{id}_glm`` labels (Neuromorphometrics
+or FreeSurfer numbers), ``{id}_tissues`` (1 CSF, 2 grey, 3 white). BIDS-like, as fMRIPrep writes: ``{id}_T1w`` or
+``{id}_desc-preproc_T1w`` with ``{id}_label-GM_probseg``, ``-WM_``, ``-CSF_``, and optionally
+``{id}_desc-aparcaseg_dseg``.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ _PROBABILITY = {"gm": "_label-GM_probseg", "wm": "_label-WM_probseg", "csf": "_l
 _T1_ENDING = re.compile("(_desc-preproc)?_T1w$")
 
 LEAST_LABELLED = 0.5
-"""The least share of the grey matter that an atlas must give a region: 0.88 and more in the MICCAI 2012 people, a third
-at most where another atlas's numbers are taken for one of these by chance. The gaps take the nearest region."""
+"""Least share of grey matter that an atlas must label: 0.88 and more in the MICCAI 2012 people, a third at most for
+labels of another atlas."""
 
 
 @dataclass(frozen=True)
 class AnatomySource:
-    """One anatomy that persons are made from. Nothing is read before ``load``."""
+    """One anatomy that persons are made from; ``load`` reads it."""
 
     person: str
     kind: AnatomyKind
     paths: Paths = ()
 
     def load(self) -> Tissues:
-        """Its images in the codes of the house; the last two are remembered."""
+        """Its images in the codes of ``REGIONS``; the last two sources are cached."""
         return _load(self)
 
 
@@ -64,7 +64,7 @@ def mni_source() -> AnatomySource:
 
 
 def find_sources(folder: Path | str) -> list[AnatomySource]:
-    """The anatomies in a folder, by name; a person whose set of files has a gap is refused, not skipped."""
+    """The anatomies in a folder, by name; BadInput for a person with a missing file."""
     folder = Path(folder)
     if not folder.is_dir():
         raise BadInput(f"expected a folder of anatomies, {folder} is none; give a folder with T1 images and labels.")
@@ -129,7 +129,7 @@ def _load_labelled(source: AnatomySource) -> Tissues:
     cut, affine = crop(brain, affine)
     brain, tissue = brain[cut], np.where(brain[cut], images["tissues"][cut], 0)
     codes = _translated(dict(source.paths)["labels"], images["labels"][cut], grey_matter=tissue == 2) * brain
-    deep = np.isin(codes, regions.DEEP)  # the nuclei follow their labels: T1 calls the thalamus half white
+    deep = np.isin(codes, regions.DEEP)  # T1 segmentations call half of the thalamus white matter
     tissue = np.where(deep, 2, tissue)
     soften = [ndimage.gaussian_filter((tissue == code).astype(np.float32), 0.5, truncate=3.0) for code in (2, 3, 1)]
     gm, wm, csf = soften
@@ -157,7 +157,7 @@ def _load_maps(source: AnatomySource) -> Tissues:
 
 
 def _translated(path: Path, labels: np.ndarray, grey_matter: MaskArray) -> LabelArray:
-    """The labels (i, j, k) of ``path`` in the codes of the house; BadInput where they are of no atlas that is known."""
+    """The labels (i, j, k) of ``path`` in the codes of ``REGIONS``; BadInput for an unknown atlas."""
     codes = regions.translate(labels)
     share = float(is_grey(codes)[grey_matter].mean()) if grey_matter.any() else 0.0
     if share < LEAST_LABELLED:

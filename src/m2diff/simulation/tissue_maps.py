@@ -1,4 +1,4 @@
-"""A brain as tissue fractions and region codes: how maps of any source are made to agree with each other."""
+"""A brain as tissue fractions and region codes that agree with each other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_grey(codes: LabelArray) -> MaskArray:
 
 
 def largest_component(mask: MaskArray) -> MaskArray:
-    """The largest connected part of a mask: the brain, without what lies beside it in the field of view."""
+    """The largest connected part of a mask."""
     parts, count = ndimage.label(mask)
     if not count:
         raise BadInput("an anatomy's tissue maps hold no brain: expected voxels above 0; check the files.")
@@ -56,19 +56,15 @@ def grey_nuclei(codes: LabelArray, gm: VolumeArray, wm: VolumeArray) -> tuple[Vo
 def clear_ventricle_walls(
     gm: VolumeArray, wm: VolumeArray, ventricles: MaskArray, spare: MaskArray
 ) -> tuple[VolumeArray, VolumeArray]:
-    """Fractions without the shell of "grey matter" around the ventricles: there CSF and white matter mix to its grey.
-
-    Left in, it would light up as cortex does. ``spare`` marks real grey matter beside the ventricles.
-    """
+    """Turn false grey matter at the ventricles (CSF mixed with white matter) white; ``spare``: real grey matter."""
     wall = ndimage.binary_dilation(ventricles, iterations=3) & ~ndimage.binary_dilation(spare)
     return np.where(wall, 0, gm), np.where(wall, wm + gm, wm)
 
 
 def complete_labels(codes: LabelArray, gm: VolumeArray, wm: VolumeArray, csf: VolumeArray) -> LabelArray:
-    """A code for every voxel of the brain that agrees with its main tissue.
+    """A code for every brain voxel that agrees with its main tissue; BadInput where no grey matter has a region.
 
-    Grey matter that has no region (the gaps of an atlas) takes the nearest one's; white matter takes its side and
-    cerebrum or cerebellum from there; the rest is CSF. BadInput where no grey matter has a region.
+    Grey matter without a region takes the nearest one's; white matter its side and part (cerebrum, cerebellum).
     """
     fractions = np.stack([gm, wm, csf])
     main = fractions.argmax(0)

@@ -1,9 +1,9 @@
-"""Where the tracer goes: regional uptake of a person, texture, lesions, and the activity map that follows.
+"""A person's tracer uptake: regional levels, texture, lesions, and the activity map.
 
-FDG: grey-matter regions are drawn from the mean and covariance of the SUVR of 537 normals (``regions.normals``); the
-Alzheimer group gets the known pattern of hypometabolism on top. An amyloid tracer: see ``amyloid``. ``random`` gives
-each region its own level, as no tracer has it, for networks that must lean on the counts.
-Levels are SUVR (cerebellum about 1); a person's activity is SUVR times a reference concentration in Bq/mL.
+FDG: grey-matter levels are drawn from mean and covariance of the SUVR of 537 normals (``regions.normals``); the
+Alzheimer group also gets the known hypometabolism. Amyloid: see ``amyloid``. ``random``: every region has its own
+level, as no tracer has, so that networks must use the counts. Activity = SUVR (cerebellum about 1) times a reference
+concentration in Bq/mL.
 """
 
 from __future__ import annotations
@@ -27,11 +27,7 @@ LesionKind = Literal["pet_hot", "pet_cold", "mri_only"]
 
 @dataclass(frozen=True)
 class Tracer:
-    """What is injected and when it is scanned: the standard dose in MBq, times in seconds after the injection.
-
-    ``name`` is what sidecars say, ``trc`` what the names of the files say. ``counts``: those of a standard scan, as a
-    multiple of FDG's.
-    """
+    """A tracer. ``trc``: its label in file names. ``counts``: of a standard scan (FDG: 1). Times: after injection."""
 
     name: str
     trc: str
@@ -48,11 +44,8 @@ TRACERS: dict[TracerName, Tracer] = {
         "florbetapir", "18FAV45", "F18", injected_mbq=370.0, scan_start_s=3000, duration_s=1200, counts=0.5
     ),
 }
-"""By the name that a recipe gives. Florbetapir: 370 MBq, scanned from 50 minutes after (Clark et al. 2011), here to 70.
-
-A brain holds about half the activity that it holds of FDG, an assumption (see the reference concentrations below), so a
-standard scan has half the counts.
-"""
+"""Florbetapir: 370 MBq, scanned 50 (Clark et al. 2011) to 70 minutes after injection. Its counts are half of FDG's, as
+the brain is assumed to hold half the activity."""
 
 # Loss of uptake at severity 1 (Herholz 1995; Minoshima et al. 1995; Mosconi 2005: posterior cingulate and precuneus
 # first, then temporo-parietal, later frontal; sensorimotor, occipital, basal ganglia and cerebellum spared).
@@ -74,16 +67,12 @@ AD_LATE_LOSS = {
 }
 """Frontal loss, reached only beyond half of the full severity."""
 
-TRIES = 20
-"""Places that are drawn for a lesion before it is left out: one person in some two hundred needs a second."""
+TRIES = 20  # places drawn for a lesion before it is left out; one person in 200 needs a second
 
 
 @dataclass(frozen=True, eq=False)
 class Uptake:
-    """A person's levels, in SUVR: ``grey`` by region code; one number each for the rest.
-
-    ``group`` is the one that was drawn; with the pattern ``random`` nothing in the levels shows it.
-    """
+    """A person's levels, in SUVR; ``grey`` by region code. The pattern ``random`` does not depend on ``group``."""
 
     group: Group
     pattern: Pattern
@@ -94,8 +83,7 @@ class Uptake:
     skull: float
     severity: float | None
     """Of AD (FDG) or of the amyloid load, 0 in the healthy, up to 1; None where uptake is random and has no pattern."""
-    reference_bq_ml: float
-    """Concentration of SUVR 1."""
+    reference_bq_ml: float  # concentration of SUVR 1
 
 
 @dataclass(frozen=True)
@@ -110,7 +98,7 @@ class SimulatedLesion:
 
 
 def draw_uptake(rng: np.random.Generator, group: Group, pattern: Pattern = "fdg") -> Uptake:
-    """One person's uptake; see the module's text."""
+    """Draw one person's uptake; see the module."""
     if pattern == "amyloid":
         return _draw_amyloid(rng, group)
     severity: float | None = float(rng.uniform(0.3, 1.0)) if group == "ad" else 0.0
@@ -119,7 +107,7 @@ def draw_uptake(rng: np.random.Generator, group: Group, pattern: Pattern = "fdg"
     grey = dict(zip(range(1, len(drawn) + 1), map(float, drawn), strict=True))
     cortex = float(np.mean(drawn[:34]))  # the cortical columns of the table come first
     if pattern == "random":
-        severity = None  # drawn and let go, since what follows must stay the same for the same seed
+        severity = None  # still drawn above: later draws must not depend on the pattern
         grey = {code: float(rng.uniform(0.1, 2.2)) for code in grey}
         levels = [float(x) for x in rng.uniform([0.2, 0.0, 0.0, 0.0], [1.6, 0.4, 1.0, 1.2])]
     else:
@@ -132,7 +120,7 @@ def draw_uptake(rng: np.random.Generator, group: Group, pattern: Pattern = "fdg"
 
 
 def _draw_amyloid(rng: np.random.Generator, group: Group) -> Uptake:
-    """One person's uptake of the amyloid tracer; what lies outside the brain is assumed."""
+    """Draw one person's uptake of the amyloid tracer; levels outside the brain are assumed."""
     severity = float(rng.uniform(amyloid.MILDEST, 1.0)) if group == "ad" else 0.0
     grey = amyloid.grey_levels(rng, severity)
     grey[regions.OTHER_GREY] = float(np.median(list(grey.values())))
@@ -142,7 +130,7 @@ def _draw_amyloid(rng: np.random.Generator, group: Group) -> Uptake:
 
 
 def _with_ad_pattern(grey: dict[int, float], severity: float, rng: np.random.Generator) -> dict[int, float]:
-    """Uptake after the loss of ``severity``, with one side hit harder and each region a little differently."""
+    """Uptake after the loss of ``severity``, with random asymmetry and regional variation."""
     late = max(0.0, (severity - 0.5) / 0.5)
     side = float(rng.uniform(-0.3, 0.3))  # > 0: left worse
     out = {}
@@ -156,10 +144,7 @@ def _with_ad_pattern(grey: dict[int, float], severity: float, rng: np.random.Gen
 
 
 def activity_map(anatomy: Anatomy, uptake: Uptake, rng: np.random.Generator) -> VolumeArray:
-    """The activity concentration of a person, (i, j, k) on the anatomy's grid, in SUVR.
-
-    Grey, white and CSF fractions mix within a voxel. Texture: a smooth random field of a few percent everywhere.
-    """
+    """Activity (i, j, k) in SUVR on the anatomy's grid: tissue fractions mix, a smooth texture adds a few percent."""
     lookup = np.zeros(256, dtype=np.float32)
     for code, level in uptake.grey.items():
         lookup[code] = level
@@ -173,7 +158,7 @@ def activity_map(anatomy: Anatomy, uptake: Uptake, rng: np.random.Generator) -> 
 
 
 def _spread(level: VolumeArray, anatomy: Anatomy) -> VolumeArray:
-    """Region levels carried a few millimetres beyond their labels, where grey matter still has a share of the voxel."""
+    """Region levels extended a few millimetres beyond their labels, where voxels still hold some grey matter."""
     known = (level > 0).astype(np.float32)
     sigma = 2.5 / float(np.abs(anatomy.affine[0, 0]))
     weight = ndimage.gaussian_filter(known, sigma, truncate=3.0)
@@ -211,10 +196,10 @@ def _head_activity(anatomy: Anatomy, uptake: Uptake, rng: np.random.Generator) -
 def add_lesions(
     anatomy: Anatomy, activity: VolumeArray, rng: np.random.Generator
 ) -> tuple[VolumeArray, VolumeArray, LabelArray, tuple[SimulatedLesion, ...]]:
-    """Lesions of one person: (activity, T1, lesion labels, the record). About half of all persons have some.
+    """Give about half of all persons lesions: (activity, T1, lesion labels, the record).
 
-    PET-only lesions (hot or cold) have no sign in the MRI; MRI-only lesions none in the PET. No two share a voxel: one
-    that would lie on an earlier one is placed anew, and left out where no place is found.
+    PET-only lesions (hot or cold) do not show in the MRI, nor MRI-only ones in the PET. An overlapping one is placed
+    anew, and left out after ``TRIES``.
     """
     activity, t1 = activity.copy(), anatomy.t1.copy()
     labels = np.zeros(anatomy.labels.shape, dtype=np.int16)

@@ -1,13 +1,4 @@
-"""DICOM folders in, derived DICOM series out.
-
-    frames.py   one file -> its frames: place, scale and time of each
-    index.py    a folder's files -> the stacks of slices in it, without reading a pixel
-    read.py     one stack -> a Volume
-    sidecar.py  a header -> the BIDS keys that it can fill, without the patient
-    write.py    a result -> a derived series beside the input's study
-
-Patient data stays in the headers: nothing here puts a name, an identifier or a date into a message or a sidecar.
-"""
+"""Read DICOM folders, write derived series. No patient data in messages, nor (without ``keep_phi``) in sidecars."""
 
 import logging
 import warnings
@@ -18,6 +9,6 @@ from m2diff.io.dicom.write import NOT_FOR_DIAGNOSIS, Derivation, write
 
 __all__ = ["NOT_FOR_DIAGNOSIS", "Derivation", "SliceStack", "choose", "find_stacks", "is_dicom", "load_series", "write"]
 
-# pydicom's warnings quote the values they are about: a malformed birth date would stand in every log.
+# pydicom's warnings quote values: a malformed birth date would stand in every log.
 warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 logging.getLogger("pydicom").setLevel(logging.ERROR)

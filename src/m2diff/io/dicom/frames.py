@@ -1,8 +1,8 @@
-"""The frames of one file: where each lies, how its numbers are scaled, and when it was taken.
+"""The frames of one DICOM file: where each lies, how its numbers are scaled, when it was taken.
 
-A classic file has one frame and says so in its header. An enhanced one holds many and says it in functional groups, its
-own for each frame or shared by all. Enhanced PET states its unit as a real-world mapping of the stored numbers
-(PS3.3 C.7.6.16.2.11); files converted from classic ones keep what has no other place among unassigned attributes.
+A classic file has one frame. An enhanced file describes many by functional groups, per frame or shared. Enhanced PET
+states its unit as a real-world mapping of the stored numbers (PS3.3 C.7.6.16.2.11). Files converted from classic ones
+keep attributes without another place as "unassigned".
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ _MEASURED = {
 
 @dataclass(frozen=True)
 class Frame:
-    """Place, scale and time of one frame, as the header has them: nothing is checked yet."""
+    """Place, scale and time of one frame as the header has them, unchecked."""
 
     position: Any
     orientation: Any
     spacing: Any
     slope: float
     intercept: float
-    when: tuple[float, ...]
-    """What orders the frames of a dynamic series; it only tells two at one place apart."""
+    when: tuple[float, ...]  # orders the frames at one place
 
 
 def frames_of(header: Dataset) -> Iterator[Frame]:
-    """Every frame of a file. Raises whatever a header provokes that does not say where a frame lies."""
+    """Every frame of a file. May raise anything where the header does not say where a frame lies."""
     per_frame = header.get("PerFrameFunctionalGroupsSequence")
     if not per_frame:
         if int(header.get("NumberOfFrames", 1) or 1) > 1:
@@ -72,7 +71,7 @@ def macro(group: Dataset, shared: Dataset, name: str) -> Dataset:
 
 
 def completed(header: Dataset) -> Dataset:
-    """A header of an enhanced file with the series' attributes at its top that stand elsewhere in it."""
+    """An enhanced file's header with the series' attributes copied to its top level."""
     groups = header.get("PerFrameFunctionalGroupsSequence")
     if not groups:
         return header
@@ -133,7 +132,7 @@ def _classic(header: Dataset) -> Frame:
 
 
 def _scale(header: Dataset, group: Dataset, shared: Dataset) -> tuple[float, float]:
-    """Slope and intercept of a frame: of the mapping to the unit where Units says nothing else."""
+    """Slope and intercept of a frame, from its real-world mapping where Units is missing."""
     found = None if header.get("Units") or header.get("Modality") != "PT" else mapping(group, shared)
     if found is not None:
         return float(found.RealWorldValueSlope), float(found.get("RealWorldValueIntercept") or 0)

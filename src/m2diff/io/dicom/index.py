@@ -1,8 +1,4 @@
-"""What lies in a folder of DICOM files: stacks of parallel slices, told apart by series and geometry.
-
-Scanners export what they like: several series in one folder, localisers, reports, files without an ending. Headers
-alone are read here; stray files are passed over.
-"""
+"""Find stacks of parallel slices in a DICOM folder, by series and geometry. Only headers are read."""
 
 from __future__ import annotations
 
@@ -26,8 +22,7 @@ Modality = Literal["PT", "MR"]
 _Found = TypeVar("_Found")
 _Group = tuple[str, str, int, int]  # series (of an MRI, with the kind of image), modality, rows, columns
 NAMES: dict[str, str] = {"PT": "PET", "MR": "MRI"}
-SAME = 1e-3
-"""Direction cosines and voxel sizes (mm) closer than this are the same."""
+SAME = 1e-3  # direction cosines and voxel sizes (mm) closer than this are the same
 
 MOST_FILES = 200_000
 _HEADER_ONLY = 4 << 20  # bytes: private elements of a header can be long, pixels are left where they are
@@ -35,21 +30,19 @@ _HEADER_ONLY = 4 << 20  # bytes: private elements of a header can be long, pixel
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice: the file, the frame in it (0 in files of one frame), and what places and scales it."""
+    """One slice: its file, the frame in it (0 in single-frame files), place and scale."""
 
     path: Path
     frame: int
-    position: tuple[float, float, float]
-    """Of the first voxel's centre, millimetres, LPS."""
+    position: tuple[float, float, float]  # of the first voxel's centre, millimetres, LPS
     slope: float
     intercept: float
-    when: tuple[float, ...]
-    """What orders the frames of a dynamic series: seconds, or a frame's number."""
+    when: tuple[float, ...]  # orders the frames of a dynamic series: seconds, or frame number
 
 
 @dataclass(frozen=True)
 class SliceStack:
-    """All slices of one series that share orientation and size; times and places are not sorted yet."""
+    """All slices of one series that share orientation and size, not yet sorted by time or place."""
 
     uid: str
     number: int | None
@@ -57,19 +50,15 @@ class SliceStack:
     modality: str
     rows: int
     columns: int
-    spacing: tuple[float, float]
-    """Between rows, between columns, millimetres."""
-    orientation: tuple[float, ...]
-    """Six direction cosines, LPS: along a row, along a column."""
+    spacing: tuple[float, float]  # between rows, between columns, millimetres
+    orientation: tuple[float, ...]  # six direction cosines, LPS: along a row, along a column
     slices: tuple[Slice, ...] = field(repr=False)
-    header: Dataset = field(repr=False)
-    """Of the earliest file, without its pixels."""
-    name: str = ""
-    """What ``--series`` picks it by: its number, with a second one (3:2) where several stacks share it."""
+    header: Dataset = field(repr=False)  # of the earliest file, without its pixels
+    name: str = ""  # for ``--series``: its number, with a second one (3:2) where several stacks share it
 
     @property
     def label(self) -> str:
-        """What a user can tell it by: number, description, kind and size; no patient data."""
+        """What a user can recognise it by (number, description, kind, size), without patient data."""
         number = "without number" if self.name == "none" else self.name
         description = f" '{self.description}'" if self.description else ""
         kind = self.uid.partition("/")[2].replace("/", " ").strip()
@@ -112,7 +101,7 @@ def find_stacks(folder: Path | str) -> list[SliceStack]:
 
 
 def _told_apart(stacks: list[SliceStack]) -> list[SliceStack]:
-    """The same stacks, each with a name of its own: several may share one number, or one series."""
+    """The same stacks with unique names: several may share one number or one series."""
     shared = Counter((stack.modality, stack.number) for stack in stacks)
     seen: Counter[tuple[str, int | None]] = Counter()
     found = []
@@ -125,10 +114,7 @@ def _told_apart(stacks: list[SliceStack]) -> list[SliceStack]:
 
 
 def choose(folder: Path | str, modality: Modality, series: str | None = None) -> SliceStack:
-    """The stack of ``modality`` in ``folder``, by ``series`` (number, UID or part of its description) where given.
-
-    Raises BadInput, with the list of what is there, where none or several fit.
-    """
+    """The stack of ``modality``; ``series``: number, UID or part of the description. BadInput unless just one fits."""
     what, stacks = NAMES[modality], find_stacks(folder)
     if not stacks:
         raise BadInput(
@@ -138,7 +124,7 @@ def choose(folder: Path | str, modality: Modality, series: str | None = None) ->
     fitting = [stack for stack in stacks if stack.modality == modality and len(stack.slices) >= SMALLEST]
     if series is not None:
         fitting = _named(fitting, series)
-    elif len(fitting) > 1:  # results that were written into the folder of the study do not stand in its way
+    elif len(fitting) > 1:  # ignore our own results in the study's folder
         fitting = [stack for stack in fitting if not _ours(stack)] or fitting
     if len(fitting) == 1:
         return fitting[0]
@@ -158,8 +144,8 @@ def _listed(stacks: list[SliceStack]) -> str:
 
 
 def _named(stacks: list[SliceStack], series: str) -> list[SliceStack]:
-    """Those whose number or UID is ``series``, or else whose description is it, or else whose description holds it."""
-    if series.isdecimal():  # a number is a number, also where it is that of a series that does not fit
+    """Stacks with this number or UID, else those with this description, else those whose description contains it."""
+    if series.isdecimal():  # a number never falls back to the descriptions
         return [stack for stack in stacks if stack.number == int(series)]
     wanted = " ".join(series.lower().split())
     exact = [stack for stack in stacks if series in (stack.name, stack.uid, stack.uid.partition("/")[0])]
@@ -205,7 +191,7 @@ def header_of(path: Path) -> Dataset | None:
 
 @contextmanager
 def damage_explained(what: str) -> Iterator[None]:
-    """Turn whatever pydicom raises on a damaged header into one sentence; refusals and a full disk pass through."""
+    """Turn what pydicom raises on a damaged header into one BadInput; refusals and a full disk pass through."""
     try:
         yield
     except (BadInput, OSError):
@@ -221,7 +207,7 @@ def _slices(header: Dataset, path: Path) -> list[tuple[_Group, tuple[float, ...]
     found = []
     try:
         uid, modality = str(header.SeriesInstanceUID), str(header.get("Modality", ""))
-        if modality == "MR":  # magnitude and phase, water and fat, echoes: one series of several images to some makers
+        if modality == "MR":  # some makers put phase, water and fat, or echoes into one series
             kind = [str(word) for word in header.get("ImageType", None) or []][2:]
             uid += "".join(f"/{word}" for word in (*kind, header.get("EchoTime", "")))
         rows, columns = int(header.Rows), int(header.Columns)
@@ -246,7 +232,7 @@ def _numbers(values: Any, count: int) -> list[float]:
 
 def _stack(key: _Group, geometry: tuple[float, ...], members: list[tuple[Dataset, Slice]]) -> SliceStack:
     uid, modality, rows, columns = key
-    # The earliest: times are read off it, and slices of one series may have been acquired one after the other.
+    # The earliest gives the times: slices of one series may be acquired one after the other.
     first = min((header for header, _ in members), key=lambda header: _readable(lambda: taken(header), 0.0))
     number: int | None = _readable(lambda: int(first.SeriesNumber), None)
     description = _readable(lambda: " ".join(str(first.get("SeriesDescription", "") or "").split())[:64], "")

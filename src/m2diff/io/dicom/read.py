@@ -1,8 +1,4 @@
-"""One DICOM stack as a Volume: slices sorted by place, each with its own slope, in float32 and RAS+.
-
-What a stack does not say is named and blocks only what needs it; what would make a wrong image (a missing slice, two
-slices in one place, uneven steps, several frames in time) is refused with the numbers.
-"""
+"""Read one DICOM stack as a Volume (float32, RAS+): slices sorted by place, each with its own slope."""
 
 from __future__ import annotations
 
@@ -26,8 +22,7 @@ from m2diff.shapes import Affine
 from m2diff.volume import Source, Volume
 
 STEP_TOLERANCE, ROUNDED_MM = 0.02, 0.101
-"""Share of a step, and millimetres, by which a slice may miss its place: headers are written with as little as one
-digit after the point."""
+"""Share of a step, and mm, by which a slice may miss its place: some headers round to one digit after the point."""
 
 ONE_PLACE_MM = 0.05
 
@@ -36,7 +31,7 @@ UNITS = {"BQML": "Bq/mL", "CNTS": "counts", "GML": "SUV", "1CM": "1/cm", "PROPCP
 
 @dataclass(frozen=True)
 class Series:
-    """What a writer of a derived series needs of the one that was read: slices in the volume's order along k."""
+    """What the writer of a derived series needs of its source; ``slices`` in the volume's order along k."""
 
     stack: SliceStack
     slices: tuple[Slice, ...]
@@ -50,11 +45,11 @@ def load_series(
     frame: int | None = None,
     keep_phi: bool = False,
 ) -> Volume:
-    """The PET or MRI series in a folder of DICOM files (or in one enhanced file), as a Volume.
+    """Read the PET or MRI series of a DICOM folder (or of one enhanced file).
 
-    ``series``: number, UID or part of the description where several fit. ``frame``: which frame (1, 2, ...) of a
-    dynamic series. ``keep_phi``: the sidecar names the patient too. Raises BadInput where none or several series fit,
-    slices are missing, doubled or unevenly spaced, or pixels are missing, damaged, coloured or no finite numbers.
+    ``series``: number, UID or part of the description, where several fit. ``frame``: frame (from 1) of a dynamic
+    series. ``keep_phi``: the sidecar keeps patient data. Raises BadInput where none or several series fit, slices are
+    missing, doubled or unevenly spaced, or pixels are missing, damaged, in colour or not finite.
     """
     what = NAMES[modality]
     with index.damage_explained(what):
@@ -68,7 +63,7 @@ def load_series(
         if float(data.min()) == float(data.max()):
             raise BadInput(f"The {what} series is {data.flat[0]:g} in every voxel and shows nothing; check the series.")
         word = str(stack.header.get("Units", "")) if modality == "PT" else ""
-        # A frame's own header: each lasts as long as it lasts.
+        # Frames differ in duration: use the header of the frame.
         header = None if frame is None else index.header_of(slices[0].path)
         header = stack.header if header is None else completed(header)
         about = sidecar(header, keep_phi=keep_phi)
@@ -86,7 +81,7 @@ def frames(stack: SliceStack) -> int:
 
 
 def _places(stack: SliceStack) -> list[list[Slice]]:
-    """The slices of each place; those of other frames may be written with other digits."""
+    """The slices of each place; headers of other frames may round the place differently."""
     normal = np.cross(stack.orientation[:3], stack.orientation[3:])
     found: list[list[Slice]] = []
     for piece in sorted(stack.slices, key=lambda piece: float(np.dot(piece.position, normal))):
@@ -152,7 +147,7 @@ def ordered(slices: list[Slice], stack: SliceStack, what: str) -> tuple[Slice, .
             f"{len(slices)} is {beside.max():.1f} mm off it; export the series again as one stack."
         )
     declared = stack.header.get("NumberOfSlices")
-    if declared and len(slices) < int(declared) != len(stack.slices):  # some makers count those of all frames
+    if declared and len(slices) < int(declared) != len(stack.slices):  # some makers count the slices of all frames
         raise BadInput(
             f"The {what} series says that it has {int(declared)} slices, but {len(slices)} are here; export it again."
         )
@@ -214,7 +209,7 @@ def stored(path: Path, what: str, number: int) -> npt.NDArray[np.generic]:
         return np.asarray(header.pixel_array)
     except BadInput:
         raise
-    except Exception as trouble:  # decoders raise whatever they like
+    except Exception as trouble:  # decoders raise anything
         raise BadInput(
             f"The pixels of slice {number} of the {what} series are cut off, damaged or packed in a way that cannot be "
             f"read ({type(trouble).__name__}); export it again, uncompressed."

@@ -1,4 +1,4 @@
-"""What of a DICOM header belongs into a BIDS sidecar: the scanner and the tracer, never the patient."""
+"""BIDS sidecar keys from a DICOM header: scanner and tracer, not the patient."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ELEMENTS = {
 _UNITS = {"BQML": "Bq/mL", "GML": "g/mL", "CNTS": "counts"}
 
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate")
-"""What names the patient, or the day."""
+"""Elements that name the patient or the day."""
 
 
 def sidecar(header: Dataset, *, keep_phi: bool = False) -> dict[str, Any]:
@@ -72,8 +72,7 @@ def nuclide(name: str) -> str:
     return f"{element}{mass}" if element and 0 < len(mass) <= 3 else ""
 
 
-LEAST_BQ = 1e5
-"""A dose below it was written in another unit: it is left out, and ``suv`` names it."""
+LEAST_BQ = 1e5  # a lower dose has another unit: it is left out here, and ``suv`` reports it
 
 
 def _pet(header: Dataset) -> dict[str, Any]:

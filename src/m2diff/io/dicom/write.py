@@ -1,8 +1,7 @@
-r"""A result as a derived DICOM series beside the input's study.
+r"""Write a result as a derived DICOM series in the input's study.
 
-Each slice is a copy of its source's header with other pixels: same patient, study, frame of reference and geometry;
-the quantitative elements (units, decay, radiopharmaceutical, makers' private factors) stay as they were. New are the
-series, the instances, DERIVED\SECONDARY, what was done, and from which images. A slope a slice uses all 16 bits.
+Each slice copies its source's header: patient, study, frame of reference, geometry, quantitative elements. New are
+pixels, series, instances, DERIVED\SECONDARY, the derivation and the source images. Each slice has its own slope.
 """
 
 from __future__ import annotations
@@ -37,27 +36,25 @@ _STALE = (
 )  # fmt: skip
 """Elements that describe the source's own pixels."""
 _SCALES = ("PixelValueTransformationSequence", "RealWorldValueMappingSequence", "FrameVOILUTSequence")
-"""Functional groups that do."""
+"""Functional groups that describe them."""
 
 
 @dataclass(frozen=True)
 class Derivation:
     """What the new series says of itself. ``identity`` decides its UIDs: the same work gives the same series."""
 
-    method: str
-    """Of the description: at most 40 characters are kept."""
+    method: str  # in the series' description, cut to 40 characters
     description: str
     identity: str
     version: str
-    offset: int = 0
-    """Among the derived series of one work."""
+    offset: int = 0  # number among the derived series of one result
 
 
 def write(volume: Volume, folder: Path, derivation: Derivation) -> list[Path]:
-    """Write ``volume`` as a series derived from the DICOM series it was read from; returns the files.
+    """Write ``volume`` as a series derived from the DICOM series that it was read from; return the files.
 
-    ``volume`` must lie on that series' grid and in its unit. Values are kept to one part in 65,535 of the largest in
-    their slice. Raises BadInput where ``volume`` did not come from DICOM.
+    ``volume`` has that series' grid and unit; a slice keeps its values to 1/65,535 of its largest. Raises BadInput
+    where ``volume`` did not come from DICOM.
     """
     series = volume.source.series if volume.source else None
     if not isinstance(series, Series):
@@ -86,10 +83,9 @@ def write(volume: Volume, folder: Path, derivation: Derivation) -> list[Path]:
 
 
 def _multi_frame(header: Any, slices: Sequence[Slice], planes: Sequence[np.ndarray], path: Path) -> Path:
-    """The slices of one enhanced file as one file, in the volume's order.
+    """Write the slices of one enhanced file as one file, in the volume's order.
 
-    Note: one slope for all frames, although each could have its own: dcm2niix (1.0.20260724) reads the first frame's
-    slope and takes it for all, so that a slope a frame would put slices wrong by any factor.
+    All frames share one slope, because dcm2niix (1.0.20260724) applies the first frame's slope to all of them.
     """
     signed = any(float(plane.min()) < 0 for plane in planes)
     stored, slope = _packed(np.stack(planes), signed=signed)
@@ -130,7 +126,7 @@ def _mapped(unit: Dataset, slope: float, *, signed: bool) -> Dataset:
 
 
 def _saved(header: Any, path: Path) -> Path:
-    """Write one file; elements of the source that no file can hold (a maker's nonsense) are left out."""
+    """Write one file, without source elements that pydicom cannot store."""
     try:
         header.save_as(path, enforce_file_format=True)
     except OSError:
@@ -224,7 +220,7 @@ def _drop(header: Dataset, names: Iterable[str]) -> None:
 
 
 def _set_window(header: Any, peak: float) -> None:
-    """One window for the series; below a width of 1, which DICOM does not allow, it is left to the viewer."""
+    """Set one window for the series; none for a width below 1, which DICOM forbids."""
     _drop(header, ("WindowCenter", "WindowWidth"))
     if peak >= 1:
         header.WindowCenter, header.WindowWidth = _decimal(peak / 2), _decimal(peak)
