@@ -13,7 +13,7 @@ from m2diff.data import cohort as cohorts
 from m2diff.data.cohort import Box, open_cohort, prepare_cohort
 from m2diff.errors import BadInput
 from m2diff.io import bids, nifti
-from m2diff.preparation.pet import PetOnGrid
+from m2diff.preparation.mask import PetOnGrid
 
 SHAPE = (40, 44, 36)  # i, j, k at 2 mm
 DOSES = (4.0, 20.0)

@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from m2diff.errors import BadInput
 from m2diff.preparation import mask, register
+from m2diff.preparation.mask import PetOnGrid
 from m2diff.preparation.pair import prepare
-from m2diff.preparation.pet import PetOnGrid
 from m2diff.volume import Volume
 
 EDGE = 3.0

@@ -18,7 +18,8 @@ from m2diff.data import views
 from m2diff.data.slabs import Part, Slabs
 from m2diff.diffusion import Watch
 from m2diff.errors import BadInput
-from m2diff.families import DiffusionFamily, Enhancer, chain
+from m2diff.families import DiffusionFamily, Enhancer
+from m2diff.families.base import run_chain
 from m2diff.nn.precision import Precision
 from m2diff.preparation import mask
 from m2diff.preparation.pair import Prepared
@@ -92,7 +93,7 @@ def enhanced_box(
         return tqdm(batches, "enhance", len(slabs.batches), False, disable=not options.progress)
 
     with torch.inference_mode():
-        return chain.run_chain(
+        return run_chain(
             model.to(options.device),
             lambda answer, x_t: slabs.stitched(answer, x_t, device=options.device, around=bar),
             noise,

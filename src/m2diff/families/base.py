@@ -10,8 +10,9 @@ A paper may differ in its view, its network, its loss and its sampling options, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,8 @@ from m2diff.diffusion import Denoised, Schedule, Watch, draw_noise, sample
 from m2diff.errors import BadInput
 from m2diff.families.config import SamplingConfig
 from m2diff.nn import FitHead, PixelHead
-from m2diff.shapes import Features, PerItem, Slab, TimeSteps
+from m2diff.nn.precision import Precision, autocast
+from m2diff.shapes import Features, PerItem, Slab, Stack, TimeSteps
 
 
 @runtime_checkable
@@ -112,3 +114,44 @@ def check_view(needs: Needs, conditions: Conditions) -> None:
         raise BadInput(f"in-plane sizes must divide by {needs.multiple}, got {tuple(sizes)}: pad the slices first.")
     if mri is not None and mri.shape != low.shape:
         raise BadInput(f"the MRI must lie on the PET's slab {tuple(low.shape)}, got {tuple(mri.shape)}: resample it.")
+
+
+_Answering: TypeAlias = Callable[[Conditions, Slab | None], tuple[Slab, ...]]
+Stitched: TypeAlias = Callable[[_Answering, Stack | None], tuple[Stack, ...]]
+"""Asks for the answers to all slabs, with their parts of a noised stack where given; returns whole stacks."""
+
+
+def run_chain(
+    model: Enhancer,
+    stitched: Stitched,
+    noise: Callable[[int], Stack],
+    *,
+    generator: torch.Generator,
+    precision: Precision = "auto",
+    first: Stack | None = None,
+    steps: int | None = None,
+    watch: Watch | None = None,
+) -> Stack:
+    """The clean stack (d, h, w), at once or by a chain of ``steps`` (None: the family's own), begun at ``first``.
+
+    ``noise(k)``: of step k, 0 at the start. ``watch`` sees the estimates. ``generator``: for models without a chain.
+    """
+    if not isinstance(model, DiffusionFamily):
+
+        def at_once(conditions: Conditions, _: Slab | None) -> tuple[Slab, ...]:
+            with autocast(conditions.low.device, precision):
+                return (model.enhance(conditions, generator=generator),)
+
+        return stitched(at_once, None)[0]
+
+    def denoise(x_t: Stack, t: int) -> Denoised:
+        def answer(conditions: Conditions, x: Slab | None) -> tuple[Slab, ...]:
+            assert x is not None
+            with autocast(x.device, precision):
+                estimate = model(x, torch.full((len(x),), t, device=x.device), conditions)
+            return (estimate.clean,) if estimate.variance is None else (estimate.clean, estimate.variance)
+
+        return Denoised(*stitched(answer, x_t))
+
+    sampling = model.sampling.model_dump() | ({} if steps is None else {"steps": steps})
+    return sample(denoise, model.schedule, noise(0), noise_for_step=noise, first=first, watch=watch, **sampling)

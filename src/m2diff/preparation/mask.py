@@ -1,13 +1,16 @@
-"""Masks on the working grid: brain and head in a PET, tissue in an MRI. For views and scales; scores have their own."""
+"""What a scan shows on the working grid: head, brain and scale of a PET, tissue of an MRI. Not for scores."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from m2diff.errors import BadInput
-from m2diff.preparation.grid import WORKING_MM, smoothed
+from m2diff.preparation.grid import WORKING_MM, WorkingImage, smoothed, to_working
 from m2diff.shapes import MaskArray, VolumeArray
+from m2diff.volume import Volume
 
 CALM_MM = 10.0  # FWHM at which a brain stands out of its noise even at a hundredth of the dose
 MRI_CALM_MM = 4.0  # the same for an MRI, which is less noisy
@@ -16,6 +19,7 @@ BRAIN_SHARE = 0.4  # a brain's voxels are above this share of the level, skull a
 HEAD_SHARE = 0.12
 """A head's voxels are above this share of the level; scalp and skull of an FDG scan are at a fifth and more."""
 HEAD_MARGIN_MM = 6.0
+MRI_CEILING = 4.0  # upper limit of normalised MRI: fat and vessels are brighter, and carry nothing
 
 
 def calmed(data: VolumeArray) -> VolumeArray:
@@ -87,3 +91,36 @@ def box(mask: MaskArray, margin: int = 0) -> tuple[slice, slice, slice]:
     spans = zip(ndimage.find_objects(mask.astype(np.uint8))[0], mask.shape, strict=True)
     i, j, k = (slice(max(span.start - margin, 0), min(span.stop + margin, size)) for span, size in spans)
     return i, j, k
+
+
+@dataclass(frozen=True, eq=False)
+class PetOnGrid:
+    """``image`` on the working grid; ``brain`` (rough) and ``head``: masks; ``scale``: the brain's mean, PET's unit."""
+
+    image: WorkingImage
+    brain: MaskArray
+    head: MaskArray
+    scale: float
+
+    @classmethod
+    def of(cls, pet: Volume) -> PetOnGrid:
+        """Bring the scan to the working grid; BadInput where it shows no activity."""
+        image = to_working(pet)
+        calm = calmed(image.data)
+        top = uptake_level(calm)
+        inside = brain(calm, top)
+        return cls(image, inside, head(calm, top), float(calm[inside].mean(dtype=np.float64)))
+
+
+def normalise_mri(data: VolumeArray, within: MaskArray | None = None) -> VolumeArray:
+    """Divide an MRI on the working grid by the median of its tissue; limit it to 0 ... ``MRI_CEILING``.
+
+    ``within`` (the PET's brain) restricts the median, so that skull or none does not matter. BadInput without tissue.
+    """
+    calm = smoothed(data, MRI_CALM_MM)
+    if float(calm.max()) <= max(float(calm.min()), 0.0):
+        raise BadInput("The MRI shows no tissue where the PET lies; check that both are of the same person and place.")
+    tissue = bright(calm)
+    if within is not None and (tissue & within).sum() > 0.1 * within.sum():
+        tissue &= within
+    return np.clip(data / np.float32(np.median(data[tissue])), 0.0, MRI_CEILING)

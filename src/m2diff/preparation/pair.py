@@ -9,8 +9,8 @@ import numpy as np
 
 from m2diff.errors import BadInput
 from m2diff.io.load import Image, as_volume
-from m2diff.preparation import grid, intensity
-from m2diff.preparation.pet import PetOnGrid
+from m2diff.preparation import grid, mask
+from m2diff.preparation.mask import PetOnGrid
 from m2diff.preparation.register import Alignment
 from m2diff.preparation.register import align as align_mri
 from m2diff.shapes import Affine, MaskArray, VolumeArray
@@ -94,4 +94,4 @@ def _guide(mri: Volume, scan: PetOnGrid, alignment: Alignment | None) -> VolumeA
         raise BadInput(
             "The MRI does not cover the brain in the PET; pass an MRI of the same head whose header places it there."
         )
-    return intensity.normalise_mri(sampled, within=scan.brain)
+    return mask.normalise_mri(sampled, within=scan.brain)

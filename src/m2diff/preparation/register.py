@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from m2diff.errors import BadInput
 from m2diff.preparation import grid, itk, mask, pieces, place
-from m2diff.preparation.pet import PetOnGrid
+from m2diff.preparation.mask import PetOnGrid
 from m2diff.shapes import Affine, VolumeArray
 from m2diff.volume import Volume
 

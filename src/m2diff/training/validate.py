@@ -19,7 +19,8 @@ from m2diff.data.dataset import window
 from m2diff.data.slabs import Slabs
 from m2diff.diffusion import draw_noise
 from m2diff.errors import BadInput
-from m2diff.families import DiffusionFamily, chain
+from m2diff.families import DiffusionFamily
+from m2diff.families.base import run_chain
 from m2diff.nn.precision import Precision
 from m2diff.shapes import Stack
 
@@ -132,7 +133,7 @@ def enhance_stack(
     """A stack (d, h, w) enhanced in ``calls`` network calls a slab; ``low`` serves as a chain's first estimate."""
     network: Any = model
     slabs = Slabs.of(low, mri, network.needs, drf=drf, batch=SLABS_AT_ONCE)
-    return chain.run_chain(
+    return run_chain(
         network,
         lambda answer, x_t: slabs.stitched(answer, x_t, device=low.device),
         lambda _: draw_noise(low, generator=generator),

@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from m2diff.errors import BadInput
-from m2diff.preparation import intensity, mask
-from m2diff.preparation.pet import PetOnGrid
+from m2diff.preparation import mask
+from m2diff.preparation.mask import PetOnGrid
 from m2diff.volume import Volume
 
 SHAPE = (80, 90, 70)
@@ -77,7 +77,7 @@ def mri(stripped=False, gain=1.0):
 def test_a_whole_head_and_a_stripped_brain_get_the_same_mri_values():
     calm = mask.calmed(pet())
     brain = mask.brain(calm, mask.uptake_level(calm))
-    whole, stripped = (intensity.normalise_mri(mri(s), within=brain) for s in (False, True))
+    whole, stripped = (mask.normalise_mri(mri(s), within=brain) for s in (False, True))
     inside = ndimage.binary_erosion(BRAIN, iterations=3)
     assert np.allclose(whole[inside], stripped[inside], rtol=0.02)
     assert np.median(stripped[inside]) == pytest.approx(1, abs=0.25)
@@ -85,27 +85,27 @@ def test_a_whole_head_and_a_stripped_brain_get_the_same_mri_values():
 
 @pytest.mark.parametrize("gain", [1e-3, 4000.0])
 def test_the_mri_has_no_unit(gain):
-    assert np.allclose(intensity.normalise_mri(mri(gain=gain)), intensity.normalise_mri(mri()), rtol=1e-3, atol=1e-4)
+    assert np.allclose(mask.normalise_mri(mri(gain=gain)), mask.normalise_mri(mri()), rtol=1e-3, atol=1e-4)
 
 
 def test_mri_values_are_limited():
     bright = mri()
     bright[40, 45, 35] = 1e4
-    assert intensity.normalise_mri(bright).max() == intensity.MRI_CEILING
+    assert mask.normalise_mri(bright).max() == mask.MRI_CEILING
 
 
 def test_the_mri_lies_between_nothing_and_four_times_its_tissue():
     """What the networks were trained on; a vessel may shine, and a spline may swing below zero."""
     odd = mri() - 0.05 * ~HEAD
     odd[40, 45, 35] = 1e4
-    found = intensity.normalise_mri(odd.astype(np.float32))
+    found = mask.normalise_mri(odd.astype(np.float32))
     assert found.min() == 0.0 and found.max() == 4.0
 
 
 def test_a_few_vessels_that_shine_do_not_move_the_scale_of_the_mri():
     bright, brain = mri(), on_grid(pet()).brain
     bright[40:44, 45:49, 35:39] = 1e4
-    whole, plain = (intensity.normalise_mri(image, within=brain) for image in (bright, mri()))
+    whole, plain = (mask.normalise_mri(image, within=brain) for image in (bright, mri()))
     far = BRAIN & (np.linalg.norm(np.indices(SHAPE).T - [42, 47, 37], axis=-1).T > 10)
     assert np.allclose(whole[far], plain[far], rtol=0.02)
 
@@ -122,8 +122,8 @@ def neck():
 def test_the_scale_of_the_mri_is_that_of_the_brain_however_much_else_it_shows():
     body, brain = neck()
     inside = ndimage.binary_erosion(brain, iterations=3)
-    assert np.median(intensity.normalise_mri(body)[inside]) == pytest.approx(1 / 3, rel=0.01)
-    assert np.median(intensity.normalise_mri(body, within=brain)[inside]) == pytest.approx(1.0, rel=0.01)
+    assert np.median(mask.normalise_mri(body)[inside]) == pytest.approx(1 / 3, rel=0.01)
+    assert np.median(mask.normalise_mri(body, within=brain)[inside]) == pytest.approx(1.0, rel=0.01)
 
 
 def test_a_brain_that_the_mri_hardly_shows_has_no_say_in_its_scale():
@@ -131,13 +131,13 @@ def test_a_brain_that_the_mri_hardly_shows_has_no_say_in_its_scale():
     body[((PLACE**2).sum(0) < 0.8**2) & ~brain] = 0.0
     elsewhere = np.abs((PLACE**2).sum(0) ** 0.5 - 0.6) < 0.1
     elsewhere[brain & (np.abs(PLACE[0]) < 0.05)] = True  # a slice of the brain
-    assert np.array_equal(intensity.normalise_mri(body, within=elsewhere), intensity.normalise_mri(body))
+    assert np.array_equal(mask.normalise_mri(body, within=elsewhere), mask.normalise_mri(body))
 
 
 def test_bright_fat_does_not_cut_grey_matter_from_the_tissue():
     radius = (PLACE**2).sum(0)
     head = np.select([radius < 0.35**2, radius < 0.7**2, (radius > 0.8**2) & HEAD], [1.0, 0.7, 1.8], 0.0)
-    found = intensity.normalise_mri(head.astype(np.float32), within=BRAIN)
+    found = mask.normalise_mri(head.astype(np.float32), within=BRAIN)
     assert np.median(found[BRAIN]) == pytest.approx(1.0, abs=0.01)  # grey is most of the brain
 
 
@@ -150,7 +150,7 @@ def test_the_level_is_what_100_ml_exceed_or_a_twentieth_of_a_small_image():
 
 def test_an_empty_mri_is_refused():
     with pytest.raises(BadInput, match="no tissue"):
-        intensity.normalise_mri(np.zeros(SHAPE, np.float32))
+        mask.normalise_mri(np.zeros(SHAPE, np.float32))
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])
