@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dicom_files import pet_header
-from m2diff.io.phi import without_phi
+from m2diff.io.sidecar import without_phi
 from m2diff.io.suv import HALF_LIFE_S, PHILIPS_ACTIVITY, PHILIPS_SUV, quantity, timing
 
 

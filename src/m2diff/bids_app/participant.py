@@ -21,9 +21,10 @@ from typing import Any
 
 from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
-from m2diff.io.bids import BIDS_VERSION, drf_in, write_json
+from m2diff.io.bids import BIDS_VERSION, write_json
 from m2diff.io.bids_scans import PetSession
 from m2diff.io.hashes import sha256
+from m2diff.io.sidecar import drf_in
 
 
 @dataclass(frozen=True)

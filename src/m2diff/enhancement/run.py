@@ -17,9 +17,9 @@ from m2diff.enhancement import cards
 from m2diff.enhancement.volume import Options, repeat, run_volume
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily, Enhancer
-from m2diff.io import atomic, bids, nifti
+from m2diff.io import atomic, nifti
 from m2diff.io.load import Image, as_volume
-from m2diff.io.phi import without_phi
+from m2diff.io.sidecar import drf_in, tracer_in, without_phi
 from m2diff.nn.precision import Precision, best_device, best_precision
 from m2diff.preparation.pair import Prepared, prepare
 from m2diff.shapes import VolumeArray
@@ -220,7 +220,7 @@ def _check_two(pet: Volume, mri: Volume | None) -> None:
 
 def _drf(pet: Volume) -> float | None:
     """The dose reduction factor in the scan's sidecar, where it states one."""
-    return bids.drf_in(pet.source.sidecar) if pet.source else None
+    return drf_in(pet.source.sidecar) if pet.source else None
 
 
 def _spread(prepared: Prepared, spread: np.ndarray) -> Volume:
@@ -270,7 +270,7 @@ def _known_tracers(loaded: cards.Weights) -> list[str]:
 
 def tracer_named(pet: Volume) -> str | None:
     """The tracer that the scan's sidecar names."""
-    return bids.tracer_in(pet.source.sidecar) if pet.source else None
+    return tracer_in(pet.source.sidecar) if pet.source else None
 
 
 def _tracer_key(name: str) -> str:

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from pydantic import ValidationError
 
 from m2diff.errors import BadInput
 from m2diff.families.base import Trainable
-from m2diff.families.ddpet3d import DDPET3D, DDPET3DConfig
-from m2diff.families.ddpm import DDPM, DDPMConfig
-from m2diff.families.m2diff import M2Diff, M2DiffConfig
-from m2diff.families.mapdiff import MAPDiff, MAPDiffConfig
-from m2diff.families.mdaa import MDAA, MDAAConfig
-from m2diff.families.mfdiff import MFdiff, MFdiffConfig
-from m2diff.families.regress import Regress, RegressConfig
 
-FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {
-    "m2diff": (M2DiffConfig, M2Diff),
-    "ddpm": (DDPMConfig, DDPM),
-    "ddpet3d": (DDPET3DConfig, DDPET3D),
-    "mapdiff": (MAPDiffConfig, MAPDiff),
-    "mdaa": (MDAAConfig, MDAA),
-    "mfdiff": (MFdiffConfig, MFdiff),
-    "regress": (RegressConfig, Regress),
+FAMILIES = {
+    "m2diff": "M2Diff",
+    "ddpm": "DDPM",
+    "ddpet3d": "DDPET3D",
+    "mapdiff": "MAPDiff",
+    "mdaa": "MDAA",
+    "mfdiff": "MFdiff",
+    "regress": "Regress",
 }
-"""By the name that stands in a preset: what the ``model:`` section may say, and the network that is built of it."""
+"""Name in a preset: the class of the network, in the module of that name; its settings are the class with Config."""
 
 
 def family_names() -> tuple[str, ...]:
@@ -50,7 +44,8 @@ def _known(spec: Mapping[str, Any]) -> tuple[type[Any], type[Any]]:
     name = spec.get("family")
     if not isinstance(name, str) or name not in FAMILIES:
         raise BadInput(f"the model's family is one of {', '.join(FAMILIES)}, got {name!r}: correct its name.")
-    return FAMILIES[name]
+    home = import_module(f"m2diff.families.{name}")
+    return getattr(home, f"{FAMILIES[name]}Config"), getattr(home, FAMILIES[name])
 
 
 def _checked(config_type: type[Any], spec: Mapping[str, Any]) -> Any:

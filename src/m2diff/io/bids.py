@@ -15,9 +15,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -26,12 +25,11 @@ from typing import Any
 from m2diff.errors import BadInput
 from m2diff.io.atomic import replacing
 from m2diff.io.bids_scans import PetSession, find_scans
+from m2diff.io.sidecar import tracer_in
 
 BIDS_VERSION = "1.10.0"
 
 FDG = "18FFDG"  # ``trc-`` label of FDG scans
-TRACER_KEYS = ("TracerName", "Radiopharmaceutical", "RadiopharmaceuticalName")
-"""Where a PET sidecar may name its tracer."""
 TEMPLATE = "MNI152"  # anatomy of persons warped from the bundled template
 DERIVED = ("noisefree", "truth", "regions", "brain", "lesions")
 _DRF = re.compile(r"drf([0-9]+(?:p[0-9]+)?)")
@@ -105,19 +103,6 @@ def record_path(root: Path, label: str) -> Path:
 
 def _derived(root: Path, label: str) -> Path:
     return root / "derivatives" / "simulation" / f"sub-{label}" / "pet"
-
-
-def tracer_in(sidecar: Mapping[str, Any]) -> str | None:
-    """The tracer that a PET sidecar names; None where it names none."""
-    return next((str(sidecar[key]) for key in TRACER_KEYS if sidecar.get(key)), None)
-
-
-def drf_in(sidecar: Mapping[str, Any]) -> float | None:
-    """The dose reduction factor that a PET sidecar states; None where it states none of at least 1."""
-    value = sidecar.get("DoseReductionFactor")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) and value >= 1 else None
 
 
 def tracer_of(subject: Subject) -> str | None:

@@ -14,8 +14,8 @@ import numpy as np
 from m2diff.errors import BadInput
 from m2diff.io import nifti
 from m2diff.io.load import ENDINGS
-from m2diff.io.phi import without_phi
 from m2diff.io.reconstruction import reconstruction
+from m2diff.io.sidecar import without_phi
 
 DECAY = {"START": "corrected to the scan's start", "ADMIN": "corrected to the injection", "NONE": "not corrected"}
 _MRI = re.compile(r"(?:^|[^a-z0-9])(?:t1w?|t2w?|mp-?rage|flair|mri?)(?:$|[^a-z0-9])", re.IGNORECASE)

@@ -110,7 +110,7 @@ def _to_nifti(request: Request) -> None:
     """An image of any format as NIfTI with its sidecar."""
     from m2diff.io import nifti
     from m2diff.io.load import load_image
-    from m2diff.io.phi import without_phi
+    from m2diff.io.sidecar import without_phi
 
     if request.modality not in ("PET", "MRI"):
         raise BadInput(f"--modality is PET or MRI, got {request.modality!r}; choose one.")

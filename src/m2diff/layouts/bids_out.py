@@ -21,8 +21,8 @@ from typing import Any
 from m2diff.errors import BadInput
 from m2diff.io import atomic, nifti
 from m2diff.io.bids import BIDS_VERSION, rec, write_json, write_tsv
-from m2diff.io.phi import without_phi
 from m2diff.io.reconstruction import without_reconstruction
+from m2diff.io.sidecar import without_phi
 from m2diff.layouts.visit import Visit
 from m2diff.volume import Volume
 

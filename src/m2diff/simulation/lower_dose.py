@@ -17,8 +17,8 @@ from tqdm import tqdm
 from m2diff.errors import BadInput
 from m2diff.io import atomic, bids, nifti
 from m2diff.io.load import Image, as_volume
-from m2diff.io.phi import without_phi
 from m2diff.io.reconstruction import without_reconstruction
+from m2diff.io.sidecar import without_phi
 from m2diff.preparation import grid, mask
 from m2diff.simulation import scanner
 from m2diff.volume import Volume

@@ -1,7 +1,8 @@
-"""Remove patient data from sidecars: every key that names a person, a day or a place."""
+"""What a sidecar says, and what of it may be kept: the tracer, the dose, and no patient data."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -24,3 +25,20 @@ def _inside(value: Any) -> Any:
     if isinstance(value, Mapping):
         return without_phi(value)
     return [_inside(entry) for entry in value] if isinstance(value, list) else value
+
+
+TRACER_KEYS = ("TracerName", "Radiopharmaceutical", "RadiopharmaceuticalName")
+"""Where a PET sidecar may name its tracer."""
+
+
+def tracer_in(sidecar: Mapping[str, Any]) -> str | None:
+    """The tracer that a PET sidecar names; None where it names none."""
+    return next((str(sidecar[key]) for key in TRACER_KEYS if sidecar.get(key)), None)
+
+
+def drf_in(sidecar: Mapping[str, Any]) -> float | None:
+    """The dose reduction factor that a PET sidecar states; None where it states none of at least 1."""
+    value = sidecar.get("DoseReductionFactor")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and value >= 1 else None
