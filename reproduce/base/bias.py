@@ -9,9 +9,8 @@ standard error over the scans, beside that of the low-dose scan, both against th
 those of RESULTS (table.py's own), and in all. By chance: how many regions an answer with no bias at all would have
 beyond the bar, were its scans as noisy and (they are not quite) the regions independent, and how likely it would have
 none. Errors are over scans: they say what noise does, not what other people would; the scans are of five people.
-Then the same with the sides of a region together, scan by scan: training mirrors every second item and one step looks
-at a scan twice, once mirrored, so that the networks have no side of their own, and what differs between the sides is
-noise and anatomy. Last, what is left of lesions.
+Then the same with the sides of a region together, scan by scan: training mirrors every second item, so that the
+networks have no side of their own, and what differs between the sides is noise and anatomy. Last, what is left of lesions.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ import table
 
 SHOWN = 12
 BAR = 2.0
-METHODS = ("low-dose input", "M2Diff, 1 step")
+METHODS = ("low-dose input", "M2Diff")
 
 
 def summarise(works: list[Path]) -> str:
