@@ -10,7 +10,8 @@ those of RESULTS (table.py's own), and in all. By chance: how many regions an an
 beyond the bar, were its scans as noisy and (they are not quite) the regions independent, and how likely it would have
 none. Errors are over scans: they say what noise does, not what other people would; the scans are of five people.
 Then the same with the sides of a region together, scan by scan: training mirrors every second item, so that the
-networks have no side of their own, and what differs between the sides is noise and anatomy. Last, what is left of lesions.
+networks have no side of their own, and what differs between the sides is noise and anatomy. Last, what is left of
+lesions.
 """
 
 from __future__ import annotations
