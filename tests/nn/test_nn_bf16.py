@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from itertools import product
 
 import pytest
@@ -66,3 +69,11 @@ def test_only_training_computes_narrow_images_in_float32(spatial, monkeypatch):
             with torch.no_grad():
                 layer(images)
     assert seen == [False, True, False, True, True, True, True, True]
+
+
+def test_bfloat16_is_not_chosen_where_onednn_would_emulate_it():
+    """Under AVX2 alone a scan would take many times as long as in float32."""
+    script = "from m2diff.nn.precision import best_precision; print(best_precision('cpu'))"
+    limited = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", script], env=limited, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "fp32"

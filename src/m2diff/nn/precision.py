@@ -43,7 +43,8 @@ def best_precision(device: torch.device | str) -> Literal["bf16", "fp32"]:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if kind == "cpu":
         tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return "bf16" if any(getattr(torch.cpu, test, lambda: False)() for test in tests) else "fp32"
+        hardware = any(getattr(torch.cpu, test, lambda: False)() for test in tests)
+        return "bf16" if hardware and _onednn_computes_bf16() else "fp32"
     return "fp32"
 
 
@@ -53,3 +54,11 @@ def autocast(device: torch.device | str, precision: Precision = "auto") -> Abstr
     if chosen == "fp32":
         return nullcontext()
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+
+
+def _onednn_computes_bf16() -> bool:
+    """Whether oneDNN may use the processor's bfloat16 (ONEDNN_MAX_CPU_ISA can forbid it: it would be emulated)."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a build without oneDNN, or one that does not tell
+        return True
