@@ -111,8 +111,9 @@ def over_persons(rows: list[dict], key: str) -> Interval:
 
 def _table(rows: list[dict]) -> list[str]:
     lines = [
-        "| method | scans | PSNR dB (95 % interval) | SSIM | NRMSE | PSNR noise-free | dose gain | worst mean bias |",
-        "|---|---|---|---|---|---|---|---|",
+        "| method | scans | PSNR dB (95 % interval) | SSIM | NRMSE | PSNR noise-free | dose gain | regional error "
+        "| worst mean bias |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     everybody = len({tuple(r["key"][:2]) for r in rows})
     for name in METHODS:
@@ -128,10 +129,11 @@ def _table(rows: list[dict]) -> list[str]:
         several = psnr.persons > 1  # of one person there is no interval, and a region's mean is its noise
         within = f" ({psnr.low:.2f} to {psnr.high:.2f})" if several else ""
         bias = f"{worst[0]:+.2f} % {worst[1]}" if several else ""
+        error = np.mean([np.mean(np.abs(list(r["regions"].values()))) for r in mine])  # of a scan's regional means
         mean = {key: np.mean([r[key] for r in mine]) for key in ("ssim", "nrmse", "psnr_truth", "dose_gain")}
         lines.append(
             f"| {name} | {len(mine)} | {psnr.mean:.2f}{within} | {mean['ssim']:.4f} | {mean['nrmse']:.4f} "
-            f"| {mean['psnr_truth']:.2f} | {mean['dose_gain']:.1f} | {bias} |"
+            f"| {mean['psnr_truth']:.2f} | {mean['dose_gain']:.1f} | {error:.2f} % | {bias} |"
         )
     return lines
 
