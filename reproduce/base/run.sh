@@ -6,7 +6,8 @@
 #   HEADS=20     label maps that are painted        STEPS=16000 training steps of each network
 #   JOBS=2       processes that paint and simulate
 # In full, reckoned from earlier stages and not run yet: 80 minutes of one core to simulate, then an hour of an H100 for both
-# networks one after the other, or some 130 hours of a CPU core each (30 s a step). A smaller budget is a whole recipe too: the learning rate falls to zero over STEPS.
+# networks one after the other, or some 130 hours of a CPU core each (30 s a step). A smaller budget is a whole recipe too:
+# the learning rate falls to zero over STEPS.
 # Nobody of the development people (1001, 1012, 1107, 1122, 1128) is trained on, and person 1036 is left to look at.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
