@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -53,10 +53,6 @@ class Conditions:
 
         low = self.low.to(device=device, dtype=dtype or self.low.dtype)
         return Conditions(low, move(self.mri), move(self.drf))
-
-    def without_mri(self) -> Conditions:
-        """The PET-alone version of these conditions."""
-        return replace(self, mri=None)
 
 
 @dataclass(frozen=True)

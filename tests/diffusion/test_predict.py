@@ -9,9 +9,7 @@ import torch
 
 from m2diff.diffusion import Denoised, Schedule, q_sample, sample
 from m2diff.diffusion.predict import (
-    clean_from_noise,
     log_variance,
-    noise_from_clean,
     noise_weight,
     variational_term,
 )
@@ -27,14 +25,6 @@ def test_the_cosine_chain_falls_from_one_to_nothing_and_stays_above_it():
     t = 100
     expected = math.cos((101 / 200 + 0.008) / 1.008 * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
     assert float(abar[t]) == pytest.approx(expected, rel=1e-9)
-
-
-def test_noise_and_clean_image_are_two_words_for_one_thing():
-    clean, noise = torch.randn(2, 4, 3, dtype=torch.float64)
-    t = torch.tensor([0, 50, 120, 190])
-    x_t = q_sample(clean, t, noise, CHAIN)
-    torch.testing.assert_close(clean_from_noise(x_t, t, noise, CHAIN), clean)
-    torch.testing.assert_close(noise_from_clean(x_t, t, clean, CHAIN), noise)
 
 
 def test_the_share_runs_from_the_posteriors_variance_to_beta():
@@ -71,7 +61,12 @@ def test_the_variational_term_is_the_divergence_of_the_two_steps():
 def test_the_weight_turns_an_error_of_the_image_into_that_of_the_noise_but_for_the_first_steps():
     clean, noise, error = torch.randn(3, 4, 9, dtype=torch.float64)
     t = torch.tensor([0, 50, 120, 190])
-    implied = noise_from_clean(q_sample(clean, t, noise, CHAIN), t, clean + error, CHAIN) - noise
+    abar = CHAIN.abar[t][:, None]
+
+    def noise_of(x_t, image):  # Ho et al. 2020, equation 15
+        return (x_t - abar.sqrt() * image) / (1 - abar).sqrt()
+
+    implied = noise_of(q_sample(clean, t, noise, CHAIN), clean + error) - noise
     weights = noise_weight(t, CHAIN)
     torch.testing.assert_close(weights[:, None].double() * error**2, implied**2, rtol=1e-5, atol=1e-8)
     assert torch.equal(noise_weight(t, CHAIN, most=5.0), weights.clamp(max=5.0)) and weights[0] > 5.0 > weights[-1]

@@ -7,8 +7,6 @@ import torch
 
 from m2diff import families
 from m2diff.batch import Anchors, Batch, Conditions
-from m2diff.diffusion import Schedule, q_sample
-from m2diff.diffusion.predict import noise_from_clean, noise_weight
 from m2diff.errors import BadInput
 from m2diff.families.mapdiff import Ladder, anchors_at, border_of
 
@@ -65,15 +63,6 @@ def test_the_anchors_weight_falls_with_the_step_and_a_constant_one_does_not():
     batch = a_batch([1.0])
     constant, linear, quadratic = (float(terms(model(power=p), batch)["anchors"]) for p in (0.0, 1.0, 2.0))
     assert constant > linear > quadratic > 0
-
-
-def test_the_weighted_error_of_the_clean_image_is_the_error_of_the_noise():
-    chain = Schedule.linear()
-    t, (clean, noise, error) = torch.tensor([0, 100, 999]), torch.randn(3, 3, 50, dtype=torch.float64)
-    x_t = q_sample(clean, t, noise, chain)
-    of_noise = (noise_from_clean(x_t, t, clean + error, chain) - noise).square().mean(dim=1)
-    torch.testing.assert_close(of_noise.float(), noise_weight(t, chain) * error.square().mean(dim=1).float())
-    assert noise_weight(t, chain, 5.0).tolist() == [5.0, 5.0, float(noise_weight(t, chain)[2])]
 
 
 def test_images_between_are_the_estimates_at_the_borders():

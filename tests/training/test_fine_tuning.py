@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fabricate import fabricate
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from scipy.ndimage import gaussian_filter
 
-from m2diff import enhance
+from m2diff import enhance, families
 from m2diff.cli.app import main
 from m2diff.errors import BadInput
 from m2diff.families import stored
 from m2diff.layouts import bids_out
 from m2diff.layouts.visit import Visit
 from m2diff.training.config import preset_of
+from m2diff.training.export import load_start
 from m2diff.training.loop import train
 from m2diff.volume import Volume
 
@@ -114,6 +116,19 @@ def test_an_unknown_name_to_start_from_is_refused_before_anything_is_prepared(sm
     with pytest.raises(BadInput, match=r"No weights are called mfdiff-huge.*m2diff-base"):
         train(small(), own, tmp_path / "out", start="mfdiff-huge", device="cpu", progress=False)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "of another shape"])
+def test_weights_that_cannot_be_started_from_are_refused(damage, stage_one, tmp_path):
+    weights = stage_one / "weights.safetensors"
+    model = families.build(json.loads((stage_one / "card.json").read_text())["model"])
+    assert load_start(weights, model)["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    if damage == "cut off":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    else:
+        save_file({key: value[:1].clone() for key, value in load_file(weights).items()}, weights)
+    with pytest.raises(BadInput, match={"cut off": "damaged", "of another shape": "the same preset"}[damage]):
+        load_start(weights, model)
 
 
 def test_weights_without_a_preset_of_their_name_bring_their_network_and_the_defaults(stage_one):

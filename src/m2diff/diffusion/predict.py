@@ -1,6 +1,5 @@
-"""Conversions between noise and the clean image, and a learned variance.
+"""The weight of the clean image's error, and a learned variance.
 
-    clean = (x_t - sqrt(1 - abar_t) noise) / sqrt(abar_t)                    (Ho et al. 2020, equation 15)
     log variance_t = v log beta_t + (1 - v) log posterior_variance_t         (Nichol and Dhariwal 2021, equation 15)
 
 with v (0 to 1) the network's second answer. The squared error of the noise is the clean's times abar_t / (1 - abar_t).
@@ -15,18 +14,6 @@ from torch import Tensor
 
 from m2diff.diffusion.schedule import Schedule
 from m2diff.shapes import PerItem, TimeSteps
-
-
-def clean_from_noise(x_t: Tensor, t: TimeSteps, noise: Tensor, schedule: Schedule) -> Tensor:
-    """The clean image (b, ...) that ``noise`` implies in ``x_t`` at the steps ``t`` (b,)."""
-    abar = _at(schedule.abar, t, x_t)
-    return (x_t - (1.0 - abar).sqrt() * noise) / abar.sqrt()
-
-
-def noise_from_clean(x_t: Tensor, t: TimeSteps, clean: Tensor, schedule: Schedule) -> Tensor:
-    """The noise (b, ...) in ``x_t`` at the steps ``t`` (b,) if ``clean`` is what lies under it."""
-    abar = _at(schedule.abar, t, x_t)
-    return (x_t - abar.sqrt() * clean) / (1.0 - abar).sqrt()
 
 
 def noise_weight(t: TimeSteps, schedule: Schedule, most: float | None = None) -> PerItem:

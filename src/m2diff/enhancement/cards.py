@@ -9,10 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from m2diff.errors import BadInput
 from m2diff.families import Enhancer, build, resolve, stored
 from m2diff.families.filters import FILTERS, tuned
-from m2diff.io.nifti import sha256
+from m2diff.io.hashes import sha256
 from m2diff.nn.precision import channels_last
 
 
@@ -55,15 +54,6 @@ def save_weights(model: nn.Module, spec: Mapping[str, Any], card: Mapping[str, A
 
 def _model(path: Path, card: Mapping[str, Any]) -> Enhancer:
     """The network of ``card`` with the weights at ``path``, float32, ready to answer."""
-    from safetensors import SafetensorError
-
     model = build(card["model"])
-    try:
-        state = stored.read_parameters(path)
-    except (SafetensorError, OSError) as trouble:
-        raise BadInput(f"The weights {path} are cut off or damaged; copy them again.") from trouble
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as trouble:
-        raise BadInput(f"The weights {path} do not fit the model on their card; take both from one place.") from trouble
+    stored.load_into(model, path, misfit="the model on their card; take both from one place")
     return channels_last(model).eval().requires_grad_(False)

@@ -126,6 +126,23 @@ def read_parameters(path: Path) -> dict[str, Tensor]:
     return unpack(load_file(path))
 
 
+def load_into(model: nn.Module, path: Path, *, misfit: str) -> None:
+    """Load the parameters at ``path`` into ``model``.
+
+    BadInput where the file is damaged or does not fit; ``misfit`` then says what it does not fit, and what to do.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        state = read_parameters(path)
+    except (SafetensorError, OSError) as trouble:
+        raise BadInput(f"The weights {path} are cut off or damaged; copy them again.") from trouble
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as trouble:
+        raise BadInput(f"The weights {path} do not fit {misfit}.") from trouble
+
+
 def unpack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The parameters themselves: float32 where they were packed, the others as they are."""
     parameters: dict[str, Tensor] = {}

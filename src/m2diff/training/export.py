@@ -6,7 +6,6 @@ OUT/card.json              the model's specification, data, licence, steps, seed
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from m2diff.errors import BadInput
 from m2diff.families import stored
+from m2diff.io.hashes import sha256
 from m2diff.training.config import Preset
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
@@ -82,23 +81,11 @@ def export(model: nn.Module, card: Mapping[str, Any], out: Path, *, weights: str
 
 def load_start(weights: Path, model: nn.Module) -> dict[str, Any]:
     """Load ``weights`` into ``model``; returns their entry for the card. BadInput where they do not fit."""
-    from safetensors import SafetensorError
-
-    try:
-        state = stored.read_parameters(weights)
-    except (SafetensorError, OSError) as trouble:
-        raise BadInput(f"The weights {weights} to start from cannot be read; give a .safetensors file.") from trouble
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as trouble:
-        raise BadInput(
-            f"The weights {weights} belong to a network of another shape; start from weights of the same preset."
-        ) from trouble
+    stored.load_into(model, weights, misfit="this preset's network; start from weights of the same preset")
     card = stored.read_card(weights) if stored.card_beside(weights) else {}
     seen = sorted(stored.seen_persons(card)) if stored.tells_all(card) else None
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     about = {key: card.get(key) for key in ("name", "licence", "tracers")}
-    return {"sha256": digest, **about, "seen_persons": seen, "steps": stored.steps_of(card)}
+    return {"sha256": sha256(weights), **about, "seen_persons": seen, "steps": stored.steps_of(card)}
 
 
 def commit() -> str | None:
