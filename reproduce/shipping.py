@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from m2diff.enhancement.results import Measured
@@ -55,8 +55,11 @@ def ship(
 
 
 def _save_packed(source: Path, target: Path, step: float) -> None:
-    """Write the parameters of ``source`` packed."""
-    save_file(pack(read_parameters(source), step), target)
+    """Write the parameters of ``source`` packed; a copy where they are, as a second rounding would change them."""
+    if any(key.endswith(WORTH) for key in load_file(source)):
+        shutil.copyfile(source, target)
+    else:
+        save_file(pack(read_parameters(source), step), target)
 
 
 def pack(state: Mapping[str, Tensor], step: float) -> dict[str, Tensor]:

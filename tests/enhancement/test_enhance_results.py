@@ -70,3 +70,11 @@ def test_shipped_weights_may_be_packed(tmp_path):
     expected = unpack(pack({key: value.half() for key, value in model.state_dict().items()}, 0.1))
     for key, value in loaded.model.state_dict().items():
         assert torch.equal(value, expected[key].float())
+
+
+def test_packed_weights_ship_again_with_new_numbers_and_do_not_change(tmp_path):
+    spec = families.resolve(SPEC)
+    source = cards.save_weights(families.build(SPEC), spec, {}, tmp_path / "run" / "weights.safetensors")
+    once = ship(source, tmp_path / "b", step=0.1)
+    before = once.read_bytes()
+    assert ship(once, once, TEST, step=0.1).read_bytes() == before and measured(stored.read_card(once)) == TEST
