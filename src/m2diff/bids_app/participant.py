@@ -115,9 +115,10 @@ def _complete(
 
 def _means(result: Any) -> dict[str, float]:
     """Means of the scan and of the result over the head."""
-    from m2diff.preparation import grid, mask
+    from m2diff.preparation import grid
+    from m2diff.preparation.mask import PetOnGrid
 
-    head = mask.support(grid.to_working(result.low).data)
+    head = PetOnGrid.of(result.low).head
     before, after = (float(grid.to_working(volume).data[head].mean()) for volume in (result.low, result.volume))
     return {"input": before, "enhanced": after}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-import re
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from m2diff.enhancement import cards
+from m2diff.enhancement import cards, notes
 from m2diff.enhancement.volume import Options, repeat, run_volume
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily, Enhancer
 from m2diff.io import atomic, nifti
 from m2diff.io.load import Image, as_volume
-from m2diff.io.sidecar import drf_in, tracer_in, without_phi
+from m2diff.io.sidecar import drf_in, without_phi
 from m2diff.nn.precision import Precision, best_device, best_precision
+from m2diff.preparation import scope
 from m2diff.preparation.pair import Prepared, prepare
 from m2diff.shapes import VolumeArray
 from m2diff.volume import Volume
@@ -30,7 +30,6 @@ DEFAULT, FIRST = "m2diff-base", "regress-base"
 MOST_STEPS = 1000
 SPREAD_STEPS = 5
 """Steps of each of several draws where the weights' own number is one, since one step draws nothing."""
-_SAME_TRACER = {"fluorodeoxyglucose": "fdg", "fludeoxyglucose": "fdg", "florbetapir": "av45", "flortaucipir": "av1451"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +46,8 @@ class Enhanced:
     mri: Volume | None
     settings: dict[str, Any]
     warnings: tuple[str, ...]
+    lost: str = ""
+    """What is lost at such a dose, where that is much or not known: the report opens with it."""
 
     def save(self, folder: Path | str, *, keep_phi: bool = False) -> Written:
         """Write the result into ``folder``; see ``save_result``."""
@@ -87,16 +88,18 @@ def enhance(
     ``samples``: draws that are averaged. ``drf``: dose reduction factor (20: one twentieth of the standard scan's
     counts; None: ``DoseReductionFactor`` of the sidecar, else unknown). ``first_estimate``: weights whose answer a
     chain starts from, where it does (None: the card's, or ``FIRST``). ``seed`` changes the result, ``batch`` does not.
+    BadInput where the PET shows no person's head or the MRI is no T1; of a longer body the head alone is enhanced.
     """
     _check(steps, samples, seed, batch)
     pet, mri = as_volume(pet), None if mri is None else as_volume(mri, what="MRI")
     _check_two(pet, mri)
+    scope.check(pet, mri)
     drf = _drf(pet) if drf is None else drf
     loaded = weights if isinstance(weights, cards.Weights) else cards.load_weights(weights, drf=drf)
     filled = SPREAD_STEPS if steps is None and samples > 1 and _one_step(loaded.model) else steps
     options = Options(filled, batch, precision, best_device(device), progress)
     prepared = prepare(pet, mri, drf=drf, align=align)
-    warnings = _warnings(loaded, pet, prepared, samples=samples, steps=steps)
+    warnings = notes.warnings(loaded, pet, prepared, samples=samples, steps=steps)
     control = _control(loaded, first_estimate)
     first = None if control is None else _answer(control, prepared, options)
     draws = repeat(loaded.model, prepared, samples=samples, seed=seed, options=options, first=first)
@@ -105,10 +108,11 @@ def enhance(
         spread=None if draws.spread is None else _spread(prepared, draws.spread),
         low=pet,
         mri=prepared.mri_on_pet(),
-        settings=_settings(loaded, pet, mri, prepared, options, samples if _draws(loaded) else 1, seed, align)
+        settings=_settings(loaded, pet, mri, prepared, options, samples if notes.draws(loaded) else 1, seed, align)
         | {"first_estimate": None if control is None else {"name": control.name, "sha256": control.sha256}}
         | {"warnings": list(warnings)},
         warnings=warnings,
+        lost=notes.lost(loaded, prepared.drf),
     )
 
 
@@ -119,11 +123,6 @@ def _control(loaded: cards.Weights, given: str | Path | cards.Weights | None) ->
         return None
     chosen = loaded.card.get("first_estimate", FIRST) if given is None else given
     return chosen if isinstance(chosen, cards.Weights) else cards.load_weights(chosen)
-
-
-def _draws(loaded: cards.Weights) -> bool:
-    """Whether these weights sample by steps; the control and the filters answer at once."""
-    return isinstance(loaded.model, DiffusionFamily)
 
 
 def _one_step(model: Enhancer) -> bool:
@@ -227,58 +226,6 @@ def _spread(prepared: Prepared, spread: np.ndarray) -> Volume:
     """The spread on the PET's grid, clipped at 0: interpolation may undershoot."""
     restored = prepared.restore(spread, "spread over the draws")
     return restored.with_data(np.maximum(restored.data, 0.0), "limited to 0 and above")
-
-
-def _warnings(
-    loaded: cards.Weights, pet: Volume, prepared: Prepared, *, samples: int, steps: int | None
-) -> tuple[str, ...]:
-    """What the user should know before trusting the result."""
-    found = []
-    needs = loaded.model.needs
-    if prepared.mri is None and needs.mri:
-        found.append("No MRI was given: the scan was enhanced from the PET alone.")
-    if prepared.mri is not None and not needs.mri:
-        found.append(f"{loaded.name} reads no MRI: the one given was not used.")
-    if needs.dose and math.isnan(prepared.drf):
-        found.append("The dose is not known: state it with --drf where you know it.")
-    if samples > 1 and not _draws(loaded):
-        found.append(f"{loaded.name} draws nothing: it answered once, and there is no spread.")
-    if steps not in (None, 1) and not _draws(loaded):
-        found.append(f"{loaded.name} answers in one step: the {steps} that were asked for were not taken.")
-    if prepared.alignment is not None and prepared.alignment.ambiguous:
-        found.append("Left and right of the MRI could not be told apart by the PET: check its orientation.")
-    if prepared.alignment is not None and prepared.alignment.doubtful:
-        found.append(
-            "The MRI fits the PET less well than one person's usually does: check that both are of one person."
-        )
-    named, known = tracer_named(pet), _known_tracers(loaded)
-    if named and known and not any(_tracer_key(name) in _tracer_key(named) for name in known):
-        found.append(
-            f"The sidecar names the tracer {named!r}, and {loaded.name} was trained on {', '.join(known)}: "
-            "look at the result with care."
-        )
-    return tuple(found)
-
-
-def _known_tracers(loaded: cards.Weights) -> list[str]:
-    """Tracers that the weights were trained on, as far as the card tells."""
-    names = loaded.card.get("tracers") or []
-    if not isinstance(names, list):
-        raise BadInput(f"The card of {loaded.name} must give tracers as a list of names, got {names!r}; correct it.")
-    return [str(name) for name in names]
-
-
-def tracer_named(pet: Volume) -> str | None:
-    """The tracer that the scan's sidecar names."""
-    return tracer_in(pet.source.sidecar) if pet.source else None
-
-
-def _tracer_key(name: str) -> str:
-    """A tracer's name for comparison: lower case, letters and digits only, one name a substance."""
-    key = re.sub(r"[^a-z0-9]", "", name.lower())
-    for long, short in _SAME_TRACER.items():
-        key = key.replace(long, short)
-    return key
 
 
 def _settings(

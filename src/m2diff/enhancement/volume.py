@@ -58,10 +58,10 @@ def run_volume(
     Outside the head's box the low-dose input stays; ``FADE`` voxels around it fade between them. ``first``: normalised
     estimate that a chain starts from (None: the low-dose scan). BadInput where the answer is not finite.
     """
+    box = mask.box(prepared.support, FADE)
     if model.needs.view == "volume":
-        estimate = _filtered(model, prepared)
+        estimate = _filtered(model, prepared, mask.box(np.ones_like(prepared.support)) if prepared.whole else box)
     else:
-        box = mask.box(prepared.support, FADE)
         seen: Watch | None = None if watch is None else lambda t, clean: watch(t, _whole(clean, prepared, box))
         begin = prepared.low if first is None else first
         answer = enhanced_box(model, prepared, box, options, seed=seed, first=begin, watch=seen)
@@ -105,11 +105,12 @@ def enhanced_box(
         )
 
 
-def _filtered(model: Enhancer, prepared: Prepared) -> VolumeArray:
-    """A filter's answer, of the whole volume at once."""
-    mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri)[None]
-    conditions = Conditions(views.to_stack(prepared.low)[None], mri, torch.tensor([prepared.drf]))
-    return views.from_stack(model.enhance(conditions, generator=torch.Generator())[0])
+def _filtered(model: Enhancer, prepared: Prepared, box: tuple[slice, slice, slice]) -> VolumeArray:
+    """A filter's answer in ``box``, at once; the low-dose input stays outside."""
+    mri = None if prepared.mri is None or not model.needs.mri else views.to_stack(prepared.mri[box])[None]
+    conditions = Conditions(views.to_stack(prepared.low[box])[None], mri, torch.tensor([prepared.drf]))
+    answer = model.enhance(conditions, generator=torch.Generator())[0]
+    return views.from_stack(answer) if prepared.whole else _whole(answer, prepared, box)
 
 
 def _whole(answer: Stack, prepared: Prepared, box: tuple[slice, slice, slice]) -> VolumeArray:

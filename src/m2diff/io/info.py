@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from m2diff.errors import BadInput
-from m2diff.io import nifti
+from m2diff.io import kind, nifti
 from m2diff.io.load import ENDINGS
 from m2diff.io.reconstruction import reconstruction
 from m2diff.io.sidecar import without_phi
@@ -93,6 +93,7 @@ def _of_nifti(path: Path) -> About:
     dose = _megabecquerel(sidecar, problems)
     if modality == "PET" and volume.unit == "unknown":
         problems.append("the unit is not stated (Units in the JSON sidecar)")
+    problems += kind.problems(volume, modality)
     weight = _number(sidecar, "BodyWeight", "PatientWeight")
     decay = str(sidecar.get("DecayCorrection", "")) if modality == "PET" else ""
     return About(

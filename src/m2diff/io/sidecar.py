@@ -42,3 +42,8 @@ def drf_in(sidecar: Mapping[str, Any]) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) and value >= 1 else None
+
+
+def modality_in(sidecar: Mapping[str, Any]) -> str:
+    """``PET``, ``MRI`` or ``CT`` where the sidecar states it; empty otherwise."""
+    return {"PT": "PET", "MR": "MRI", "CT": "CT"}.get(str(sidecar.get("Modality") or "").upper(), "")

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from m2diff.errors import BadInput
+from m2diff.preparation.body import Kept, head_in
 from m2diff.preparation.grid import WORKING_MM, WorkingImage, smoothed, to_working
 from m2diff.shapes import MaskArray, VolumeArray
 from m2diff.volume import Volume
@@ -95,21 +96,32 @@ def box(mask: MaskArray, margin: int = 0) -> tuple[slice, slice, slice]:
 
 @dataclass(frozen=True, eq=False)
 class PetOnGrid:
-    """``image`` on the working grid; ``brain`` (rough) and ``head``: masks; ``scale``: the brain's mean, PET's unit."""
+    """``image`` on the working grid; ``brain`` (rough) and ``head``: masks; ``scale``: the brain's mean, PET's unit.
+
+    ``calm``: the image smoothed. ``kept``: the slices that masks and scale come from where more than a head is in view.
+    """
 
     image: WorkingImage
     brain: MaskArray
     head: MaskArray
     scale: float
+    calm: VolumeArray
+    kept: Kept | None = None
 
     @classmethod
     def of(cls, pet: Volume) -> PetOnGrid:
-        """Bring the scan to the working grid; BadInput where it shows no activity."""
+        """Bring the scan to the working grid; BadInput where it shows no activity, or a body without a head."""
         image = to_working(pet)
         calm = calmed(image.data)
-        top = uptake_level(calm)
-        inside = brain(calm, top)
-        return cls(image, inside, head(calm, top), float(calm[inside].mean(dtype=np.float64)))
+        kept = head_in(calm)
+        seen = calm if kept is None else calm[:, :, kept.span]
+        top = uptake_level(seen)
+        inside, around = brain(seen, top), head(seen, top)
+        scale = float(seen[inside].mean(dtype=np.float64))
+        if kept is not None:
+            beside = ((0, 0), (0, 0), (kept.span.start, calm.shape[2] - kept.span.stop))
+            inside, around = np.pad(inside, beside), np.pad(around, beside)
+        return cls(image, inside, around, scale, calm, kept)
 
 
 def normalise_mri(data: VolumeArray, within: MaskArray | None = None) -> VolumeArray:

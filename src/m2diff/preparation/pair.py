@@ -9,7 +9,7 @@ import numpy as np
 
 from m2diff.errors import BadInput
 from m2diff.io.load import Image, as_volume
-from m2diff.preparation import grid, mask
+from m2diff.preparation import grid, mask, scope
 from m2diff.preparation.mask import PetOnGrid
 from m2diff.preparation.register import Alignment
 from m2diff.preparation.register import align as align_mri
@@ -23,7 +23,7 @@ class Prepared:
 
     ``low``: the PET divided by ``scale`` (in its unit), so that a brain is near 1. ``mri``: its tissue near 1, or None.
     ``drf``: dose reduction factor (20: a twentieth of the standard scan's counts), NaN if unknown. ``support``: the
-    head.
+    head. ``remarks``: what the user should know of the inputs. ``whole``: the head is all that is in view.
     """
 
     low: VolumeArray
@@ -35,6 +35,8 @@ class Prepared:
     pet: Volume
     working: grid.WorkingImage
     alignment: Alignment | None = None
+    remarks: tuple[str, ...] = ()
+    whole: bool = True
 
     @property
     def unit(self) -> str:
@@ -59,7 +61,7 @@ def prepare(
 
     ``drf``: the dose reduction factor, 20 for a twentieth of the standard scan's counts; None is unknown. ``align``:
     True registers, False trusts the headers, an ``Alignment`` is used as it is. Raises BadInput where an image shows
-    nothing or the MRI does not fit.
+    nothing or no head, or the MRI does not fit.
     """
     if drf is not None and not (math.isfinite(drf) and drf >= 1.0):
         raise BadInput(f"The dose reduction factor is a number of at least 1 (20 for a twentieth), got {drf:g}.")
@@ -73,9 +75,10 @@ def prepare(
     alignment = align if isinstance(align, Alignment) else None
     if mri is not None and align is True:
         alignment = align_mri(mri, scan)
+    guide = None if mri is None else _guide(mri, scan, alignment)
     return Prepared(
         low=scan.image.data / np.float32(scan.scale),
-        mri=None if mri is None else _guide(mri, scan, alignment),
+        mri=guide,
         drf=math.nan if drf is None else float(drf),
         scale=scan.scale,
         affine=scan.image.affine,
@@ -83,6 +86,8 @@ def prepare(
         pet=pet,
         working=scan.image,
         alignment=alignment,
+        remarks=scope.remarks(pet, scan, guide),
+        whole=scan.kept is None,
     )
 
 

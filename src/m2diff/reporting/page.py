@@ -46,6 +46,7 @@ class ReportInputs(ShownVolumes):
     methods: tuple[MethodRow, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    lost: str = ""  # what is lost at such a dose: the page opens with it
     story: str = ""  # the page's first sentence; empty: that a low-dose scan (and its MRI) became the enhanced image
 
     @classmethod
@@ -59,7 +60,8 @@ class ReportInputs(ShownVolumes):
             spread=result.spread,
             regions=regions,
             settings=result.settings,
-            warnings=result.warnings,
+            warnings=tuple(warning for warning in result.warnings if warning != result.lost),
+            lost=result.lost,
         )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from m2diff.io.kind import NAMED, is_phantom
+
 TEXT = {
     "Modality": "Modality",
     "Manufacturer": "Manufacturer",
@@ -40,9 +42,30 @@ def sidecar(header: Dataset, *, keep_phi: bool = False) -> dict[str, Any]:
     """The BIDS keys that a header can fill; with ``keep_phi`` the patient's name, number and dates too."""
     found: dict[str, Any] = {key: str(header[key].value) for key in PATIENT if keep_phi and header.get(key)}
     found |= {key: words for keyword, key in TEXT.items() if (words := _text(header.get(keyword)))}
-    if header.get("Modality") == "PT":
-        found |= _pet(header)
+    found |= _subject(header)
+    return found | (_pet(header) if header.get("Modality") == "PT" else _mri(header))
+
+
+def _subject(header: Dataset) -> dict[str, Any]:
+    """What is not a person in a first scan: a phantom, an animal, a result of this tool. No name is kept."""
+    found: dict[str, Any] = {}
+    named = {keyword: _text(header.get(keyword)) for keyword in ("QualityControlSubject", *NAMED)}
+    if is_phantom(named):
+        found["QualityControlSubject"] = "YES"
+    if species := _text(header.get("PatientSpeciesDescription")):
+        found["Species"] = species
+    tools = header.get("ContributingEquipmentSequence") or []
+    if any(str(tool.get("Manufacturer", "")) == "m2diff" for tool in tools):
+        found["GeneratedBy"] = [{"Name": "m2diff"}]
     return found
+
+
+def _mri(header: Dataset) -> dict[str, Any]:
+    """What tells a T1 from another weighting: the scanner's words, and times in seconds."""
+    words = {key: _text(header.get(key)) for key in ("SeriesDescription", "ProtocolName", "SequenceName")}
+    times = {key: as_number(header.get(key)) for key in ("EchoTime", "RepetitionTime", "InversionTime")}
+    seconds = {key: time / 1000 for key, time in times.items() if time}
+    return {key: text for key, text in words.items() if text} | seconds
 
 
 def isotope(header: Dataset) -> Dataset:
