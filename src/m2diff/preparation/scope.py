@@ -55,6 +55,7 @@ def remarks(pet: Volume, scan: PetOnGrid, guide: VolumeArray | None) -> tuple[st
     BadInput where the scan is as wide as a torso.
     """
     hot, found = mask.largest_piece(scan.brain), []
+    ml = hot.sum() * WORKING_MM**3 / 1000.0
     if scan.kept is not None:
         found.append(cropped(scan, scan.kept))
     if kind.is_enhanced(pet):
@@ -63,13 +64,13 @@ def remarks(pet: Volume, scan: PetOnGrid, guide: VolumeArray | None) -> tuple[st
         found.append("The PET shows a phantom, by its header or its even cross-section: the weights know brains alone.")
     elif scan.kept is None and (wide := body.width_mm(scan.calm)) > body.WIDE_MM:
         raise BadInput(f"A head was expected, and the PET shows a body {wide:.0f} mm wide; give a scan of the head.")
-    elif (ml := hot.sum() * WORKING_MM**3 / 1000.0) < SMALL_ML:
+    elif ml < SMALL_ML:
         found.append(
             f"The PET's uptake fills {ml:.0f} ml, a person's brain 1000 to 2000: is it an animal's, or a part?"
         )
     if _looks_like_mri(pet, scan):
         found.append("The PET looks like an MRI (whole numbers, no unit, bright white matter): check which is which.")
-    if guide is not None and white_rank(guide, scan.brain) < T1_RANK:
+    if guide is not None and ml >= SMALL_ML and white_rank(guide, scan.brain) < T1_RANK:
         found.append("The MRI's white matter is darker than its grey, as in a T2 or FLAIR: give the T1, or none.")
     return tuple(found)
 
