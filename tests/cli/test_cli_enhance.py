@@ -152,7 +152,8 @@ def test_a_name_that_is_no_text_is_no_obstacle(tmp_path):
 
 
 def test_a_run_that_is_told_to_end_tidies_up(tmp_path):
-    pet, out = put(tmp_path / "pet.nii.gz", head(shape=(96, 96, 80))), tmp_path / "out"
+    size = np.diag([2.8, 2.8, 2.8, 1.0])  # a head's
+    pet, out = put(tmp_path / "pet.nii.gz", head(shape=(96, 96, 80)), size), tmp_path / "out"
     command = [sys.executable, "-m", "m2diff", "enhance", str(pet), "--out", str(out), "--weights", "gaussian"]
     deadline = time.monotonic() + 60
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
