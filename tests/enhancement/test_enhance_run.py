@@ -343,7 +343,7 @@ def test_a_sidecars_dose_that_is_no_reduction_factor_is_no_dose(files, weights, 
 
 def test_a_dose_that_is_not_known_is_told_where_the_network_reads_it(scans, weights):
     said = [" ".join(run(scans, weights, drf=drf).warnings) for drf in (None, 20.0)]
-    assert ["The dose is not known" in each for each in said] == [True, False]
+    assert ["The dose of this scan is not known" in each for each in said] == [True, False]
 
 
 def test_one_file_as_both_images_is_refused(files, weights):

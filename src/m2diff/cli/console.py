@@ -1,7 +1,7 @@
 """What a command says: sentences and paths for people, or one JSON object a line for programs (`--json`).
 
     {"event": "made", "path": "out/pet_desc-enhanced_pet.nii.gz"}
-    {"event": "note", "message": "The dose is not known: ..."}
+    {"event": "note", "message": "The dose of this scan is not known, ..."}
     {"event": "error", "message": "..."}
     {"event": "result", ...}
 
