@@ -19,8 +19,6 @@ from m2diff.cli.bids import run_app as main
 from m2diff.errors import BadInput
 from m2diff.io.bids_scans import find_scans
 
-pytestmark = pytest.mark.usefixtures("plain_pictures")
-
 
 def image(path: Path, seed: int = 0, *, pet: bool = True) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
