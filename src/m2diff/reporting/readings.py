@@ -69,6 +69,11 @@ class Reading:
         """How much the verdict asks to be looked at."""
         return _RANK[self.verdict]
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether somebody should look."""
+        return self.rank >= _RANK[LOOK]
+
 
 def readings(alignment: Mapping[str, object] | None) -> tuple[Reading, ...]:
     """The readings of an alignment as ``Alignment.to_json`` tells it; words that it lacks are left out."""

@@ -1,5 +1,5 @@
 // Headings of sortable tables become buttons; what has no value stays last.
-for (const head of document.querySelectorAll("table.sortable th")) {
+for (const head of document.querySelectorAll("table.sortable th:not(.plain)")) {
   const button = document.createElement("button");
   button.type = "button";
   button.append(...head.childNodes);
