@@ -291,7 +291,12 @@ FLIP = """
     document.querySelector(".layers").click(); found.push(shown());
     const lines = document.querySelector(".mri svg"); const drawn = getComputedStyle(lines).display;
     document.getElementById("contours").click();
-    return {found, drawn, then: getComputedStyle(lines).display};
+    const places = ["low", "mri"].map(name => {
+        document.getElementById(`show-${name}`).click();
+        const image = visible()[0].querySelector("img").getBoundingClientRect();
+        return [image.x, image.y, image.width, image.height, document.body.offsetHeight];
+    });
+    return {found, stays: String(places[0]) === String(places[1]), drawn, then: getComputedStyle(lines).display};
 """
 
 
@@ -299,7 +304,7 @@ def test_pet_and_mri_flicker_in_one_place(page, tmp_path):
     seen_there = seen(page, FLIP, tmp_path)
     every = ["low", "enhanced", "standard", "mri"]
     steps = [every, every, ["enhanced"], ["mri"], ["enhanced"], ["low"], ["enhanced"]]
-    assert seen_there == {"found": steps, "drawn": "block", "then": "none"}
+    assert seen_there == {"found": steps, "stays": True, "drawn": "block", "then": "none"}
 
 
 def test_images_are_chosen_without_a_script_too(page, tmp_path):
