@@ -237,23 +237,29 @@ def test_maps_of_limits_share_one_scale(full):
     assert layer(shown, "uncertainty").scale.high == 5.0
 
 
-def test_a_ring_lies_on_its_place(full):
-    """A hot ball at the flagged place is what the ring surrounds."""
-    place = full.clusters[1].centre_mm
+def test_a_ring_lies_on_its_place_and_a_level_goes_through_it(full, head):
+    """A hot spot between two levels, in a dim head, is what the ring surrounds."""
+    scene = scene_of(full.reference)
+    heights = -50 + 4.0 * np.arange(8, 18)
+    height = max(heights, key=lambda z: np.abs(scene.levels(7) - scene.place((0, 0, z))[2]).min())
+    place = (15.0, 10.0, height)
     at = np.moveaxis(np.indices(full.enhanced.shape), 0, -1) @ AFFINE[:3, :3].T + AFFINE[:3, 3]
-    ball = np.where(np.linalg.norm(at - place, axis=-1) < 5, 99_000, full.enhanced.data)
-    ringed = [one for one in pictures(replace(full, enhanced=volume(ball))).levels if one.rings]
-    assert sum(len(one.rings) for one in ringed) == 2
-    level = next(one for one in ringed if any(ring.number == 2 for ring in one.rings))
-    ring = next(ring for ring in level.rings if ring.number == 2)
-    grey = png(level.pngs[1])[..., 0]
-    pixels = level.width / grey.shape[1]
-    y, x = (int(value / pixels) for value in (ring.y, ring.x))
-    assert ring.hot and grey[y - 1 : y + 2, x - 1 : x + 2].max() == 0
+    spot = np.where(np.linalg.norm(at - place, axis=-1) < 3.5, 50_000, np.where(head[1] > 0, 1000, 0))
+    shown = pictures(replace(full, enhanced=volume(spot), clusters=[Cluster("here", place, 0.1, 24.0, 3.5)]))
+    (level,) = (one for one in shown.levels if one.rings)
+    (ring,) = level.rings
+    dark = np.argwhere(png(level.pngs[1])[..., 0] < 60)
+    y, x = (dark.mean(axis=0) + 0.5) * level.width / png(level.pngs[1]).shape[1]
+    assert (x, y) == pytest.approx((ring.x, ring.y), abs=1.0) and (ring.number, ring.hot) == (1, True)
+
+
+def test_every_flagged_place_has_its_ring(full):
+    assert sorted(ring.number for level in pictures(full).levels for ring in level.rings) == [1, 2]
 
 
 def test_flagged_places_and_regions_are_told_in_full(full):
     text = report_html(full)
+    assert "<precuneus>" not in text and "<cortex>" not in text
     assert "left &lt;precuneus&gt;" in text and "B &lt;cortex&gt;" in text and "Could &lt; hide." in text
     assert "−18.0 %" in text and "−15, 0, 10" in text and "cold" in text
     assert "3\N{NARROW NO-BREAK SPACE}500 to 4\N{NARROW NO-BREAK SPACE}500" in text
