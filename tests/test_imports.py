@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "training": {"data", "nn", "diffusion", "families", "io"},
     "enhancement": {"data", "nn", "diffusion", "families", "io", "preparation"},
     "evaluation": {"io", "preparation", "data", "diffusion", "enhancement"},
-    "reporting": {"evaluation", "enhancement", "io"},
+    "reporting": {"preparation", "evaluation", "enhancement", "io"},
     "benchmarking": {"training", "enhancement", "evaluation", "reporting", "families", "data", "io", "nn"},
     "layouts": {"io", "preparation", "simulation"},  # other people's data sets, and the way out of them
     "bids_app": {"io", "preparation", "enhancement", "reporting"},

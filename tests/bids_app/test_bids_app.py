@@ -14,12 +14,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from m2diff.bids_app.group import group
 from m2diff.cli.bids import FAILED
 from m2diff.cli.bids import run_app as main
 from m2diff.errors import BadInput
 from m2diff.io.bids_scans import find_scans
-
-pytestmark = pytest.mark.usefixtures("plain_pictures")
 
 
 def image(path: Path, seed: int = 0, *, pet: bool = True) -> Path:
@@ -88,7 +87,9 @@ def test_participants_then_group(dataset, tmp_path, capsys):
     rows = list(csv.DictReader((out / "group_enhanced.tsv").open(), delimiter="\t"))
     assert len(rows) == 5 and {row["session_id"] for row in rows} == {"n/a", "ses-a", "ses-b"}
     assert all(abs(float(row["change_percent"])) < 3 for row in rows)
-    assert "sub-03_report.html" in (out / "reports/group.html").read_text()
+    page = (out / "reports/group.html").read_text()
+    assert "sub-03_report.html" in page and page.count("data:image/jpeg") == 5
+    assert all(row["change_percent"].removeprefix("-")[:3] in page for row in rows)
 
 
 def test_the_same_command_redoes_nothing_and_another_option_does(dataset, tmp_path):
@@ -198,20 +199,48 @@ def test_what_was_kept_of_the_patient_goes_when_it_is_not_asked_for(dataset, tmp
     assert "Doe" not in (out / sidecar).read_text()
 
 
-def test_the_table_tells_how_well_an_mri_lies(dataset, tmp_path):
+def test_scans_done_before_get_their_small_picture_once(dataset, tmp_path):
+    out = tmp_path / "out"
+    assert run(dataset, out, "participant", "--participant-label", "03") == 0
+    picture = out / "reports/sub-03_thumbnail.jpg"
+    made = picture.read_bytes()
+    picture.unlink()
+    assert group(out, dataset)[1] == [] and picture.read_bytes() == made
+    picture.unlink()
+    group(out)  # the raw data set is not at hand: the enhanced image alone
+    alone = picture.read_bytes()
+    assert len(alone) < len(made)
+    (out / "sub-03/pet/sub-03_desc-enhanced_pet.nii.gz").write_bytes(b"")
+    group(out)
+    assert picture.read_bytes() == alone and "data:image/jpeg" in (out / "reports/group.html").read_text()
+    picture.unlink()
+    assert group(out)[1] == [] and "data:image/jpeg" not in (out / "reports/group.html").read_text()
+
+
+def test_the_table_tells_how_well_an_mri_lies_and_marks_what_to_look_at(dataset, tmp_path):
     from dataclasses import fields
 
-    from m2diff.bids_app.group import _row
     from m2diff.preparation.register import Alignment, Quality
 
     out = tmp_path / "out"
-    assert run(dataset, out, "participant", "--participant-label", "03") == 0
+    assert run(dataset, out, "participant", "--participant-label", "02", "03") == 0
     path = out / "sub-03/pet/sub-03_desc-enhanced_pet.json"
     made = json.loads(path.read_text())
-    assert _row(made, path)["alignment"] == "n/a"
     quality = Quality(**dict.fromkeys((field.name for field in fields(Quality)), 1.0))
-    made["m2diff"]["alignment"] = Alignment(np.eye(4), quality, folds=0.42).to_json()
-    assert _row(made, path)["alignment"] == 0.42
+    made["m2diff"]["alignment"] = Alignment(np.eye(4), quality, folds=0.82).to_json()
+    path.write_text(json.dumps(made))
+    other = out / "sub-02/ses-a/pet/sub-02_ses-a_run-1_desc-enhanced_pet.json"
+    made = json.loads(other.read_text())
+    made["m2diff"]["means"] = {"input": 100.0, "enhanced": 111.0}
+    other.write_text(json.dumps(made))
+    table, _ = group(out)
+    rows = {row["scan"]: row for row in csv.DictReader(table.open(), delimiter="\t")}
+    lies = rows["sub-03"]
+    assert [lies[f"alignment{name}"] for name in ("", "_handed", "_overlap")] == ["0.82", "n/a", "1.0"]
+    assert "folds is 0.82" in lies["marked"] and "0.95" in lies["marked"]
+    assert "changed by +11.0 %" in rows["sub-02_ses-a_run-1"]["marked"]
+    assert rows["sub-02_ses-b_run-1"]["marked"] == rows["sub-02_ses-b_run-1"]["alignment"] == "n/a"
+    assert (out / "reports/group.html").read_text().count('class="marked"') >= 2
 
 
 @pytest.mark.parametrize("option", [("--samples", 0), ("--n-procs", 0), ("--seed", -1), ("--device", "foo")])

@@ -16,8 +16,6 @@ from m2diff.cli.app import main
 
 RNG = np.random.default_rng(0)
 
-pytestmark = pytest.mark.usefixtures("plain_pictures")
-
 
 def head(shape=(40, 44, 36)) -> np.ndarray:
     """A noisy ellipsoid: enough of a head for the border to accept it."""

@@ -18,8 +18,6 @@ from m2diff.cli.app import main
 
 SHAPE, AFFINE = (40, 44, 36), np.diag([4.0, 4, 4, 1])
 
-pytestmark = pytest.mark.usefixtures("plain_pictures")
-
 
 def head(seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
     """A noisy ellipsoid: enough of a head for the border to accept it."""

@@ -3,7 +3,7 @@
     OUT_DIR/dataset_description.json                         GeneratedBy, SourceDatasets
     OUT_DIR/sub-01/[ses-1/]pet/..._desc-enhanced_pet.nii.gz  and its sidecar: Sources, SpatialReference, all settings
     OUT_DIR/sub-01/[ses-1/]pet/..._desc-spread_pet.nii.gz    with several samples
-    OUT_DIR/reports/sub-01_..._report.html                   one a scan
+    OUT_DIR/reports/sub-01_..._report.html                   one a scan, and a small picture (_thumbnail.jpg)
     OUT_DIR/group_enhanced.tsv, .json, OUT_DIR/reports/group.html    of ``bids_app.group``
 
 Scans already done, from the same inputs with the same options, are skipped. Failures stop no other scan and
@@ -81,6 +81,7 @@ def participant(root: Path, scan: PetSession, out: Path, options: HowToEnhance) 
     """Enhance one scan; image, sidecar and report appear together."""
     from m2diff.enhancement.run import enhance, save_into
     from m2diff.reporting.page import ReportInputs, write_page
+    from m2diff.reporting.thumbnail import thumbnail, thumbnail_path
 
     mri = scan.mri if options.use_mri else None
     result = enhance(
@@ -97,6 +98,7 @@ def participant(root: Path, scan: PetSession, out: Path, options: HowToEnhance) 
             _complete(nifti.sidecar_path(image), root, scan, mri, result, options)
         (folder / "reports").mkdir()
         write_page(folder / "reports" / f"{scan.name}_report.html", page)
+        thumbnail_path(folder, scan.name).write_bytes(thumbnail(result.volume, result.low))
 
 
 def _complete(

@@ -39,7 +39,7 @@ def run_app(arguments: Sequence[str]) -> int:
     if out.resolve() == root.resolve():
         raise BadInput(f"The output must not be the BIDS folder itself ({root}); give {root}/derivatives/m2diff.")
     if given.analysis_level == "group":
-        table, unreadable = group(out)
+        table, unreadable = group(out, root, progress=not (given.quiet or given.as_json))
         console.made(table)
         for name in unreadable:
             console.note(f"{name} is not what the participant level wrote and is left out; run that level again.")

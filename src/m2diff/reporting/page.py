@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import cache
 from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2diff.evaluation.metrics import Scores
-from m2diff.evaluation.regions import RegionTable
 from m2diff.evaluation.study import Evaluation, MethodRow
 from m2diff.io.load import Image, as_volume
-from m2diff.reporting.figures import ShownVolumes, axial_levels, three_planes
+from m2diff.reporting.inputs import KeyNumber, RegionEstimates, ReportInputs
+from m2diff.reporting.layers import pictures, unit_of
+from m2diff.reporting.paint import readable
+from m2diff.reporting.readings import WORDS, readings
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -20,49 +23,6 @@ if TYPE_CHECKING:
     from m2diff.enhancement.run import Enhanced
 
 _LESION_KINDS = {"pet_hot": "hot, PET only", "pet_cold": "cold, PET only", "mri_only": "MRI only (no PET sign)"}
-
-
-@dataclass(frozen=True)
-class KeyNumber:
-    """One number at the top of the page: label, value, remark."""
-
-    label: str
-    value: str
-    note: str = ""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ReportInputs(ShownVolumes):
-    """All that a report shows; what is None or empty has no section.
-
-    ``low_evaluation``: of the low-dose input, for comparison. ``regions``: a table of means, without a reference.
-    ``settings``: inputs and hashes, weights, steps, seed, versions ...; nested mappings become groups.
-    """
-
-    title: str
-    evaluation: Evaluation | None = None
-    low_evaluation: Evaluation | None = None
-    regions: RegionTable | None = None
-    methods: tuple[MethodRow, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    lost: str = ""  # what is lost at such a dose: the page opens with it
-    story: str = ""  # the page's first sentence; empty: that a low-dose scan (and its MRI) became the enhanced image
-
-    @classmethod
-    def of(cls, result: Enhanced, name: str, *, regions: RegionTable | None = None) -> ReportInputs:
-        """The inputs for a finished scan called ``name``, without a reference."""
-        return cls(
-            title=f"{name} enhanced with {result.settings['weights']['name']}",
-            low=result.low,
-            enhanced=result.volume,
-            mri=result.mri,
-            spread=result.spread,
-            regions=regions,
-            settings=result.settings,
-            warnings=tuple(warning for warning in result.warnings if warning != result.lost),
-            lost=result.lost,
-        )
 
 
 def report(
@@ -110,21 +70,33 @@ def write_page(path: Path | str, inputs: ReportInputs) -> Path:
 def report_html(inputs: ReportInputs) -> str:
     """The page's HTML."""
     regions = inputs.evaluation.regions if inputs.evaluation and inputs.evaluation.regions else inputs.regions
-    template = environment().get_template("report.html.jinja")
-    return template.render(
-        report=inputs,
-        unit=inputs.enhanced.unit if inputs.enhanced.unit != "unknown" else "unit of the input",
-        planes=three_planes(inputs),
-        levels=axial_levels(inputs),
-        key_numbers=key_numbers(inputs.evaluation, inputs.low_evaluation),
-        methods=methods(inputs.methods),
-        regions=regions,
-        lesions=inputs.evaluation.lesions if inputs.evaluation else (),
-        lesion_kinds=_LESION_KINDS,
-        settings=flat(inputs.settings),
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=inputs,
+            unit=unit_of(inputs),
+            pictures=pictures(inputs),
+            key_numbers=key_numbers(inputs.evaluation, inputs.low_evaluation) or facts(inputs),
+            methods=methods(inputs.methods),
+            regions=regions,
+            interval_ends=interval_ends(inputs.estimates),
+            lesions=inputs.evaluation.lesions if inputs.evaluation else (),
+            lesion_kinds=_LESION_KINDS,
+            alignment=readings(inputs.settings.get("alignment")),
+            settings=flat(_without_readings(inputs.settings)),
+        )
     )
 
 
+def _without_readings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without the alignment's words, which have a section of their own."""
+    placed = settings.get("alignment")
+    rest = {key: value for key, value in placed.items() if key not in WORDS} if placed else placed
+    return {**settings, "alignment": rest} if placed else dict(settings)
+
+
+@cache
 def environment() -> Environment:
     """The template environment: text is escaped, undefined names raise."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -133,7 +105,7 @@ def environment() -> Environment:
         loader=PackageLoader("m2diff.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    found.filters.update(number=number_text, percent=percent)
+    found.filters.update(number=number_text, percent=percent, readable=readable)
     return found
 
 
@@ -161,6 +133,41 @@ def key_numbers(evaluation: Evaluation | None, low: Evaluation | None = None) ->
     return tuple(found)
 
 
+def facts(inputs: ReportInputs) -> tuple[KeyNumber, ...]:
+    """What is known of a scan without a reference, from its settings."""
+    settings = inputs.settings
+    found = []
+    if "dose_reduction_factor" in settings:
+        drf = settings["dose_reduction_factor"]
+        dose = ("not known", "state it with --drf") if drf is None else (f"1 / {drf:g}", "of a standard scan's counts")
+        found.append(KeyNumber("Dose", *dose))
+    if "weights" in settings:
+        steps = settings.get("steps")
+        how = "one step" if steps in (1, None) else f"{steps} steps"
+        draws = settings.get("samples", 1)
+        found.append(KeyNumber("Enhanced with", settings["weights"]["name"], how + f", {draws} draws" * (draws > 1)))
+    placed = readings(settings.get("alignment"))
+    if placed:
+        worst = max(placed, key=lambda reading: reading.rank)
+        found.append(KeyNumber("Alignment of the MRI", worst.verdict, f"{worst.word} {worst.value}, explained below"))
+    elif "alignment" in settings:
+        known = ("as placed", "its header was trusted") if inputs.mri else ("none", "the PET alone was read")
+        found.append(KeyNumber("MRI", *known))
+    if inputs.clusters:
+        found.append(KeyNumber("Flagged places", str(len(inputs.clusters)), "see the table"))
+    return tuple(found)
+
+
+def interval_ends(estimates: Sequence[RegionEstimates]) -> tuple[float, float]:
+    """The ends of the axis on which all intervals are drawn."""
+    parts = [part for region in estimates for _, part in region.parts]
+    if not parts:
+        return 0.0, 1.0
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    room = 0.04 * (high - low) or 1.0
+    return low - room, high + room
+
+
 def methods(rows: Sequence[MethodRow]) -> list[tuple[MethodRow, set[str]]]:
     """Each method and the columns in which it is best."""
     worth = []  # more is better
@@ -175,7 +182,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     """Settings as (name, value) lines; nested mappings get dotted names."""
     lines: list[tuple[str, str]] = []
     for key, value in settings.items():
-        name = f"{prefix}{key}"
+        name = f"{prefix}{str(key).replace('_', ' ')}"
         if isinstance(value, Mapping):
             lines += flat(value, f"{name} · ")
         elif isinstance(value, list | tuple):

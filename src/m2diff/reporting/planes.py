@@ -1,7 +1,7 @@
 """Three planes through a head, cut from volumes of any grid and orientation.
 
 The report's image defines an isotropic grid in mm, along its own axes nearest to right, front and up. All volumes are
-sampled there by world coordinates, so panels match.
+sampled there by world coordinates, so pictures match.
 """
 
 from __future__ import annotations
@@ -26,30 +26,56 @@ _THROUGH: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
 _PIXEL_MM = 1.0
 _MARGIN_MM = 8.0
 _FOREGROUND = 0.15  # of the bright level, in the smoothed image: what counts as shown
+_MOST_POINTS = 200_000  # of the head, for the ends of a scale
 
 PlaneImage = npt.NDArray[np.float32]  # (row, column), row 0 at the bottom
+Place = npt.NDArray[np.float64]  # (right, front, up) mm along the axes of a scene
+Points = npt.NDArray[np.float64]  # (3, n) mm along the axes of a scene
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Where the planes are: a box and a centre in mm. ``frame``: (right, front, up, 1) mm on the axes to world mm."""
+    """Where the planes are: a box, a centre and the head's points, in mm.
+
+    ``frame``: (right, front, up, 1) mm on the axes to world mm.
+    """
 
     frame: Affine
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
-    centre: npt.NDArray[np.float64]
+    centre: Place
+    head: Points
 
-    def cut(self, volume: Volume, plane: Plane, at: float | None = None) -> PlaneImage:
-        """``volume`` on a plane (at its centre, or ``at`` mm), interpolated linearly; 0 outside its grid."""
+    def cut(
+        self,
+        volume: Volume,
+        plane: Plane,
+        at: float | None = None,
+        *,
+        nearest: bool = False,
+        pixel_mm: float = _PIXEL_MM,
+    ) -> PlaneImage:
+        """``volume`` on a plane (at its centre, or ``at`` mm), linear or of the ``nearest`` voxel; 0 outside it."""
         column, row = _ACROSS[plane]
-        columns, rows = (np.arange(self.low[axis], self.high[axis], _PIXEL_MM) for axis in (column, row))
-        points = np.empty((4, rows.size, columns.size))
+        columns, rows = (np.arange(self.low[axis], self.high[axis], pixel_mm) for axis in (column, row))
+        points = np.empty((3, rows.size, columns.size))
         points[column], points[row] = columns[None, :], rows[:, None]
         points[_THROUGH[plane]] = self.centre[_THROUGH[plane]] if at is None else at
-        points[3] = 1.0
-        index = np.linalg.solve(volume.affine, self.frame) @ points.reshape(4, -1)
-        values = ndimage.map_coordinates(volume.data, index[:3], order=1, cval=0.0)
-        return values.reshape(rows.size, columns.size).astype(np.float32)
+        values = self._sampled(volume, points.reshape(3, -1), order=0 if nearest else 1)
+        return values.reshape(rows.size, columns.size)
+
+    def in_head(self, volume: Volume) -> npt.NDArray[np.float32]:
+        """The values of ``volume`` at the points of the head."""
+        return self._sampled(volume, self.head, order=1)
+
+    def _sampled(self, volume: Volume, points: Points, order: int) -> npt.NDArray[np.float32]:
+        index = np.linalg.solve(volume.affine, self.frame) @ np.vstack([points, np.ones(points.shape[1])])
+        values = ndimage.map_coordinates(volume.data, index[:3], order=order, cval=0.0)
+        return np.asarray(values, dtype=np.float32)
+
+    def place(self, world_mm: tuple[float, float, float]) -> Place:
+        """A point of the world along the axes: (right, front, up) mm."""
+        return np.asarray(np.linalg.solve(self.frame, [*world_mm, 1.0])[:3])
 
     def levels(self, number: int) -> npt.NDArray[np.float64]:
         """Heights (mm, along the upward axis) of ``number`` axial planes, ascending."""
@@ -65,12 +91,12 @@ def scene_of(image: Volume) -> Scene:
     frame = affine.copy()
     frame[:3, :3] /= sizes  # millimetres along the image's axes, from its first voxel
     shown = _foreground(data, sizes)
-    edges = [np.flatnonzero(shown.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    inside = np.argwhere(shown) * sizes
     last = (np.array(data.shape) - 1) * sizes
-    low = np.maximum(np.array([edge[0] for edge in edges]) * sizes - _MARGIN_MM, 0)
-    high = np.minimum(np.array([edge[-1] for edge in edges]) * sizes + _MARGIN_MM, last) + _PIXEL_MM / 2
-    centre = np.array(ndimage.center_of_mass(shown)) * sizes
-    return Scene(frame, low, high, centre)
+    low = np.maximum(inside.min(axis=0) - _MARGIN_MM, 0)
+    high = np.minimum(inside.max(axis=0) + _MARGIN_MM, last) + _PIXEL_MM / 2
+    head = inside[:: 1 + len(inside) // _MOST_POINTS].T
+    return Scene(frame, low, high, inside.mean(axis=0), head)
 
 
 def _foreground(data: VolumeArray, sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

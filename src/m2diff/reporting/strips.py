@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from m2diff.reporting.figures import DIFFERENCE_SHARE, as_png, bare_figure, mark_sides, rounded, show
+from m2diff.reporting.figures import as_png, bare_figure, mark_sides, show
+from m2diff.reporting.paint import rounded
 from m2diff.reporting.planes import PLANES, bright_level, scene_of
 from m2diff.volume import Volume
 
 _ROW_INCH = 1.35
 _GREY, _SIGNED = "gray_r", "RdBu_r"
+_DIFFERENCE_SHARE = 0.25  # of the PET scale, each way
 
 
 def side_by_side(images: Mapping[str, Volume], truth: Volume) -> str:
@@ -17,7 +19,7 @@ def side_by_side(images: Mapping[str, Volume], truth: Volume) -> str:
     scene = scene_of(truth)
     clean = {plane: scene.cut(truth, plane) for plane in PLANES}
     top = rounded(bright_level(clean))
-    reach = DIFFERENCE_SHARE * top
+    reach = _DIFFERENCE_SHARE * top
     size = scene.high - scene.low
     widths = [size[0], size[0], size[1]] * 2
     scale = _ROW_INCH / max(size[1], size[2])
