@@ -152,3 +152,17 @@ def test_a_method_does_not_differ_from_itself_and_kinds_are_averaged():
 def test_too_few_cases_are_refused():
     with pytest.raises(BadInput, match="4 channels needs more than 4 cases"):
         observer.train(np.zeros((4, 4)), np.zeros((9, 4)))
+
+
+@pytest.mark.parametrize("lesion", [True, False])
+def test_the_interval_is_that_of_drawing_people_with_replacement(lesion):
+    """Half of the people are always told and half never: the area is a binomial share."""
+    people = 100
+    varied, same, whose = np.resize([1.0, -1.0], people), np.zeros(people), np.arange(people)
+    absent, present = (same, varied) if lesion else (varied, same)
+    found = span(observer.tally((absent, whose), (present, whose), people))
+    reach = 1.96 * np.sqrt(0.25 / people)
+    assert (found.low, found.mean, found.high) == pytest.approx((0.5 - reach, 0.5, 0.5 + reach), abs=0.012)
+    twice = np.where(varied > 0, 3.0, 1.0)[None]  # the one half thrice
+    tallied_once = observer.tally((absent, whose), (present, whose), people)
+    assert tallied_once.area(twice)[0] == pytest.approx(0.75 if lesion else 0.25)
