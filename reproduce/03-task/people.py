@@ -26,8 +26,8 @@ NAMES = ("1001", "1012", "1107", "1122", "1128", "MNI152")
 """The anatomies of the study, in turns: the development people and the template. Nobody was trained on."""
 TUNING_NAMES = ("1004", "1005", "1018", "1101")
 """Those on whom the filters are tuned: training people, as for the filters that ship."""
-CONTRASTS = {5.0: (2.0, -1.0), 8.0: (0.6, -0.6), 12.0: (0.3, -0.3), 16.0: (0.2, -0.2)}
-"""By diameter in mm: what a hot and a cold lesion add to the uptake, as a share of it."""
+CONTRASTS = {5.0: 1.0, 8.0: 0.4, 12.0: 0.28, 16.0: 0.28}
+"""By diameter in mm: what a hot lesion adds to the uptake and a cold one takes from it, as a share of it."""
 KINDS = tuple((diameter, hot) for diameter in CONTRASTS for hot in (True, False))
 SITES = 20
 APART_MM = 26.0
@@ -48,8 +48,8 @@ class Site:
 
     @property
     def contrast(self) -> float:
-        """The share of the uptake that the lesion adds."""
-        return CONTRASTS[self.diameter][0 if self.hot else 1]
+        """The share of the uptake that the lesion adds; below 0 where it is cold."""
+        return CONTRASTS[self.diameter] if self.hot else -CONTRASTS[self.diameter]
 
 
 @dataclass(frozen=True, eq=False)

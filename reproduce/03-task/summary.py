@@ -41,34 +41,40 @@ def roc(cases: rows.Cases, kind: Kind) -> Tally:
 
 def lroc(cases: rows.Cases, kind: Kind) -> Tally:
     """The same of the highest score of a region less its background, which must lie close to the lesion."""
-    site, region = (without_background(each, cases.present) for each in (cases.site, cases.region))
     chosen = {there: cases.of(kind, there) for there in (False, True)}
-    observers = observer.left_out(*(_outputs(site, chosen[there]) for there in (False, True)))
+    observers = observer.left_out(
+        *(Outputs(without_background(cases.site, cases.present, each), each[0]) for each in chosen.values())
+    )
 
     def searched(there: bool) -> tuple[np.ndarray, np.ndarray]:
-        found = [observers[int(who)].search(region[who, scan, n]) for who, scan, n in zip(*chosen[there], strict=True)]
+        fields = without_background(cases.region, cases.present, chosen[there])
+        found = [observers[int(who)].search(field) for who, field in zip(chosen[there][0], fields, strict=True)]
         return np.array([score for score, _ in found]), np.array([place for _, place in found])
 
     (low, _), (high, places) = searched(False), searched(True)
     away = np.linalg.norm(rows.PLACES[places] * rows.MM - cases.offset_mm[chosen[True]], axis=1)
-    people_of = chosen[False][0], chosen[True][0]
     hits = away <= kind[0] / 2 + HIT_MM
-    return observer.tally((low, people_of[0]), (high, people_of[1]), len(cases.present), hits=hits)
+    return observer.tally((low, chosen[False][0]), (high, chosen[True][0]), len(cases.present), hits=hits)
 
 
-def without_background(values: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """``values`` (people, scans, sites, ...) minus what is seen there in the person's other scans without the lesion.
+def without_background(values: np.ndarray, present: np.ndarray, chosen: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Of ``values`` (people, scans, sites, ...) the ``chosen`` cases (cases, ...), less what surrounds the lesion.
 
-    The mean of as many other scans in every case, so that both classes have the same noise.
+    That is the mean of the person's other scans without it: of as many in every case, so that both classes have the
+    same noise.
     """
-    out = np.array(values, dtype=np.float32)
-    for person, site in np.ndindex(present.shape[0], present.shape[2]):
-        there = present[person, :, site]
-        absent, lesion = np.flatnonzero(~there), np.flatnonzero(there)
-        for case, dropped in (*zip(absent, absent, strict=True), *zip(lesion, absent, strict=True)):
-            others = absent[absent != dropped]
-            out[person, case, site] -= values[person, others, site].astype(np.float32).mean(axis=0)
-    return out
+    return np.array(
+        [
+            values[who, scan, site] - values[who, _others(present[who, :, site], scan), site].mean(axis=0, dtype=float)
+            for who, scan, site in zip(*chosen, strict=True)
+        ]
+    )
+
+
+def _others(there: np.ndarray, scan: int) -> np.ndarray:
+    """The scans without the lesion, less this one, or (with the lesion) less the one of its rank."""
+    rank = int(np.flatnonzero(there == there[scan]).searchsorted(scan))
+    return np.delete(np.flatnonzero(~there), rank)
 
 
 def chance(cases: rows.Cases, kind: Kind) -> float:

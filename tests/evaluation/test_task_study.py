@@ -59,10 +59,11 @@ def test_the_background_goes_and_both_classes_keep_the_same_noise():
     there = np.array([[people.present(1, n, scan) for scan in range(6)] for n in range(40)])
     background = 50 * rng.normal(size=(40, 1, people.SITES, 3))
     noise = rng.normal(size=(40, 6, people.SITES, 3))
-    left = summary.without_background(background + noise + 2 * there[..., None], there)
+    values = background + noise + 2 * there[..., None]
     for lesion in (False, True):
-        assert left[there == lesion].mean() == pytest.approx(2 * lesion, abs=0.05)
-        assert left[there == lesion].var() == pytest.approx(1.5, rel=0.05)
+        left = summary.without_background(values, there, np.nonzero(there == lesion))
+        assert left.mean() == pytest.approx(2 * lesion, abs=0.05)
+        assert left.var() == pytest.approx(1.5, rel=0.05)
 
 
 @pytest.mark.parametrize(("strength", "area"), [(0.0, "chance"), (40.0, 1.0)])
@@ -82,3 +83,39 @@ def test_lroc_of_rows_is_chance_for_nothing_and_one_for_the_obvious(strength, ar
     assert summary.lroc(cases, kind).area(np.ones((1, 8)))[0] == pytest.approx(expected, abs=0.06)
     flipped = replace(cases, hot=~cases.hot)  # no case of this sign has the lesion
     assert not len(flipped.of(kind, True)[0]) and len(flipped.of(kind, False)[0]) == len(cases.of(kind, False)[0])
+
+
+def test_the_table_says_who_sees_the_lesions(tmp_path):
+    """Rows of four people: M2Diff sees every lesion, the scan none, the filter sees them faintly."""
+    rng = np.random.default_rng(2)
+    kinds = [people.KINDS[n % len(people.KINDS)] for n in range(people.SITES)]
+    sees = {"low-dose input": 0.0, "gaussian filter": 0.5, "m2diff": 9.0}
+    for number, scan in np.ndindex(4, 4):
+        there = people.present(5, number, scan)
+        about = {
+            "diameter": np.array([diameter for diameter, _ in kinds]),
+            "hot": np.array([hot for _, hot in kinds]),
+            "present": there,
+            "offset_mm": np.zeros((people.SITES, 3)),
+        }
+        for drf, name in ((rows.STANDARD, "low-dose input"), *((20.0, each) for each in sees)):
+            region = rng.normal(size=(people.SITES, len(rows.PLACES), 2)).astype(np.float16)
+            middle = len(rows.PLACES) // 2
+            region[:, middle, 0] += (
+                there * (9.0 if drf == rows.STANDARD else sees[name]) * np.where(about["hot"], 1, -1)
+            )
+            np.savez(rows.path(tmp_path, number, scan, drf, name), site=region[:, middle], region=region, **about)
+    text = summary.table(tmp_path, range(4), 4, [20.0], list(sees))
+    assert "4 people of 4 anatomies, 160 lesions" in text
+    assert "ROC at DRF 20 in 8 of 8 sizes and signs; LROC at DRF 20 in 8 of 8" in text
+    cells = [
+        [cell.split(" ")[0] for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if "|" in line
+    ]
+    (_, chance, standard, scan, _, ours, *_), (_, guess, _, blind, *_) = (row for row in cells if row[0] == "**all**")
+    assert (
+        float(chance) == 0.5
+        and float(standard) > 0.97
+        and float(ours) > 0.97
+        and float(scan) == pytest.approx(0.5, abs=0.1)
+    )
+    assert float(guess) < 0.1 and float(blind) == pytest.approx(float(guess), abs=0.05)
