@@ -9,9 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from world import DRFS, make_cohort
-
 from m2diff.errors import BadInput
+from world import DRFS, make_cohort
 
 
 def main() -> None:

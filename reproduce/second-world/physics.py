@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from scipy import ndimage
-from tof import SIGMA, Geometry, Projector
 from torch import Tensor
+
+from tof import SIGMA, Geometry, Projector
 
 TRUES = 1.0e8
 """Unscattered true counts of a standard scan."""

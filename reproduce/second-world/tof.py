@@ -9,6 +9,7 @@ Images are (x, y, z, n), views (x, bins, planes, n); n images, such as the doses
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -18,6 +19,7 @@ from scipy import sparse
 from scipy.special import ndtr
 from torch import Tensor
 
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")  # what is used here is tested
 SIGMA = 1 / np.sqrt(8 * np.log(2))  # of a Gaussian whose full width at half maximum is 1
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from persons import CSF_TISSUE, FLUID, GREY_TISSUE, WHITE, Anatomy
 from scipy import ndimage
+
+from persons import CSF_TISSUE, FLUID, GREY_TISSUE, WHITE, Anatomy
 
 KINDS = (
     (("ventral dc",), 0.65),

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import persons
-import physics
 import torch
-import uptake
-from physics import Scanner
 from scipy import ndimage
 
+import persons
+import physics
+import uptake
 from m2diff.errors import BadInput
 from m2diff.io import bids, nifti
 from m2diff.volume import Volume
+from physics import Scanner
 
 ATTENUATION = {"brain": 0.0099, "skull": 0.0146, "scalp": 0.0097}  # 1/mm at 511 keV
 LAYERS_MM = (2.0, 8.0, 14.0)  # from the brain: fluid, skull, scalp end here
