@@ -4,8 +4,9 @@
 
 GE_CYLINDER is a folder of DICOM slices (a GE Discovery 710: TOF OSEM, 2 x 24, no filter). Each world scans the same
 cylinder by its own default protocol, and reconstructed as the GE was (its voxels, 2 x 24, no filter and no resolution
-model). Spectra are of a square of 98 mm in the middle and of a run of neighbouring slices of about 75 mm, after a
-quadratic surface was taken from each slice. The table goes to noise.md, the picture to noise.png.
+model); their noise-free image is taken off, which shows how uneven an unfinished reconstruction is. Noise is what is
+left of a slice without its quadratic surface. Spectra are of a square of 98 mm in the middle and of a run of
+neighbouring slices of about 75 mm, without the mean of the slices. Written are noise.md and noise.png.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ from tof import Geometry
 
 RADIUS_MM, WATER = 97.5, 0.0096  # the GE's cylinder; 1/mm at 511 keV
 SQUARE_MM, RUN_MM, END_MM = 98.0, 75.0, (10.0, 25.0)
+HEADS = (
+    *("cylinder", "voxel, mm", "SD, %", "grain in plane, mm", "grain along axis, mm", "mean frequency in plane, 1/mm"),
+    *("along axis, 1/mm", "SD centre / edge", "SD axial end / middle"),
+)
 GE_GRID = {"pixels": 70, "slices": 48, "voxel_mm": 3.646, "slice_mm": 3.27}
 
 
@@ -57,7 +62,7 @@ class Cylinder:
         return np.hypot(x[:, None], y[None]) * self.voxel_mm
 
     def noise(self, planes: slice) -> np.ndarray:
-        """What is left of ``planes`` (z, x, y) when each slice's quadratic surface is taken off, over the mean."""
+        """The noise of ``planes`` over their mean, (z, x, y); see the module."""
         inside = self.radius < 88
         x, y = ((np.indices(inside.shape) / n - 0.5)[axis] for axis, n in enumerate(inside.shape))
         surface = np.stack([x**0, x, y, x * y, x**2, y**2], axis=-1)
@@ -69,7 +74,8 @@ class Cylinder:
         """The noise of the run in the square in the middle, (z, n, n)."""
         n = round(SQUARE_MM / self.voxel_mm)
         low = (self.image.shape[0] - n) // 2
-        return self.noise(self.run)[:, low : low + n, low : low + n]
+        noise = self.noise(self.run)[:, low : low + n, low : low + n]
+        return noise - noise.mean(0)
 
 
 def read_ge(folder: Path) -> Cylinder:
@@ -93,7 +99,7 @@ def first_world(name: str, protocol: first.Protocol) -> Cylinder:
     solid = _cylinder(protocol.shape, protocol.voxel_mm)
     acquisition = first.acquire(first.blur(solid, protocol.resolution_mm, protocol.spacing), solid * WATER, protocol)
     counts = next(first.dose_ladder(acquisition, [], np.random.default_rng(0)))[1]
-    image = first.reconstruct(acquisition, counts)
+    image = first.reconstruct(acquisition, counts) - first.reconstruct(acquisition, acquisition.expected) + 1
     return Cylinder(name, image, protocol.voxel_mm, protocol.slice_mm, protocol.slices // 2)
 
 
@@ -104,8 +110,8 @@ def second_world(name: str, scanner: Scanner) -> Cylinder:
     with torch.inference_mode():
         counts = physics.expect(solid, solid * WATER, scanner)
         drawn = physics.draw(counts, [1.0], np.random.default_rng(0))
-        image = physics.reconstruct(counts, drawn, scanner)[..., 0]
-    return Cylinder(name, image, geometry.pixel_mm, geometry.slice_mm, geometry.slices // 2)
+        image = physics.reconstruct(counts, drawn, scanner)
+    return Cylinder(name, image[..., 0] - image[..., 1] + 1, geometry.pixel_mm, geometry.slice_mm, geometry.slices // 2)
 
 
 def as_ge() -> tuple[first.Protocol, Scanner]:
@@ -160,46 +166,35 @@ def grain_mm(cylinder: Cylinder, axis: int) -> float:
 
 
 def by_radius(cylinder: Cylinder) -> tuple[np.ndarray, np.ndarray]:
-    """(mm, relative SD) of rings of 10 mm."""
+    """(mm, SD over that of the centre) of rings of 10 mm."""
     noise = cylinder.noise(cylinder.run)
     edges = np.arange(0, 90, 10)
     rings = pairwise(edges)
     inside = [(cylinder.radius >= low) & (cylinder.radius < high) for low, high in rings]
-    return edges[:-1] + 5.0, np.array([noise[:, ring].std() for ring in inside])
+    spread = np.array([noise[:, ring].std() for ring in inside])
+    return edges[:-1] + 5.0, spread / spread[:3].mean()
 
 
 def row(cylinder: Cylinder) -> str:
     """The cylinder's line of the table."""
-    noise, radius = cylinder.noise(slice(None)), cylinder.radius
+    run, radius = cylinder.noise(cylinder.run), cylinder.radius
     centre, edge = radius < 30, (radius > 65) & (radius < 85)
-    run = noise[cylinder.run]
-    low, high = (round(mm / cylinder.slice_mm) for mm in END_MM)
+    end = cylinder.noise(slice(*(round(mm / cylinder.slice_mm) for mm in END_MM)))
     means = [float(np.average(at, weights=power)) for at, power in (in_plane(cylinder), axial(cylinder))]
     cells = [
         f"{100 * run[:, radius < 85].std():.1f}",
         *(f"{grain_mm(cylinder, axis):.1f}" for axis in (1, 0)),
         *(f"{mean:.3f}" for mean in means),
         f"{run[:, centre].std() / run[:, edge].std():.2f}",
-        f"{noise[low:high, radius < 85].std() / run[:, radius < 85].std():.2f}",
+        f"{end[:, radius < 85].std() / run[:, radius < 85].std():.2f}",
     ]
     return f"| {cylinder.name} | {cylinder.voxel_mm:.2f} x {cylinder.slice_mm:.2f} | {' | '.join(cells)} |"
 
 
 def table(cylinders: list[Cylinder]) -> Iterator[str]:
     """The lines of the table."""
-    heads = [
-        "cylinder",
-        "voxel, mm",
-        "SD, %",
-        "grain in plane, mm",
-        "grain along axis, mm",
-        "mean frequency in plane, 1/mm",
-        "along axis, 1/mm",
-        "SD centre / edge",
-        "SD axial end / middle",
-    ]
-    yield f"| {' | '.join(heads)} |"
-    yield "|---" * len(heads) + "|"
+    yield f"| {' | '.join(HEADS)} |"
+    yield "|---" * len(HEADS) + "|"
     yield from map(row, cylinders)
 
 
@@ -209,11 +204,7 @@ def draw(cylinders: list[Cylinder], path: Path) -> None:
     curves: list[tuple[str, str, Callable]] = [
         ("power in plane", "1/mm", in_plane),
         ("power along the axis", "1/mm", axial),
-        (
-            "SD over that of the centre",
-            "mm from the axis",
-            lambda c: (lambda r, s: (r, s / s[:3].mean()))(*by_radius(c)),
-        ),
+        ("SD over that of the centre", "mm from the axis", by_radius),
     ]
     for (title, unit, curve), place in zip(curves, places[0], strict=False):
         for cylinder in cylinders:
