@@ -19,6 +19,7 @@ from m2diff.volume import Volume
 TEMPLATE_MM = 2
 NEAR_MM = 2.0  # the search looks at the template's brain and this much around it; bone and scalp would shrink the fit
 GROW = 1.1  # starts have the template's size, this many times it, and one over it
+PITCH, SURE = 0.2, 0.2  # heads that nod by so much (radians) are tried where less than this share is explained
 LEAST = 0.15  # least share of the template's variance that an MRI explains; brains reach 0.26 and more
 
 
@@ -38,17 +39,26 @@ def brain_mask(mri: Volume) -> Volume:
     """1 in the brain of a T1-weighted MRI (with skull or without), 0 elsewhere, on its grid; BadInput without one."""
     small = grid.to_working(mri)
     image = Volume(small.data, small.affine)
-    matrix, worth = _affine(image)
-    if worth < LEAST:
-        raise BadInput(
-            f"No brain was found in the MRI (MNI152 explains {worth:.2f} of it, at least {LEAST} expected); give a "
-            "T1-weighted MRI of a head, or a mask of your own."
-        )
     _, brain = _template()
-    carried = grid.onto(brain, image.affine, image.shape, matrix) > 0.5
+    carried = grid.onto(brain, image.affine, image.shape, placement(mri)) > 0.5
     trimmed = Volume(_trimmed(small.data, carried).astype(np.float32), small.affine)
     fine = grid.onto(trimmed, mri.affine, mri.shape)
     return Volume((fine > 0.5).astype(np.float32), mri.affine, "1", ("brain mask from MNI152",))
+
+
+def placement(image: Volume, *, least: float = LEAST) -> Affine:
+    """The affine map (mm, RAS+) from MNI152's world to that of a T1-weighted MRI; BadInput where it finds no brain.
+
+    ``least``: share of the template's variance that the image must explain.
+    """
+    small = grid.to_working(image)
+    matrix, worth = _affine(Volume(small.data, small.affine))
+    if worth < least:
+        raise BadInput(
+            f"No brain was found in the MRI (MNI152 explains {worth:.2f} of it, at least {least} expected); give a "
+            "T1-weighted MRI of a head, or a mask of your own."
+        )
+    return matrix
 
 
 def brain_in_pet(mri: Volume, pet: Volume, placement: Affine | None = None) -> Volume:
@@ -65,17 +75,30 @@ def _affine(image: Volume) -> tuple[Affine, float]:
     heights = np.argwhere(head) @ image.affine[2, :3] + image.affine[2, 3]
     centre, top = place.centre(head, image.affine), float(heights.max()) if heights.size else 0.0
     middle = place.centre(brain.data > 0.5, template.affine)
-    found: list[tuple[float, Affine]] = []
     near = mask.grown(brain.data > 0.5, NEAR_MM / TEMPLATE_MM)
-    for size in (1 / GROW, 1.0, GROW):
-        # A neck lowers the centre of mass but not the top of the head: start from both.
-        for target in (centre, np.array([centre[0], centre[1], top - 80.0 * size])):
-            start = place.shift(target) @ np.diag([size, size, size, 1.0]) @ place.shift(-middle)
-            matrix = _search(image, template, near, start, register.LEVELS[:1])
-            found.append((_worth(image, template, brain, matrix), matrix))
-    _, coarse = max(found, key=lambda pair: pair[0])
-    matrix = _search(image, template, near, coarse, register.LEVELS)
-    return matrix, _worth(image, template, brain, matrix)
+
+    def tried(start: Affine, levels: itk.Levels) -> tuple[float, Affine]:
+        matrix = _search(image, template, near, start, levels)
+        return _worth(image, template, brain, matrix), matrix
+
+    found: list[tuple[float, Affine]] = []
+    for pitch in (0.0, PITCH, -PITCH):
+        for size in (1 / GROW, 1.0, GROW):
+            # A neck lowers the centre of mass but not the top of the head: start from both.
+            for target in (centre, np.array([centre[0], centre[1], top - 80.0 * size])):
+                turned = place.rotation(np.zeros(3), np.array([pitch, 0.0, 0.0])) @ np.diag([size, size, size, 1.0])
+                found.append(tried(place.shift(target) @ turned @ place.shift(-middle), register.LEVELS[:1]))
+        if max(found, key=_first)[0] >= SURE:
+            break
+    found.sort(key=_first, reverse=True)
+    # A finer search may lose its way: the coarse one's result then stays.
+    fine = [tried(matrix, register.LEVELS) for _, matrix in found[:2]]
+    worth, matrix = max([*fine, found[0]], key=_first)
+    return matrix, worth
+
+
+def _first(pair: tuple[float, Affine]) -> float:
+    return pair[0]
 
 
 def _search(image: Volume, template: Volume, near: MaskArray, start: Affine, levels: itk.Levels) -> Affine:
