@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
 
 from m2diff.enhancement import cards
-from m2diff.enhancement.run import enhance
+from m2diff.enhancement.volume import run_volume
 from m2diff.families.filters import FILTERS
+from m2diff.parcellation import segment
+from m2diff.preparation.pair import prepare
+from m2diff.trust.balance import balance
+from m2diff.trust.check import partition
 from m2diff.volume import Volume
 
 Method = Callable[[Volume, Volume, float], Volume]
@@ -27,22 +31,33 @@ def plain(pet: Volume, mri: Volume, drf: float) -> Volume:
     return pet
 
 
-def network(weights: str, *, alone: bool = False) -> Method:
-    """Weights by name or path; ``alone``: without the MRI."""
+def network(weights: str, *, alone: bool = False, balanced: bool = False) -> Method:
+    """Weights by name or path; ``alone``: without the MRI; ``balanced``: by region, as `m2diff enhance` does."""
     loaded = cache(cards.load_weights)
 
     def answer(pet: Volume, mri: Volume, drf: float) -> Volume:
-        return enhance(pet, None if alone else mri, weights=loaded(weights), drf=drf, align=False).volume
+        prepared = prepare(pet, None if alone else mri, drf=drf, align=False)
+        image = run_volume(loaded(weights).model, prepared, seed=0)
+        if balanced:
+            fine = regions_of(mri).fine_on(prepared.affine, prepared.low.shape)
+            image = image + balance(prepared.low, image, partition(fine), prepared.support).correction
+        return prepared.restore(image)
 
     return answer
+
+
+@lru_cache(maxsize=1)
+def regions_of(mri: Volume) -> segment.Parcels:
+    """The regions of a person's MRI, found once."""
+    return segment.find(mri)
 
 
 def filtered(name: str, parameters: dict[float, dict[str, float]]) -> Method:
     """A filter by its parameters at each dose."""
 
     def answer(pet: Volume, mri: Volume, drf: float) -> Volume:
-        chosen = cards.Weights(name, FILTERS[name](**parameters[drf]))
-        return enhance(pet, mri, weights=chosen, drf=drf, align=False).volume
+        prepared = prepare(pet, mri, drf=drf, align=False)
+        return prepared.restore(run_volume(FILTERS[name](**parameters[drf]), prepared, seed=0))
 
     return answer
 
@@ -55,7 +70,8 @@ def compared(filters: Path) -> dict[str, Method]:
         INPUT: plain,
         **{f"{name} filter": filtered(name, by_drf) for name, by_drf in best.items()},
         "regress": network("regress-base"),
-        OURS: network("m2diff-base"),
+        OURS: network("m2diff-base", balanced=True),
+        f"{OURS}, not balanced": network("m2diff-base"),
         f"{OURS}, PET alone": network("m2diff-base", alone=True),
     }
 

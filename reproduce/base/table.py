@@ -70,7 +70,7 @@ def run(root: Path, out: Path, shard: int = 0, shards: int = 1, *, names: Sequen
         image = case.low[drf]
         if METHODS[name]:
             arguments = {"mri": case.t1, "drf": drf, "align": False, "progress": False, **METHODS[name]}
-            image = enhance(image, **arguments).volume
+            image = enhance(image, checks=False, **arguments).volume
         key = (subject.label, drf, name)
         row = {"key": key, "person": subject.person, "group": subject.group, **scored(case.judge(image, drf))}
         with kept.open("a") as lines:

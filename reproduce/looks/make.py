@@ -15,7 +15,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from m2diff.enhancement.run import Enhanced, enhance
+from m2diff.enhancement.enhanced import Enhanced
+from m2diff.enhancement.run import enhance
 
 matplotlib.use("Agg")
 

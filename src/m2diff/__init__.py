@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from m2diff.benchmarking.run import benchmark
+    from m2diff.enhancement.enhanced import Enhanced
     from m2diff.enhancement.models import models
-    from m2diff.enhancement.run import Enhanced, enhance
+    from m2diff.enhancement.run import enhance
     from m2diff.errors import BadInput
     from m2diff.evaluation.study import evaluate
     from m2diff.io.info import info
@@ -56,7 +57,7 @@ __all__ = [
 
 _HOMES = {
     "BadInput": "errors",
-    "Enhanced": "enhancement.run",
+    "Enhanced": "enhancement.enhanced",
     "Volume": "volume",
     "benchmark": "benchmarking.run",
     "enhance": "enhancement.run",

@@ -152,7 +152,8 @@ def test_a_full_disk_is_said_in_one_sentence_and_leaves_nothing(tmp_path, capsys
 
 
 def test_a_run_killed_while_it_writes_leaves_no_half_file_under_a_final_name(tmp_path):
-    pet, out = write(tmp_path / "pet.nii.gz", head((96, 96, 80))), tmp_path / "out"
+    pet = write(tmp_path / "pet.nii.gz", head((96, 96, 80)), np.diag([2.0, 2, 2, 1]))
+    out = tmp_path / "out"
     command = [sys.executable, "-m", "m2diff", "enhance", str(pet), "--out", str(out), "--weights", "gaussian"]
     deadline = time.monotonic() + 60
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

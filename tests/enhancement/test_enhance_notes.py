@@ -21,12 +21,12 @@ def test_what_is_lost_is_said_from_drf_50_on_and_where_the_dose_is_not_known(drf
     assert ("lesions" in said and "4.1 %" in said) == bool(begins) and ("--drf" in said) == math.isnan(drf)
 
 
-def test_the_report_opens_with_it_once(plain_pictures):
+def test_the_report_opens_with_it_once():
     place = np.stack(np.meshgrid(*[np.linspace(-1, 1, 72)] * 3, indexing="ij"))
     brain = ndimage.gaussian_filter(((place**2).sum(0) < 0.8).astype(np.float32), 2.0)
     result = enhance(Volume(brain, np.diag([2.0, 2.0, 2.0, 1.0])), weights="gaussian", drf=100.0)
     assert result.warnings[0] == result.lost == result.settings["warnings"][0]
     page = report_html(ReportInputs.of(result, "scan"))
     text = page.partition("<main>")[2]
-    assert text.count('<p class="lost"') == 1 and "<li>At DRF 100" not in text
+    assert text.count('<p class="what opening"') == 1 and "<li>At DRF 100" not in text
     assert text.index("At DRF 100") < (text + "Read this first").index("Read this first") < len(text + "R")

@@ -11,8 +11,9 @@ from scipy import ndimage
 import m2diff
 from m2diff import families
 from m2diff.enhancement import cards, volume
-from m2diff.enhancement.run import Written, enhance, save_result
+from m2diff.enhancement.enhanced import save_result
 from m2diff.enhancement.run import _spread as spread_of
+from m2diff.enhancement.run import enhance
 from m2diff.enhancement.volume import Options, repeat, seed_of
 from m2diff.errors import BadInput
 from m2diff.families import stored
@@ -164,8 +165,10 @@ def test_written_results_carry_type_unit_place_and_provenance(files, weights, tm
     pet, mri = files
     result = enhance(pet, mri, weights=weights["m2diff"], samples=2, steps=2, align=False)
     written = save_result(result, tmp_path / "out")
+    images = ("enhanced", "spread", "limit8mm", "limit12mm", "limit16mm")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        f"sub-1_desc-{what}_pet.{ending}" for what in ("enhanced", "spread") for ending in ("nii.gz", "json")
+        *(f"sub-1_desc-{what}_pet.{ending}" for what in images for ending in ("nii.gz", "json")),
+        *(f"sub-1_clusters.{ending}" for ending in ("tsv", "json")),
     }
     back = nifti.load(written.image)
     assert back.source.dtype == np.int16
@@ -194,7 +197,9 @@ def test_a_full_disk_leaves_nothing_of_the_result(scans, weights, tmp_path, monk
 
 def test_a_scan_from_memory_can_be_written(scans, weights, tmp_path):
     written = save_result(run(scans, weights, "regress"), tmp_path)
-    assert written == Written(tmp_path / "pet_desc-enhanced_pet.nii.gz", None, tmp_path / "pet_desc-enhanced_pet.json")
+    image, sidecar = (tmp_path / f"pet_desc-enhanced_pet.{ending}" for ending in ("nii.gz", "json"))
+    assert (written.image, written.spread, written.sidecar, written.dicom) == (image, None, sidecar, ())
+    assert all(path.is_file() for path in (image, sidecar, *written.images))
 
 
 @pytest.mark.parametrize(

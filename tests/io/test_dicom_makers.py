@@ -261,7 +261,8 @@ def test_malformed_patient_data_stays_out_of_the_log(tmp_path, scan):
 
 
 def test_the_spread_is_a_second_series_with_the_images_units(tmp_path, scan):
-    from m2diff.enhancement.run import enhance, save_result
+    from m2diff.enhancement.enhanced import save_result
+    from m2diff.enhancement.run import enhance
 
     write_series(tmp_path / "in", head((48, 48, 24)), pet_header())
     result = enhance(load_image(tmp_path / "in"), weights="gaussian")

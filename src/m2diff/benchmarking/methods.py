@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from m2diff.enhancement import cards
-from m2diff.enhancement.run import FIRST, Enhanced, enhance
+from m2diff.enhancement.enhanced import Enhanced
+from m2diff.enhancement.run import FIRST, enhance
 from m2diff.errors import BadInput, Notice
 from m2diff.families import stored
 from m2diff.families.filters import FILTERS
@@ -97,11 +98,11 @@ def with_weights(methods: Sequence[Method], trained: Mapping[str, Path]) -> tupl
 
 
 def enhanced_by(entry: Entry, pet: Volume, mri: Volume | None, *, drf: float, device: str, seed: int = 0) -> Enhanced:
-    """What the method makes of a scan. The MRI lies on the PET as simulated: registration is no part of a method."""
+    """What the method itself makes of a scan: its MRI lies on the PET as simulated, and nothing is balanced."""
     weights, first = weights_of(entry)
     return enhance(
         pet, mri if entry.method.mri else None, weights=weights, first_estimate=first, drf=drf, seed=seed, align=False,
-        device=device, **entry.method.options,
+        device=device, checks=False, **entry.method.options,
     )  # fmt: skip
 
 

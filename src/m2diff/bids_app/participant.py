@@ -2,7 +2,7 @@
 
     OUT_DIR/dataset_description.json                         GeneratedBy, SourceDatasets
     OUT_DIR/sub-01/[ses-1/]pet/..._desc-enhanced_pet.nii.gz  and its sidecar: Sources, SpatialReference, all settings
-    OUT_DIR/sub-01/[ses-1/]pet/..._desc-spread_pet.nii.gz    with several samples
+    OUT_DIR/sub-01/[ses-1/]pet/...                           regions, uncertainty, limits (``enhancement.enhanced``)
     OUT_DIR/reports/sub-01_..._report.html                   one a scan, and a small picture (_thumbnail.jpg)
     OUT_DIR/group_enhanced.tsv, .json, OUT_DIR/reports/group.html    of ``bids_app.group``
 
@@ -40,6 +40,8 @@ class HowToEnhance:
     use_mri: bool
     device: str
     keep_phi: bool
+    balance: bool = True
+    suvr_reference: str = "cerebellar-grey"
     sha256: str | None = None
     """Hash of the weights' file."""
 
@@ -79,22 +81,24 @@ def _guarded(
 
 def participant(root: Path, scan: PetSession, out: Path, options: HowToEnhance) -> None:
     """Enhance one scan; image, sidecar and report appear together."""
-    from m2diff.enhancement.run import enhance, save_into
+    from m2diff.enhancement.enhanced import OPTIONAL, save_into
+    from m2diff.enhancement.run import enhance
     from m2diff.reporting.page import ReportInputs, write_page
     from m2diff.reporting.thumbnail import thumbnail, thumbnail_path
 
     mri = scan.mri if options.use_mri else None
     result = enhance(
         scan.pet, mri, weights=options.weights, steps=options.steps, samples=options.samples, drf=options.drf,
-        seed=options.seed, align=options.align, device=options.device,
+        seed=options.seed, align=options.align, device=options.device, balance=options.balance,
+        suvr_reference=options.suvr_reference,
     )  # fmt: skip
     page = ReportInputs.of(result, scan.name)
-    spread = f"{scan.folder.as_posix()}/{scan.name}_desc-spread_pet.*"  # of an earlier run with several samples
-    with atomic.folder(out, replaces=(spread,)) as folder:
+    earlier = [f"{scan.folder.as_posix()}/{scan.name}{ending}.*" for ending in OPTIONAL]  # a run that had more
+    with atomic.folder(out, replaces=earlier) as folder:
         place = folder / scan.folder
         place.mkdir(parents=True)
         written = save_into(result, place, keep_phi=options.keep_phi)
-        for image in (written.image, *([written.spread] if written.spread else [])):
+        for image in (written.image, *written.images):
             _complete(nifti.sidecar_path(image), root, scan, mri, result, options)
         (folder / "reports").mkdir()
         write_page(folder / "reports" / f"{scan.name}_report.html", page)
@@ -190,4 +194,4 @@ def describe(root: Path, out: Path) -> None:
             about["SourceDatasets"] = [{}]
     write_json(out / "dataset_description.json", about)
     with atomic.replacing(out / ".bidsignore") as temporary:
-        temporary.write_text("reports\nreports/\nreports/**\ngroup_enhanced.*\n")
+        temporary.write_text("reports\nreports/\nreports/**\ngroup_enhanced.*\n**/*_regions.*\n**/*_clusters.*\n")

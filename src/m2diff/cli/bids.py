@@ -54,7 +54,7 @@ def run_app(arguments: Sequence[str]) -> int:
     )
     options = HowToEnhance(
         given.weights, given.steps, given.samples, given.drf, given.seed,
-        given.align, not given.pet_alone, given.device, given.keep_phi,
+        given.align, not given.pet_alone, given.device, given.keep_phi, given.balance, given.suvr_reference,
     )  # fmt: skip
     options = _checked(options, jobs=given.n_procs)
     quiet = given.quiet or given.as_json
@@ -87,6 +87,8 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The options, as BIDS-Apps name them."""
+    from m2diff.parcellation.atlas import REFERENCES
+
     parser = _Parser("m2diff bids", description="Enhance the PET scans of a BIDS data set.")
     parser.add_argument("--version", action="version", version=f"m2diff {version('m2diff')}")
     parser.add_argument("bids_dir", type=Path, help="the BIDS data set")
@@ -105,6 +107,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-align", dest="align", action="store_false", help="trust the headers")
     parser.add_argument("--pet-alone", action="store_true", help="read no MRI")
+    parser.add_argument("--no-balance", dest="balance", action="store_false", help="leave the network's regional means")
+    parser.add_argument("--suvr-reference", default="cerebellar-grey", choices=list(REFERENCES))
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu or cuda")
     parser.add_argument("--keep-phi", action="store_true", help="keep names, numbers and dates in the sidecars")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from m2diff.enhancement import cards, notes
+from m2diff.enhancement import cards, notes, trusted
+from m2diff.enhancement.enhanced import Enhanced
 from m2diff.enhancement.volume import Options, repeat, run_volume
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily, Enhancer
-from m2diff.io import atomic, nifti
+from m2diff.io import nifti
 from m2diff.io.load import Image, as_volume
-from m2diff.io.sidecar import drf_in, without_phi
+from m2diff.io.sidecar import drf_in
 from m2diff.nn.precision import Precision, best_device, best_precision
 from m2diff.preparation import scope
 from m2diff.preparation.pair import Prepared, prepare
@@ -30,39 +31,6 @@ DEFAULT, FIRST = "m2diff-base", "regress-base"
 MOST_STEPS = 1000
 SPREAD_STEPS = 5
 """Steps of each of several draws where the weights' own number is one, since one step draws nothing."""
-
-
-@dataclass(frozen=True, eq=False)
-class Enhanced:
-    """A result: ``volume`` on the PET's grid and in its unit, and what a report needs.
-
-    ``spread``: standard deviation over the draws, likewise; None for one. ``low``: the input. ``mri``: normalised, on
-    the PET's grid. ``settings``: inputs, weights, options and versions, JSON-ready.
-    """
-
-    volume: Volume
-    spread: Volume | None
-    low: Volume
-    mri: Volume | None
-    settings: dict[str, Any]
-    warnings: tuple[str, ...]
-    lost: str = ""
-    """What is lost at such a dose, where that is much or not known: the report opens with it."""
-
-    def save(self, folder: Path | str, *, keep_phi: bool = False) -> Written:
-        """Write the result into ``folder``; see ``save_result``."""
-        return save_result(self, folder, keep_phi=keep_phi)
-
-
-@dataclass(frozen=True)
-class Written:
-    """Where the results of one scan lie."""
-
-    image: Path
-    spread: Path | None
-    sidecar: Path
-    dicom: tuple[Path, ...] = ()
-    """Folders of derived DICOM series, where the scan came as DICOM."""
 
 
 def enhance(
@@ -79,6 +47,11 @@ def enhance(
     precision: Precision = "auto",
     batch: int = 8,
     first_estimate: str | Path | cards.Weights | None = None,
+    labels: Image | None = None,
+    region_names: Mapping[int, str] | None = None,
+    suvr_reference: str = "cerebellar-grey",
+    balance: bool = True,
+    checks: bool = True,
     progress: bool = False,
 ) -> Enhanced:
     """Turn a low-dose PET scan into its standard-dose estimate.
@@ -88,11 +61,16 @@ def enhance(
     ``samples``: draws that are averaged. ``drf``: dose reduction factor (20: one twentieth of the standard scan's
     counts; None: ``DoseReductionFactor`` of the sidecar, else unknown). ``first_estimate``: weights whose answer a
     chain starts from, where it does (None: the card's, or ``FIRST``). ``seed`` changes the result, ``batch`` does not.
+    ``labels``, ``region_names``: regions of your own on the PET's grid, for the table. ``suvr_reference``: what SUVR is
+    relative to (``parcellation.atlas.REFERENCES``). ``balance``: correct regional means by the scan
+    (``trust.balance``). ``checks``: False leaves all of ``trust`` out, balance too, for comparisons of bare methods.
     BadInput where the PET shows no person's head or the MRI is no T1; of a longer body the head alone is enhanced.
     """
     _check(steps, samples, seed, batch)
     pet, mri = as_volume(pet), None if mri is None else as_volume(mri, what="MRI")
     _check_two(pet, mri)
+    own = _labels(labels, region_names, pet)
+    trusted.check_reference(suvr_reference)
     scope.check(pet, mri)
     drf = _drf(pet) if drf is None else drf
     loaded = weights if isinstance(weights, cards.Weights) else cards.load_weights(weights, drf=drf)
@@ -103,14 +81,23 @@ def enhance(
     control = _control(loaded, first_estimate)
     first = None if control is None else _answer(control, prepared, options)
     draws = repeat(loaded.model, prepared, samples=samples, seed=seed, options=options, first=first)
+    answer, trust = draws.mean, trusted.UNCHECKED
+    if checks:
+        answer, trust = trusted.assess(
+            prepared, answer, mri, loaded.name, labels=own, reference=suvr_reference, balanced=balance
+        )
+    warnings += trust.notes
     return Enhanced(
-        volume=prepared.restore(draws.mean, f"enhanced with {loaded.name}"),
+        volume=prepared.restore(
+            answer, f"enhanced with {loaded.name}" + (", balanced by region" if trust.deviation else "")
+        ),
         spread=None if draws.spread is None else _spread(prepared, draws.spread),
         low=pet,
         mri=prepared.mri_on_pet(),
+        trust=trust,
         settings=_settings(loaded, pet, mri, prepared, options, samples if notes.draws(loaded) else 1, seed, align)
         | {"first_estimate": None if control is None else {"name": control.name, "sha256": control.sha256}}
-        | {"warnings": list(warnings)},
+        | {"trust": trust.settings(), "warnings": list(warnings)},
         warnings=warnings,
         lost=notes.lost(loaded, prepared.drf),
     )
@@ -133,68 +120,6 @@ def _one_step(model: Enhancer) -> bool:
 def _answer(control: cards.Weights, prepared: Prepared, options: Options) -> VolumeArray:
     """The first estimate: the control's own answer."""
     return run_volume(control.model, prepared, seed=0, options=replace(options, steps=None))
-
-
-def save_result(enhanced: Enhanced, out: Path | str, *, keep_phi: bool = False) -> Written:
-    """Write image, spread and sidecars, and derived series for DICOM input, into ``out``, all or none.
-
-    Sidecars hold no names, numbers or dates unless ``keep_phi``; a DICOM series names its patient as the input does.
-    """
-    with atomic.folder(out) as temporary:
-        written = save_into(enhanced, temporary, keep_phi=keep_phi)
-    out = Path(out)
-    spread = None if written.spread is None else out / written.spread.name
-    series = tuple(out / folder.name for folder in written.dicom)
-    return Written(out / written.image.name, spread, out / written.sidecar.name, series)
-
-
-def save_into(enhanced: Enhanced, folder: Path, *, keep_phi: bool = False) -> Written:
-    """As ``save_result``, for callers that add files of their own before all appear (``io.atomic.folder``)."""
-    source = enhanced.low.source
-    dtype = np.dtype(np.float32) if source is None else source.dtype
-    stem = "pet" if source is None else nifti.stem(source.path)
-    stem = stem.removesuffix("_pet")
-    image = folder / f"{stem}_desc-enhanced_pet.nii.gz"
-    sidecar = {} if source is None else source.sidecar if keep_phi else without_phi(source.sidecar)
-    kept = {key: value for key, value in sidecar.items() if key != "Units"}
-    about = {**kept, "Description": "standard-dose estimate of a low-dose PET scan", **_provenance(enhanced)}
-    nifti.save(enhanced.volume, image, dtype=dtype, sidecar=about)
-    spread = None
-    if enhanced.spread is not None:
-        spread = folder / f"{stem}_desc-spread_pet.nii.gz"
-        about = {**kept, "Description": "standard deviation over the draws", **_provenance(enhanced)}
-        nifti.save(enhanced.spread, spread, dtype=np.float32, sidecar=about)
-    series = () if source is None or source.series is None else _write_dicom(enhanced, folder)
-    return Written(image, spread, nifti.sidecar_path(image), series)
-
-
-def _write_dicom(enhanced: Enhanced, folder: Path) -> tuple[Path, ...]:
-    """The image, and the spread where there is one, as DICOM series derived from the input's."""
-    from m2diff.io import dicom
-
-    settings = enhanced.settings
-    name, made = settings["weights"]["name"], settings["versions"]["m2diff"]
-    identity = json.dumps({key: value for key, value in settings.items() if key != "versions"}, sort_keys=True)
-    about = f"m2diff {made}, {name}: standard-dose estimate of a low-dose PET scan"
-    about += "; its MRI was read" if settings["mri"] else "; PET alone"
-    image = dicom.Derivation(f"m2diff {name}", f"{about}. {dicom.NOT_FOR_DIAGNOSIS}.", identity, made)
-    dicom.write(enhanced.volume, folder / "dicom", image)
-    if enhanced.spread is None:
-        return (folder / "dicom",)
-    unit = f"standard deviation over {settings['samples']} draws, in the unit of the image"
-    spread = dicom.Derivation(f"m2diff {name} SD", f"{about}: {unit}. {dicom.NOT_FOR_DIAGNOSIS}.", identity, made, 1)
-    dicom.write(enhanced.spread, folder / "dicom-spread", spread)
-    return folder / "dicom", folder / "dicom-spread"
-
-
-def _provenance(enhanced: Enhanced) -> dict[str, Any]:
-    """How the result was made, for its sidecar, in BIDS's keys where they exist."""
-    inputs = [name for name in (enhanced.settings["pet"], enhanced.settings["mri"]) if name]
-    return {
-        "Sources": [entry["file"] for entry in inputs],
-        "GeneratedBy": [{"Name": "m2diff", "Version": enhanced.settings["versions"]["m2diff"]}],
-        "m2diff": enhanced.settings,
-    }
 
 
 def _check(steps: int | None, samples: int, seed: int, batch: int) -> None:
@@ -220,6 +145,23 @@ def _check_two(pet: Volume, mri: Volume | None) -> None:
 def _drf(pet: Volume) -> float | None:
     """The dose reduction factor in the scan's sidecar, where it states one."""
     return drf_in(pet.source.sidecar) if pet.source else None
+
+
+def _labels(
+    labels: Image | None, names: Mapping[int, str] | None, pet: Volume
+) -> tuple[Volume, Mapping[int, str]] | None:
+    """The user's regions and their names; BadInput where they lie on another grid than the PET."""
+    from m2diff.io.axes import along
+
+    if labels is None:
+        return None
+    atlas = along(labels if isinstance(labels, Volume) else nifti.load(labels, what="label"), pet)
+    if not atlas.same_grid(pet):
+        shapes = f"shape {atlas.shape} beside {pet.shape}" if atlas.shape != pet.shape else "another affine"
+        raise BadInput(f"--labels must lie on the PET's grid, got {shapes}; resample them by nearest voxel.")
+    if np.abs(np.rint(atlas.data) - atlas.data).max() > 1e-3:
+        raise BadInput("A label volume holds whole numbers, but this one has fractions; resample it by nearest voxel.")
+    return atlas, names or {}
 
 
 def _spread(prepared: Prepared, spread: np.ndarray) -> Volume:

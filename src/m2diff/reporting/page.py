@@ -20,7 +20,7 @@ from m2diff.reporting.readings import WORDS, readings
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from m2diff.enhancement.run import Enhanced
+    from m2diff.enhancement.enhanced import Enhanced
 
 _LESION_KINDS = {"pet_hot": "hot, PET only", "pet_cold": "cold, PET only", "mri_only": "MRI only (no PET sign)"}
 
@@ -40,7 +40,7 @@ def report(
     ``image``: what ``enhance`` returned, with its input, MRI and settings; or a volume or path, shown with ``low``,
     ``mri`` and ``reference`` (volumes or paths on the same grid). ``evaluation``: scores.
     """
-    from m2diff.enhancement.run import Enhanced
+    from m2diff.enhancement.enhanced import Enhanced
 
     if isinstance(image, Enhanced):
         source = image.low.source
@@ -69,7 +69,7 @@ def write_page(path: Path | str, inputs: ReportInputs) -> Path:
 
 def report_html(inputs: ReportInputs) -> str:
     """The page's HTML."""
-    regions = inputs.evaluation.regions if inputs.evaluation and inputs.evaluation.regions else inputs.regions
+    regions = inputs.evaluation.regions if inputs.evaluation else None
     return (
         environment()
         .get_template("report.html.jinja")
@@ -163,7 +163,8 @@ def interval_ends(estimates: Sequence[RegionEstimates]) -> tuple[float, float]:
     parts = [part for region in estimates for _, part in region.parts]
     if not parts:
         return 0.0, 1.0
-    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    ends = [end for part in parts for end in (part.low, part.mean, part.high) if isfinite(end)]
+    low, high = min(ends), max(ends)
     room = 0.04 * (high - low) or 1.0
     return low - room, high + room
 

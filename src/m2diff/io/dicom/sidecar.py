@@ -62,7 +62,9 @@ def _subject(header: Dataset) -> dict[str, Any]:
 
 def _mri(header: Dataset) -> dict[str, Any]:
     """What tells a T1 from another weighting: the scanner's words, and times in seconds."""
-    words = {key: _text(header.get(key)) for key in ("SeriesDescription", "ProtocolName", "SequenceName")}
+    words = {
+        key: _text(header.get(key)) for key in ("SeriesDescription", "SequenceName")
+    }  # a protocol may name a person
     times = {key: as_number(header.get(key)) for key in ("EchoTime", "RepetitionTime", "InversionTime")}
     seconds = {key: time / 1000 for key, time in times.items() if time}
     return {key: text for key, text in words.items() if text} | seconds
