@@ -22,8 +22,8 @@ from m2diff.trust.noise import Noise
 
 RESOLUTION_MM = 6.0
 UNFOLLOWED = 0.4
-"""Share of the residual's noise that counts against the scan. An answer follows most of a regional mean's noise, so that
-little of it is left in the residual; what the estimated spectrum shows there leaks in from finer noise."""
+"""Share of the residual's noise that counts against the scan. An answer follows most of a regional mean's noise, so
+that little of it is left in the residual; what the estimated spectrum shows there leaks in from finer noise."""
 COARSE = 2  # the equations are set up on blocks of 2 x 2 x 2 working voxels
 TYPICAL, DECADES = 0.03, 0.7
 """What relative deviations are expected before the scan is seen: log-normal, median and width in natural logs."""
