@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from m2diff.parcellation import atlas, space
+from m2diff.parcellation.segment import level
 from m2diff.simulation.head import EYES, SKULL, SOFT
 
 SHAPE = space.SHAPE
@@ -63,13 +64,6 @@ def made(person: dict[str, np.ndarray], rng: np.random.Generator) -> Example:
         torch.from_numpy(sides.astype(np.int8)),
         cells,
     )
-
-
-def level(image: np.ndarray) -> float:
-    """What brings the brain near 1: ``parcellation.segment`` takes the same."""
-    from m2diff.parcellation.segment import level
-
-    return level(image)
 
 
 def warped(rng: np.random.Generator, flip: bool) -> torch.Tensor:

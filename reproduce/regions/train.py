@@ -35,7 +35,7 @@ def main(prepared: Path, out: Path, steps: int, without: list[str]) -> None:
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-2, betas=(0.9, 0.98))
     state, step = out / "state.pt", 0
     if state.is_file():
-        saved = torch.load(state, weights_only=False)
+        saved = torch.load(state, weights_only=True)
         model.load_state_dict(saved["model"]), averaged.load_state_dict(saved["averaged"])
         optimiser.load_state_dict(saved["optimiser"])
         step = saved["step"]

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from m2diff.enhancement import cards
 from m2diff.trust.intervals import KINDS
 from scans import scans
 from trust_rows import Rows, rows_of
@@ -31,7 +32,7 @@ KNOTS = 4  # levels of noise at which factors are fitted
 def main(cohort: Path, weights: str, out: Path, work: Path, *, mri: bool) -> None:
     """Fit ``mri`` or ``pet`` and put it into ``out`` beside the other."""
     rows = [rows_of(scan) for scan in scans(cohort, weights, work, mri=mri)]
-    told = json.loads(out.read_text()) if out.is_file() else {}
+    told = {"weights": cards.load_weights(weights).sha256} | (json.loads(out.read_text()) if out.is_file() else {})
     told["mri" if mri else "pet"] = fitted(rows)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(told, indent=1) + "\n")

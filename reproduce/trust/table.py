@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from m2diff.enhancement import cards
 from m2diff.parcellation import atlas, segment
 from m2diff.preparation import grid
 from m2diff.trust import hidden, intervals
@@ -34,7 +35,7 @@ Found = dict[tuple[float, str], list[Any]]
 
 def main(cohort: Path, weights: str, work: Path, out: Path, *, mri: bool) -> None:
     """Measure and write the table."""
-    told = intervals.calibration(weights, mri=mri)
+    told = intervals.calibration(cards.load_weights(weights).sha256, mri=mri)
     found: Found = defaultdict(list)
     for scan in scans(cohort, weights, work, mri=mri):
         checked = check(scan.low, scan.answer, scan.head, scan.affine, scan.fine, told)

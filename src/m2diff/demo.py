@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from m2diff.evaluation.case import Case
@@ -38,16 +39,13 @@ def run_demo(out: Path | str, *, seed: int = 2026, progress: bool = True) -> tup
     assert enhanced is not None  # METHODS is not empty; the page shows its last entry
     enhanced.save(out)
     rows = [MethodRow.of(name, result, highlight=name == "M2Diff") for name, result in judged.items()]
-    page = ReportInputs(
+    page = replace(
+        ReportInputs.of(enhanced, "demo"),
         title="m2diff demo: a simulated person with Alzheimer's-type hypometabolism, a twentieth of the dose",
-        low=low,
-        enhanced=enhanced.volume,
-        mri=enhanced.mri,
         reference=case.standard,
         evaluation=judged["M2Diff"],
         low_evaluation=judged["low-dose input"],
         methods=tuple(rows),
-        settings=enhanced.settings,
         warnings=("This scan is simulated: no person was scanned.", *enhanced.warnings),
     )
     return write_page(out / "report.html", page), rows

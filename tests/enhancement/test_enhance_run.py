@@ -12,8 +12,8 @@ import m2diff
 from m2diff import families
 from m2diff.enhancement import cards, volume
 from m2diff.enhancement.enhanced import save_result
-from m2diff.enhancement.run import _spread as spread_of
 from m2diff.enhancement.run import enhance
+from m2diff.enhancement.trusted import spread as spread_of
 from m2diff.enhancement.volume import Options, repeat, seed_of
 from m2diff.errors import BadInput
 from m2diff.families import stored
@@ -361,7 +361,7 @@ def test_the_spread_does_not_go_below_zero_on_a_finer_grid(scans):
     spots = np.zeros(prepared.low.shape, dtype=np.float32)
     spots[::5, ::5, ::5] = 1.0  # between which a spline swings below zero
     assert prepared.restore(spots).data.min() < 0
-    assert spread_of(prepared, spots).data.min() == 0
+    assert spread_of(prepared, spots, "spread").data.min() == 0
 
 
 @pytest.mark.parametrize("name", [name for name in stored.shipped() if name.endswith("-small")])

@@ -9,7 +9,8 @@ import pytest
 
 import m2diff
 from m2diff.errors import BadInput
-from m2diff.evaluation.study import Evaluation, MethodRow, evaluate, load_names
+from m2diff.evaluation.study import Evaluation, MethodRow, evaluate
+from m2diff.io.labels import load_names
 from m2diff.volume import Volume
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])

@@ -54,8 +54,8 @@ def enhance_command(
 ) -> None:
     """Turn a low-dose PET scan (and its MRI) into the standard-dose scan, in the scan's own grid and unit."""
     from m2diff.enhancement.run import enhance as run
-    from m2diff.evaluation.study import load_names
     from m2diff.io import atomic, nifti
+    from m2diff.io.labels import load_names
     from m2diff.io.load import load_image
 
     if mri is None and mri_series is not None:

@@ -50,8 +50,8 @@ def evaluate_command(
 ) -> None:
     """Score an image inside a fixed brain mask: PSNR, SSIM, NRMSE, regions, lesions, dose equivalence; a report."""
     from m2diff.evaluation.study import evaluate as run
-    from m2diff.evaluation.study import load_names
     from m2diff.io import atomic, nifti
+    from m2diff.io.labels import load_names
     from m2diff.reporting.page import ReportInputs, write_page
 
     if lesions is not None and record is None:

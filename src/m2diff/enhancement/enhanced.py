@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from m2diff.enhancement.trusted import Trust
+from m2diff.enhancement.trusted import Trust, finite
 from m2diff.io import atomic, nifti
 from m2diff.io.bids import write_json, write_tsv
 from m2diff.io.sidecar import without_phi
@@ -130,17 +130,13 @@ def _tables(trust: Trust, folder: Path, stem: str) -> Path | None:
         write_tsv(folder / f"{stem}_dseg.tsv", [["index", "name"], *names])
     path = folder / f"{stem}_regions.tsv"
     write_tsv(path, trust.table.to_tsv())
-    about = {"SuvrReference": trust.table.reference, "AlzheimerMetaRegionSuvr": _plain(trust.table.meta_roi)}
+    about = {"SuvrReference": trust.table.reference, "AlzheimerMetaRegionSuvr": finite(trust.table.meta_roi, 6)}
     write_json(folder / f"{stem}_regions.json", _described(table.COLUMNS) | about | {"RegionsFrom": trust.source})
     return path
 
 
 def _described(columns: dict[str, str]) -> dict[str, Any]:
     return {name: {"Description": text} for name, text in columns.items()}
-
-
-def _plain(value: float) -> float | None:
-    return round(value, 6) if np.isfinite(value) else None
 
 
 def _write_dicom(enhanced: Enhanced, folder: Path) -> tuple[Path, ...]:

@@ -18,6 +18,7 @@ from m2diff.enhancement.volume import Options, repeat, run_volume
 from m2diff.errors import BadInput
 from m2diff.families import DiffusionFamily, Enhancer
 from m2diff.io import nifti
+from m2diff.io.labels import as_labels
 from m2diff.io.load import Image, as_volume
 from m2diff.io.sidecar import drf_in
 from m2diff.nn.precision import Precision, best_device, best_precision
@@ -84,14 +85,14 @@ def enhance(
     answer, trust = draws.mean, trusted.UNCHECKED
     if checks:
         answer, trust = trusted.assess(
-            prepared, answer, mri, loaded.name, labels=own, reference=suvr_reference, balanced=balance
+            prepared, answer, mri, loaded.sha256, labels=own, reference=suvr_reference, balanced=balance
         )
     warnings += trust.notes
     return Enhanced(
         volume=prepared.restore(
             answer, f"enhanced with {loaded.name}" + (", balanced by region" if trust.deviation else "")
         ),
-        spread=None if draws.spread is None else _spread(prepared, draws.spread),
+        spread=None if draws.spread is None else trusted.spread(prepared, draws.spread, "spread over the draws"),
         low=pet,
         mri=prepared.mri_on_pet(),
         trust=trust,
@@ -159,15 +160,7 @@ def _labels(
     if not atlas.same_grid(pet):
         shapes = f"shape {atlas.shape} beside {pet.shape}" if atlas.shape != pet.shape else "another affine"
         raise BadInput(f"--labels must lie on the PET's grid, got {shapes}; resample them by nearest voxel.")
-    if np.abs(np.rint(atlas.data) - atlas.data).max() > 1e-3:
-        raise BadInput("A label volume holds whole numbers, but this one has fractions; resample it by nearest voxel.")
-    return atlas, names or {}
-
-
-def _spread(prepared: Prepared, spread: np.ndarray) -> Volume:
-    """The spread on the PET's grid, clipped at 0: interpolation may undershoot."""
-    restored = prepared.restore(spread, "spread over the draws")
-    return restored.with_data(np.maximum(restored.data, 0.0), "limited to 0 and above")
+    return atlas.with_data(as_labels(atlas).astype(np.float32), "whole numbers"), names or {}
 
 
 def _settings(

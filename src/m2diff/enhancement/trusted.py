@@ -49,9 +49,9 @@ class Trust:
         return {
             "regions": self.source,
             "uncertainty": UNTOLD if self.uncertainty is None else "calibrated",
-            "noise_level": rounded(self.noise_level, 5),
+            "noise_level": finite(self.noise_level, 5),
             "balance": {kind: round(value, 5) for kind, value in self.deviation.items()},
-            "threshold": rounded(self.threshold, 3),
+            "threshold": finite(self.threshold, 3),
             "hiding": self.hiding,
         }
 
@@ -64,7 +64,7 @@ def assess(
     prepared: Prepared,
     answer: VolumeArray,
     mri: Volume | None,
-    weights: str,
+    weights: str | None,
     *,
     labels: tuple[Volume, Mapping[int, str]] | None,
     reference: str,
@@ -72,7 +72,8 @@ def assess(
 ) -> tuple[VolumeArray, Trust]:
     """Balance ``answer`` (normalised, working grid) and say how far to trust it.
 
-    ``mri``: as it came, placed by ``prepared.alignment``. ``labels``: regions of the user's own on the PET's grid, with
+    ``mri``: as it came, placed by ``prepared.alignment``. ``weights``: their hash, by which the calibration is known.
+    ``labels``: regions of the user's own on the PET's grid, with
     their names, for the table in place of ours.
     """
     parcels, notes = find(prepared, answer, mri)
@@ -80,30 +81,23 @@ def assess(
     fine = None if parcels is None else parcels.fine_on(prepared.affine, shape)
     told = intervals.calibration(weights, mri=prepared.mri is not None)
     checked = check.check(prepared.low, answer, prepared.support, prepared.affine, fine, told, balanced=balanced)
-    pet = prepared.pet
-    image = prepared.restore(checked.answer)
-    names: Mapping[int, str] = atlas.regions()
-    shown = told is not None and told.written
-    dseg, working = None, None
-    if labels is not None:
-        dseg, names = labels
-        working = nearest(dseg, prepared)
-    elif parcels is not None:
+    pet, shown = prepared.pet, told is not None and told.written
+    dseg, names = labels or (None, atlas.regions())
+    if labels is None and parcels is not None:
         dseg = Volume(parcels.regions_on(pet.affine, pet.shape).astype(np.float32), pet.affine, "1", ("regions",))
-        working = parcels.regions_on(prepared.affine, shape)
     means = None
-    if dseg is not None and working is not None:
-        halves = checked.regional(working) if shown else {}
-        means = table.table(image, pet, np.rint(dseg.data).astype(np.int32), names, halves, reference)
-    places = working if working is not None else np.zeros(shape, dtype=np.int16)
+    if dseg is not None:
+        halves = checked.regional(nearest(dseg, prepared)) if shown else {}
+        image = prepared.restore(checked.answer)
+        means = table.table(image, pet, dseg.data.astype(np.int32), names, halves, reference)
     return checked.answer, Trust(
         table=means,
         dseg=dseg,
         names=names,
         source="labels" if labels is not None else "none" if parcels is None else parcels.source,
-        uncertainty=spread(prepared, checked.sd) if shown and checked.sd is not None else None,
+        uncertainty=spread(prepared, checked.sd, "uncertainty") if shown and checked.sd is not None else None,
         limits={name: limit_on_pet(prepared, each) for name, each in check.by_size(checked.hidden.limit).items()},
-        clusters=tuple(replace(one, region=region_at(one, places, names, prepared)) for one in checked.hidden.clusters),
+        clusters=tuple(replace(one, region=region_at(one, dseg, names)) for one in checked.hidden.clusters),
         threshold=checked.hidden.threshold,
         hiding=check.hiding(checked.hidden),
         noise_level=checked.noise_level,
@@ -112,7 +106,7 @@ def assess(
     )
 
 
-def rounded(value: float, digits: int) -> float | None:
+def finite(value: float, digits: int) -> float | None:
     """For JSON: None for NaN."""
     return round(value, digits) if np.isfinite(value) else None
 
@@ -134,9 +128,9 @@ def find(prepared: Prepared, answer: VolumeArray, mri: Volume | None) -> tuple[P
         return None, (f"No brain like the template's was found in the {'PET' if mri is None else 'MRI'}: no regions.",)
 
 
-def spread(prepared: Prepared, sd: VolumeArray) -> Volume:
+def spread(prepared: Prepared, sd: VolumeArray, step: str) -> Volume:
     """A standard deviation on the PET's grid, limited to 0 and above: interpolation may undershoot."""
-    restored = prepared.restore(sd, "standard deviation")
+    restored = prepared.restore(sd, step)
     return restored.with_data(np.maximum(restored.data, 0.0), "limited to 0 and above")
 
 
@@ -155,7 +149,10 @@ def nearest(labels: Volume, prepared: Prepared) -> LabelArray:
     return segment.voted(np.rint(labels.data).astype(np.int32), index, prepared.low.shape)
 
 
-def region_at(one: Cluster, places: LabelArray, names: Mapping[int, str], prepared: Prepared) -> str:
+def region_at(one: Cluster, dseg: Volume | None, names: Mapping[int, str]) -> str:
     """The region at a cluster's peak, or empty."""
-    index = np.rint(np.linalg.inv(prepared.affine) @ [*one.world, 1.0])[:3].astype(int)
-    return names.get(int(places[tuple(index)]), "")
+    if dseg is None:
+        return ""
+    index = np.rint(np.linalg.inv(dseg.affine) @ [*one.world, 1.0])[:3].astype(int)
+    place = tuple(np.clip(index, 0, np.array(dseg.shape) - 1))
+    return names.get(int(dseg.data[place]), "")

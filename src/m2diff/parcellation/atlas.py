@@ -107,10 +107,7 @@ VENTRICLE_NUMBERS, FLUID_NUMBERS = (4, 11, 15, 49, 50, 51, 52), (46, 63, 64, 69)
 
 @dataclass(frozen=True)
 class FineClass:
-    """A class of the network.
-
-    its number is its place in ``classes()``. ``sided``: whether it has a left and a right.
-    """
+    """A class of the network, whose number is its place in ``classes()``, and its Neuromorphometrics numbers."""
 
     name: str
     group: str | None
@@ -180,7 +177,4 @@ META_ROI = (
     ("posterior_cingulate_cortex", "precuneus"),
     ("middle_temporal_gyrus", "inferior_temporal_gyrus"),
 )
-"""The Alzheimer meta-region.
-
-the mean of three parts, after Landau et al. 2011 (whose regions are spheres within these).
-"""
+"""The Alzheimer meta-region: the mean of three parts, after Landau et al. 2011 (there, spheres within these)."""

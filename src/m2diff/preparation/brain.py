@@ -40,7 +40,7 @@ def brain_mask(mri: Volume) -> Volume:
     small = grid.to_working(mri)
     image = Volume(small.data, small.affine)
     _, brain = _template()
-    carried = grid.onto(brain, image.affine, image.shape, placement(mri)) > 0.5
+    carried = grid.onto(brain, image.affine, image.shape, _placement(image, LEAST)) > 0.5
     trimmed = Volume(_trimmed(small.data, carried).astype(np.float32), small.affine)
     fine = grid.onto(trimmed, mri.affine, mri.shape)
     return Volume((fine > 0.5).astype(np.float32), mri.affine, "1", ("brain mask from MNI152",))
@@ -52,7 +52,12 @@ def placement(image: Volume, *, least: float = LEAST) -> Affine:
     ``least``: share of the template's variance that the image must explain.
     """
     small = grid.to_working(image)
-    matrix, worth = _affine(Volume(small.data, small.affine))
+    return _placement(Volume(small.data, small.affine), least)
+
+
+def _placement(image: Volume, least: float) -> Affine:
+    """As ``placement``, of an image on the working grid."""
+    matrix, worth = _affine(image)
     if worth < least:
         raise BadInput(
             f"No brain was found in the MRI (MNI152 explains {worth:.2f} of it, at least {least} expected); give a "

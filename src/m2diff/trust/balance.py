@@ -25,7 +25,7 @@ UNFOLLOWED = 0.4
 """Share of the residual's noise that counts against the scan. An answer follows most of a regional mean's noise, so
 that little of it is left in the residual; what the estimated spectrum shows there leaks in from finer noise."""
 COARSE = 2  # the equations are set up on blocks of 2 x 2 x 2 working voxels
-TYPICAL, DECADES = 0.03, 0.7
+TYPICAL, WIDTH = 0.03, 0.7
 """What relative deviations are expected before the scan is seen: log-normal, median and width in natural logs."""
 LEAST_VOXELS = 8
 
@@ -46,7 +46,7 @@ class Partition:
 
 @dataclass(frozen=True, eq=False)
 class Balance:
-    """``correction`` (i, j, k): what is added to the answer. ``amount``, ``covariance``: of the regions ``numbers``.
+    """``correction`` (i, j, k): what is added to the answer. ``covariance``: of the deviations of ``numbers``.
 
     ``shapes`` (regions, coarse voxels): what one unit of a region's amount adds. ``deviation``: the fitted prior, by
     kind.
@@ -54,7 +54,6 @@ class Balance:
 
     correction: VolumeArray
     numbers: tuple[int, ...]
-    amount: npt.NDArray[np.float64]
     covariance: Matrix
     shapes: npt.NDArray[np.float32]
     deviation: dict[str, float]
@@ -88,7 +87,6 @@ def balance(low: VolumeArray, answer: VolumeArray, partition: Partition, inside:
     return Balance(
         correction=grid.smoothed(added[labels], RESOLUTION_MM),
         numbers=tuple(numbers),
-        amount=amount,
         covariance=after,
         shapes=flat,
         deviation=dict(zip(kinds, np.exp(chosen[:-1]).tolist(), strict=True)),
@@ -124,7 +122,7 @@ class _Prior:
             root = linalg.cholesky(total, lower=True)
             white = linalg.solve_triangular(root, seen, lower=True)
             fit = 0.5 * white @ white + np.log(np.diag(root)).sum()
-            before = ((chosen[:-1] - np.log(TYPICAL)) / DECADES) ** 2
+            before = ((chosen[:-1] - np.log(TYPICAL)) / WIDTH) ** 2
             return float(fit + 0.5 * before.sum() + 0.5 * chosen[-1] ** 2 / 4)
 
         start = np.r_[np.full(len(self.kinds), np.log(TYPICAL)), 0.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,9 @@ NORMAL_90 = 1.6449
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """``answer``: balanced. ``sd``: its standard deviation, None without a calibration. (i, j, k), working grid."""
+    """``answer``: balanced, (i, j, k) on the working grid, and what is worked out from it when it is asked for."""
 
     answer: VolumeArray
-    sd: VolumeArray | None
     hidden: Hidden
     brain: MaskArray
     noise: Noise
@@ -35,6 +35,15 @@ class Checked:
     head: MaskArray
     balance: Balance | None
     kinds: LabelArray
+
+    @cached_property
+    def sd(self) -> VolumeArray | None:
+        """The standard deviation of each voxel; None without a calibration or a balance."""
+        if self.told is None or self.balance is None:
+            return None
+        deviation = deviations(self.kinds, self.balance)
+        seen = intervals.features(self.low, self.answer, self.noise, self.head, deviation)
+        return voxel_sd(seen, self.head, self.kinds, self.noise_level, self.told)
 
     def regional(self, labels: LabelArray) -> dict[int, float]:
         """Half the width of each region's 90 % interval as a share of its mean; ``labels`` on the working grid."""
@@ -76,14 +85,9 @@ def check(
     kinds = kinds_of(fine) if fine is not None else brain.astype(np.int16)
     noise = Noise.of(np.where(head, low - final, 0.0).astype(np.float32), brain)
     level = intervals.noise_level(noise, brain)
-    deviation = None if found is None else deviations(kinds, found)
-    sd = None
-    if told is not None and deviation is not None:
-        seen = intervals.features(low, final, noise, head, deviation)
-        sd = voxel_sd(seen, head, kinds, level, told)
     margin = 1.0 if told is None else told.margin(level)
     looked = hidden.look(low, final, brain, noise, affine, margin=margin)
-    return Checked(final, sd, looked, brain, noise, level, told, low, head, found, kinds)
+    return Checked(final, looked, brain, noise, level, told, low, head, found, kinds)
 
 
 def voxel_sd(

@@ -1,7 +1,7 @@
 """Intervals: how far an answer may lie from the noise-free scan, by voxel and by region.
 
 Both are a standard deviation times a factor. The standard deviation is worked out in each scan: of a voxel from the
-local noise, level and gradient (``VoxelModel``), of a regional mean from the noise's covariance and the balance
+local noise, level and gradient (``Calibration.log_sd``), of a regional mean from the noise's covariance and the balance
 (``regional_sd``). The factor is conformal, by person: fitted on simulated people so that the interval holds as often as
 it says, for each kind of tissue and level of noise (``reproduce/trust/calibrate.py``).
 """
@@ -23,7 +23,6 @@ from m2diff.shapes import LabelArray, MaskArray, VolumeArray
 from m2diff.trust.balance import Balance, coarse
 from m2diff.trust.noise import Noise
 
-LEVEL = 0.9  # of the intervals that reports show
 FINE_MM, BROAD_MM = 8.0, 16.0
 KINDS = ("cortex", "deep", "white", "cerebellum", "fluid")
 _FLOOR = 1e-3  # of the brain's mean: keeps logarithms finite
@@ -94,13 +93,14 @@ class Calibration:
         return float(np.interp(np.log(noise), self.noise, getattr(self, which)[kind]))
 
 
-def calibration(weights: str, *, mri: bool) -> Calibration | None:
-    """The calibration of weights by name, None where they have none."""
-    file = files("m2diff.trust").joinpath(f"calibration/{weights}.json")
-    if not file.is_file():
-        return None
-    told = json.loads(file.read_text(encoding="utf-8")).get("mri" if mri else "pet")
-    return None if told is None else Calibration.from_json(told)
+def calibration(weights: str | None, *, mri: bool) -> Calibration | None:
+    """The calibration of the weights of this SHA-256, None where they have none."""
+    for file in files("m2diff.trust").joinpath("calibration").iterdir():
+        told = json.loads(file.read_text(encoding="utf-8"))
+        if told["weights"] == weights:
+            found = told.get("mri" if mri else "pet")
+            return None if found is None else Calibration.from_json(found)
+    return None
 
 
 def features(
@@ -128,10 +128,7 @@ def features(
 
 @dataclass(frozen=True, eq=False)
 class RegionalTerms:
-    """What a regional mean's variance is made of, by region.
-
-    inherited noise, the balance's doubt, the level squared.
-    """
+    """What a regional mean's variance is made of: inherited noise, the balance's doubt, the level squared."""
 
     numbers: tuple[int, ...]
     levels: npt.NDArray[np.float64]
