@@ -57,7 +57,7 @@ def test_the_demo_prints_its_table_and_leaves_a_report_of_the_same_numbers(tmp_p
     assert str(report) in table
     page = report.read_text()
     assert all(name in page and f"{score:.2f}" in page for name, score in scores.items())
-    assert "This scan is simulated" in page and "Regions" in page and "could hide in this scan" in page
+    assert "This scan is simulated" in page and "Regions" in page and '<section class="hiding">' in page
 
     (subject,) = bids.find_subjects(tmp_path / "bids")
     assert subject.group == "ad"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from m2diff.enhancement import cards
 from m2diff.enhancement.run import enhance
 from m2diff.errors import BadInput
 from m2diff.io import nifti
 from m2diff.parcellation import atlas
 from m2diff.simulation.cohort import simulate
+from m2diff.trust import intervals
 from m2diff.volume import Volume
 
 
@@ -107,3 +110,19 @@ def test_one_sentence_says_what_could_hide(enhanced):
     sentence = enhanced.trust.hiding
     assert sentence.count(" %") >= 3
     assert all(f"{size} mm" in sentence for size in (8, 12, 16))
+
+
+def test_a_calibration_belongs_to_its_weights_and_is_shown_when_it_holds(person, monkeypatch):
+    pet, t1 = person
+    shipped = cards.load_weights("m2diff-base")
+    known = intervals.calibration(shipped.sha256, mri=True)
+    assert known is not None and not known.written
+    assert intervals.calibration(None, mri=True) is intervals.calibration("another's", mri=True) is None
+    assert intervals.calibration(shipped.sha256, mri=False) is None
+
+    held = enhance(pet, t1, weights=shipped, drf=20, align=False).trust
+    assert held.uncertainty is None and all(np.isnan(row.half) for row in held.table.rows)
+    monkeypatch.setattr(intervals, "calibration", lambda *_, **__: replace(known, written=True))
+    told = enhance(pet, t1, weights=shipped, drf=20, align=False).trust
+    assert told.uncertainty.same_grid(pet) and told.uncertainty.data.max() > 0
+    assert all(0 < row.half < 0.5 * row.mean for row in told.table.rows)
